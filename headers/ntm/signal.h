@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Signalling: what is inside a type 4 datagram (session) or a type 11 datagram of suite 8 (path).
+ * struct ntm_sig_hdr, then fields { be16 type, be16 length, value }. Unknown fields are skipped;
+ * an unknown message is answered with NTM_M_ERROR / NTM_E_UNKNOWN_MESSAGE.
+ */
+#ifndef NTM_SIGNAL_H
+#define NTM_SIGNAL_H
+
+#include "types.h"
+
+struct ntm_sig_hdr {
+	__u8 msg;   /* enum ntm_msg */
+	__u8 flags; /* 0 */
+	__be16 reserved;
+	__be32 txid; /* chosen by the requester, echoed in the answer; a resend keeps it */
+};
+NTM_ASSERT_SIZE(struct ntm_sig_hdr, 8);
+
+enum ntm_msg {
+	NTM_M_REGISTRATION_REQUEST = 1,
+	NTM_M_REGISTRATION_RESPONSE = 2,
+	NTM_M_DIRECTION_REQUEST = 3, /* node → DC */
+	NTM_M_ROUTE_DIRECTION = 4,   /* DC → both nodes; to the requester with its txid */
+	NTM_M_ROUTE_ACK = 5,         /* node → DC */
+	NTM_M_RELAY_DIRECTION = 6,   /* DC → RS */
+	NTM_M_RELAY_RESPONSE = 7,    /* RS → DC */
+	NTM_M_UPDATE_REQUEST = 8,    /* NTM Update */
+	NTM_M_UPDATE_RESPONSE = 9,
+	NTM_M_KEEP_ALIVE = 10, /* answered with the reflexive address */
+	NTM_M_KEEP_ALIVE_RESPONSE = 11,
+	NTM_M_PROBE = 12, /* padded: path MTU (RFC 8899), round trip */
+	NTM_M_PROBE_RESPONSE = 13,
+	NTM_M_RELEASE = 14, /* a path ends (NTM_F_PATH_ID), or the node leaves */
+	NTM_M_ERROR = 15,
+};
+
+enum ntm_field {
+	NTM_F_NAME = 1,        /* UTF-8 without NUL; a node's label or an FQDN, no trailing dot */
+	NTM_F_TOKEN = 2,       /* UTF-8 */
+	NTM_F_ZONE = 3,        /* UTF-8, FQDN */
+	NTM_F_VIP4 = 4,        /* 4 bytes */
+	NTM_F_VIP6 = 5,        /* 16 bytes */
+	NTM_F_POOL4 = 6,       /* 4 bytes address, u8 prefix length */
+	NTM_F_POOL6 = 7,       /* 16 bytes address, u8 prefix length */
+	NTM_F_CANDIDATE = 8,   /* u8 kind, u8 preference, be16 port, 16 bytes address; repeatable */
+	NTM_F_REFLEXIVE = 9,   /* be16 port, 16 bytes address: sender as the receiver sees it */
+	NTM_F_LIFETIME = 10,   /* be32 seconds */
+	NTM_F_PATH_ID = 11,    /* be64 */
+	NTM_F_ROLE = 12,       /* u8, enum ntm_role */
+	NTM_F_PUBLIC_KEY = 13, /* 32 bytes, X25519 */
+	NTM_F_PSK = 14,        /* 32 bytes */
+	NTM_F_ERROR_CODE = 15, /* be16, enum ntm_error */
+	NTM_F_ERROR_TEXT = 16, /* UTF-8, for people */
+	NTM_F_MTU = 17,        /* be16 bytes */
+	NTM_F_KEEPALIVE = 18,  /* be16 seconds: interval the DC wants */
+	NTM_F_PADDING = 19,    /* any bytes */
+	NTM_F_STALE = 20,      /* be64: the path that the requester found dead; never reuse it */
+};
+
+enum ntm_role {
+	NTM_ROLE_INITIATOR = 1, /* sends Tunnel Requests and rekeys */
+	NTM_ROLE_RESPONDER = 2,
+};
+
+enum ntm_candidate_kind {
+	NTM_CAND_HOST = 1,      /* an address of an interface */
+	NTM_CAND_REFLEXIVE = 2, /* as the DC sees the node */
+	NTM_CAND_RELAY = 3,
+};
+
+enum ntm_error {
+	NTM_E_UNKNOWN_MESSAGE = 1,
+	NTM_E_MALFORMED = 2,
+	NTM_E_NOT_REGISTERED = 3, /* register first */
+	NTM_E_BAD_TOKEN = 4,      /* unknown, used or expired */
+	NTM_E_NAME_TAKEN = 5,     /* by another key */
+	NTM_E_BAD_NAME = 6,       /* not a label, or not what the token is bound to */
+	NTM_E_NO_SUCH_NAME = 7,
+	NTM_E_OFFLINE = 8, /* known, but not registered now */
+	NTM_E_DENIED = 9,  /* by policy, or revoked */
+	NTM_E_POOL_EXHAUSTED = 10,
+	NTM_E_INTERNAL = 11,
+	NTM_E_BUSY = 12, /* try again later */
+};
+
+#endif

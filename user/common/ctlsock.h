@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The control socket: RUNTIME_DIR/ctl.sock, a UNIX stream socket, mode 0600. A client sends one line of JSON,
+ * {"cmd": NAME, ...arguments}, and gets lines of JSON. The last line of an answer is {"ok": true, "result": ...} or
+ * {"ok": false, "error": NAME, "text": SENTENCE}; before it, a streaming command ("monitor", "ping", "resolve") may
+ * send
+ * {"event": ...} lines. The server runs on libuv; the client blocks.
+ */
+#ifndef NTM_CTLSOCK_H
+#define NTM_CTLSOCK_H
+
+#include <stdbool.h>
+#include <json-c/json.h>
+#include <uv.h>
+
+struct ntm_ctl_server;
+struct ntm_ctl_client; /* one connected client; valid until its close callback */
+
+/*
+ * A request arrived; request is borrowed. The handler answers now or later by ntm_ctl_result / ntm_ctl_error, exactly
+ * once a request. Further requests of that client wait until it did.
+ */
+typedef void (*ntm_ctl_handler)(struct ntm_ctl_client *c, const char *cmd, json_object *request, void *arg);
+typedef void (*ntm_ctl_closed)(struct ntm_ctl_client *c, void *arg); /* client went away: forget it */
+
+int ntm_ctl_server_start(struct ntm_ctl_server **out, uv_loop_t *loop, const char *runtime_dir, ntm_ctl_handler handler,
+			 ntm_ctl_closed closed, void *arg);
+void ntm_ctl_server_stop(struct ntm_ctl_server *s);                 /* closes handles, unlinks the socket */
+void ntm_ctl_event(struct ntm_ctl_client *c, json_object *event);   /* takes the reference */
+void ntm_ctl_result(struct ntm_ctl_client *c, json_object *result); /* takes the reference; NULL: null */
+void ntm_ctl_error(struct ntm_ctl_client *c, const char *name, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/*
+ * Client. Connects, sends, calls on_event for each event line (may be NULL; returns false to stop listening), and gives
+ * the result. 0, or -errno with a sentence in why. timeout_ms < 0: for ever. *result is the caller's.
+ */
+int ntm_ctl_call(const char *runtime_dir, json_object *request, int timeout_ms,
+		 bool (*on_event)(json_object *ev, void *arg), void *arg, json_object **result, char *why, size_t cap);
+
+#endif

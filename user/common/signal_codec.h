@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Signalling messages to and from bytes (headers/ntm/signal.h). One struct holds any message's fields. */
+#ifndef NTM_SIGNAL_CODEC_H
+#define NTM_SIGNAL_CODEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <ntm/limits.h>
+#include <ntm/signal.h>
+
+#include "addr.h"
+
+struct ntm_candidate {
+	struct ntm_addr addr;
+	uint8_t kind; /* enum ntm_candidate_kind */
+	uint8_t preference;
+};
+
+/* Which fields are present: bit (1u << NTM_F_*) of `have`. Strings are NUL-terminated here. */
+struct ntm_sig {
+	uint8_t msg;   /* enum ntm_msg */
+	uint32_t txid; /* host order */
+	uint32_t have;
+	char name[NTM_NAME_MAX + 1];
+	char zone[NTM_NAME_MAX + 1];
+	char token[NTM_TOKEN_MAX + 1];
+	char error_text[128];
+	uint16_t error_code;
+	uint8_t vip4[4], vip6[16];
+	struct ntm_prefix pool4, pool6; /* pool4 v4-mapped, lengths 96..128 */
+	struct ntm_candidate candidates[NTM_CANDIDATES_MAX];
+	unsigned n_candidates;
+	struct ntm_addr reflexive;
+	uint32_t lifetime_s;
+	uint64_t path_id; /* as a number: hdr.id is htobe64() of it */
+	uint64_t stale_path_id;
+	uint8_t role;
+	uint8_t public_key[NTM_DH_LEN], psk[NTM_PSK_LEN];
+	uint16_t mtu, keepalive_s;
+	uint16_t padding_len;
+};
+
+static inline bool ntm_sig_has(const struct ntm_sig *m, enum ntm_field f)
+{
+	return m->have >> f & 1;
+}
+void ntm_sig_init(struct ntm_sig *m, enum ntm_msg msg, uint32_t txid); /* zeroes, sets both */
+
+/* Encodes every field in `have`. 0 or -ENOSPC, -EINVAL (a string too long). */
+int ntm_sig_encode(const struct ntm_sig *m, uint8_t *out, size_t cap, size_t *len);
+/*
+ * 0 or -EBADMSG: truncated, a known field of the wrong length, a field twice (but candidates, of which those beyond
+ * NTM_CANDIDATES_MAX are an error), a string with NUL or control characters. *m is zeroed on failure but for msg and
+ * txid where the fixed header was whole (so that an error can be answered).
+ */
+int ntm_sig_decode(struct ntm_sig *m, const uint8_t *in, size_t len);
+const char *ntm_error_name(enum ntm_error e); /* "no_such_name"; never NULL */
+const char *ntm_msg_name(enum ntm_msg m);
+
+#endif
