@@ -22,8 +22,8 @@
  *   ntm_settings   ARRAY[1]     struct ntm_settings    mmapable
  *   ntm_uplinks    ARRAY[16]    struct ntm_uplink      mmapable, index 2 * pair + (IPv6 outer ? 1 : 0)
  *   ntm_paths      ARRAY[max]   struct ntm_path        mmapable, slot 0 unused
- *   ntm_path_ids   HASH         __be64 Path ID  -> __u32 slot
- *   ntm_vips       HASH         struct ntm_vip  -> __u32 slot
+ *   ntm_path_ids   HASH[max]    __be64 Path ID  -> __u32 slot
+ *   ntm_vips       HASH[2 max]  struct ntm_vip  -> __u32 slot
  *   ntm_locals     HASH         struct ntm_vip  -> __u32 1: real addresses of this host
  *   ntm_counters   PERCPU_ARRAY[NTM_R_COUNT] struct ntm_counter
  *   ntm_events     RINGBUF      struct ntm_event

@@ -11,9 +11,9 @@
 #include <linux/types.h>
 #include <stddef.h>
 #else
-#ifndef offsetof
+/* libbpf's own offsetof is no constant expression for static_assert. */
+#undef offsetof
 #define offsetof(type, member) __builtin_offsetof(type, member)
-#endif
 #ifndef static_assert
 #define static_assert _Static_assert
 #endif

@@ -30,6 +30,7 @@ int ntm_conf_load(const char *file, const struct ntm_conf_key *keys, size_t n_ke
 		  void *conf, char *err, size_t err_cap);
 
 /* Parsers. Relative paths are relative to the configuration file's directory (kept in a thread-local during a load). */
+const char *ntm_conf_directory(void); /* that directory with its slash, or "" */
 int ntm_conf_string(const char *v, void *char_ptr_field, char *why, size_t cap); /* char *, malloc'd, replaces */
 int ntm_conf_path(const char *v, void *char_ptr_field, char *why, size_t cap);
 int ntm_conf_port(const char *v, void *uint16_host_order, char *why, size_t cap);

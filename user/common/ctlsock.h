@@ -13,6 +13,9 @@
 #include <json-c/json.h>
 #include <uv.h>
 
+/* A request with its line end; a longer one is refused and its client closed. */
+#define NTM_CTL_LINE_MAX 65536
+
 struct ntm_ctl_server;
 struct ntm_ctl_client; /* one connected client; valid until its close callback */
 
@@ -23,9 +26,10 @@ struct ntm_ctl_client; /* one connected client; valid until its close callback *
 typedef void (*ntm_ctl_handler)(struct ntm_ctl_client *c, const char *cmd, json_object *request, void *arg);
 typedef void (*ntm_ctl_closed)(struct ntm_ctl_client *c, void *arg); /* client went away: forget it */
 
+/* Ignores SIGPIPE for the process. -EADDRINUSE: another daemon answers there; -ENAMETOOLONG: over 107 bytes. */
 int ntm_ctl_server_start(struct ntm_ctl_server **out, uv_loop_t *loop, const char *runtime_dir, ntm_ctl_handler handler,
 			 ntm_ctl_closed closed, void *arg);
-void ntm_ctl_server_stop(struct ntm_ctl_server *s);                 /* closes handles, unlinks the socket */
+void ntm_ctl_server_stop(struct ntm_ctl_server *s); /* closes handles (each client's closed() comes first), unlinks */
 void ntm_ctl_event(struct ntm_ctl_client *c, json_object *event);   /* takes the reference */
 void ntm_ctl_result(struct ntm_ctl_client *c, json_object *result); /* takes the reference; NULL: null */
 void ntm_ctl_error(struct ntm_ctl_client *c, const char *name, const char *fmt, ...)
@@ -33,7 +37,9 @@ void ntm_ctl_error(struct ntm_ctl_client *c, const char *name, const char *fmt, 
 
 /*
  * Client. Connects, sends, calls on_event for each event line (may be NULL; returns false to stop listening), and gives
- * the result. 0, or -errno with a sentence in why. timeout_ms < 0: for ever. *result is the caller's.
+ * the result (NULL if on_event stopped it). 0, or -errno with a sentence in why: -EREMOTEIO if the daemon refused, why
+ * is its text then. timeout_ms: longest wait for each line, < 0: for ever. *result is the caller's; request stays the
+ * caller's.
  */
 int ntm_ctl_call(const char *runtime_dir, json_object *request, int timeout_ms,
 		 bool (*on_event)(json_object *ev, void *arg), void *arg, json_object **result, char *why, size_t cap);

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "crypto.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/params.h>
+#include <openssl/rand.h>
+
+enum { BLAKE2S_BLOCK = 64 };
+
+/* Fetched once: a fetch by name costs more than sealing a small packet. */
+static EVP_CIPHER *chacha;
+static EVP_MD *blake2s;
+static EVP_MAC *blake2smac;
+
+/* One set of contexts a thread, so the library needs no lock. */
+static _Thread_local EVP_CIPHER_CTX *cipher_ctx;
+static _Thread_local EVP_MD_CTX *md_ctx;
+static _Thread_local EVP_MAC_CTX *mac_ctx;
+
+int ntm_crypto_init(void)
+{
+	if (!chacha)
+		chacha = EVP_CIPHER_fetch(NULL, "ChaCha20-Poly1305", NULL);
+	if (!blake2s)
+		blake2s = EVP_MD_fetch(NULL, "BLAKE2S-256", NULL);
+	if (!blake2smac)
+		blake2smac = EVP_MAC_fetch(NULL, "BLAKE2SMAC", NULL);
+	return chacha && blake2s && blake2smac ? 0 : -EIO;
+}
+
+static EVP_CIPHER_CTX *get_cipher_ctx(void)
+{
+	if (!cipher_ctx)
+		cipher_ctx = EVP_CIPHER_CTX_new();
+	return cipher_ctx;
+}
+
+int ntm_random(void *out, size_t len)
+{
+	return len <= INT32_MAX && RAND_bytes(out, (int)len) == 1 ? 0 : -EIO;
+}
+
+void ntm_wipe(void *p, size_t len)
+{
+	OPENSSL_cleanse(p, len);
+}
+
+bool ntm_equal(const void *a, const void *b, size_t len)
+{
+	return CRYPTO_memcmp(a, b, len) == 0;
+}
+
+int ntm_x25519_public(const uint8_t priv[NTM_DH_LEN], uint8_t pub[NTM_DH_LEN])
+{
+	EVP_PKEY *k = EVP_PKEY_new_raw_private_key_ex(NULL, "X25519", NULL, priv, NTM_DH_LEN);
+	uint8_t tmp[NTM_DH_LEN];
+	size_t len = sizeof(tmp);
+	int ret = -EIO;
+
+	if (k && EVP_PKEY_get_raw_public_key(k, tmp, &len) == 1 && len == sizeof(tmp)) {
+		memcpy(pub, tmp, sizeof(tmp));
+		ret = 0;
+	}
+	EVP_PKEY_free(k);
+	return ret;
+}
+
+int ntm_x25519_generate(uint8_t priv[NTM_DH_LEN], uint8_t pub[NTM_DH_LEN])
+{
+	uint8_t k[NTM_DH_LEN];
+	int ret = RAND_priv_bytes(k, sizeof(k)) == 1 ? 0 : -EIO;
+
+	/* RFC 7748 section 5 clamps at use; storing it clamped makes keys look as wg's */
+	k[0] &= 248;
+	k[31] = (uint8_t)((k[31] & 127) | 64);
+	if (!ret)
+		ret = ntm_x25519_public(k, pub);
+	if (!ret)
+		memcpy(priv, k, sizeof(k));
+	ntm_wipe(k, sizeof(k));
+	return ret;
+}
+
+int ntm_x25519(const uint8_t priv[NTM_DH_LEN], const uint8_t pub[NTM_DH_LEN], uint8_t out[NTM_DH_LEN])
+{
+	static const uint8_t zero[NTM_DH_LEN];
+	EVP_PKEY *k = EVP_PKEY_new_raw_private_key_ex(NULL, "X25519", NULL, priv, NTM_DH_LEN);
+	EVP_PKEY *peer = EVP_PKEY_new_raw_public_key_ex(NULL, "X25519", NULL, pub, NTM_DH_LEN);
+	EVP_PKEY_CTX *ctx = k ? EVP_PKEY_CTX_new_from_pkey(NULL, k, NULL) : NULL;
+	uint8_t tmp[NTM_DH_LEN] = {0};
+	size_t len = sizeof(tmp);
+	int ret = -EIO;
+
+	if (ctx && peer && EVP_PKEY_derive_init(ctx) == 1 && EVP_PKEY_derive_set_peer(ctx, peer) == 1) {
+		/* OpenSSL refuses an all-zero result by itself; the compare states the rule */
+		if (EVP_PKEY_derive(ctx, tmp, &len) != 1 || len != sizeof(tmp) || ntm_equal(tmp, zero, sizeof(tmp)))
+			ret = -EINVAL;
+		else
+			ret = 0;
+	}
+	if (!ret)
+		memcpy(out, tmp, sizeof(tmp));
+	ntm_wipe(tmp, sizeof(tmp));
+	EVP_PKEY_CTX_free(ctx);
+	EVP_PKEY_free(peer);
+	EVP_PKEY_free(k);
+	return ret;
+}
+
+int ntm_seal(const uint8_t key[NTM_KEY_LEN], const uint8_t nonce[NTM_NONCE_LEN], const void *ad, size_t ad_len,
+	     const void *in, size_t len, uint8_t *out)
+{
+	EVP_CIPHER_CTX *c = get_cipher_ctx();
+	int n;
+
+	if (!c || len > INT32_MAX - NTM_TAG_LEN || ad_len > INT32_MAX)
+		return -EIO;
+	if (EVP_EncryptInit_ex2(c, chacha, key, nonce, NULL) != 1 ||
+	    (ad_len && EVP_EncryptUpdate(c, NULL, &n, ad, (int)ad_len) != 1) ||
+	    (len && EVP_EncryptUpdate(c, out, &n, in, (int)len) != 1) || EVP_EncryptFinal_ex(c, out + len, &n) != 1 ||
+	    EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_GET_TAG, NTM_TAG_LEN, out + len) != 1)
+		return -EIO;
+	return 0;
+}
+
+int ntm_open(const uint8_t key[NTM_KEY_LEN], const uint8_t nonce[NTM_NONCE_LEN], const void *ad, size_t ad_len,
+	     const void *in, size_t len, uint8_t *out)
+{
+	EVP_CIPHER_CTX *c = get_cipher_ctx();
+	const uint8_t *p = in;
+	uint8_t tag[NTM_TAG_LEN], end[1];
+	int n;
+
+	if (len < NTM_TAG_LEN)
+		return -EBADMSG;
+	len -= NTM_TAG_LEN;
+	if (!c || len > INT32_MAX || ad_len > INT32_MAX)
+		return -EIO;
+	memcpy(tag, p + len, sizeof(tag));
+	if (EVP_DecryptInit_ex2(c, chacha, key, nonce, NULL) != 1 ||
+	    EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_SET_TAG, NTM_TAG_LEN, tag) != 1 ||
+	    (ad_len && EVP_DecryptUpdate(c, NULL, &n, ad, (int)ad_len) != 1) ||
+	    (len && EVP_DecryptUpdate(c, out, &n, p, (int)len) != 1) ||
+	    EVP_DecryptFinal_ex(c, len ? out + len : end, &n) != 1) {
+		if (len)
+			ntm_wipe(out, len);
+		return -EBADMSG;
+	}
+	return 0;
+}
+
+int ntm_hash(uint8_t out[NTM_HASH_LEN], const struct ntm_iov *in, size_t n)
+{
+	if (!md_ctx)
+		md_ctx = EVP_MD_CTX_new();
+	if (!md_ctx || EVP_DigestInit_ex2(md_ctx, blake2s, NULL) != 1)
+		return -EIO;
+	for (size_t i = 0; i < n; i++)
+		if (EVP_DigestUpdate(md_ctx, in[i].data, in[i].len) != 1)
+			return -EIO;
+	return EVP_DigestFinal_ex(md_ctx, out, NULL) == 1 ? 0 : -EIO;
+}
+
+int ntm_mac(uint8_t out[NTM_MAC_LEN], const void *key, size_t key_len, const struct ntm_iov *in, size_t n)
+{
+	size_t size = NTM_MAC_LEN, len;
+	OSSL_PARAM params[] = {OSSL_PARAM_construct_size_t(OSSL_MAC_PARAM_SIZE, &size), OSSL_PARAM_construct_end()};
+
+	if (!mac_ctx)
+		mac_ctx = EVP_MAC_CTX_new(blake2smac);
+	if (!mac_ctx || EVP_MAC_init(mac_ctx, key, key_len, params) != 1)
+		return -EIO;
+	for (size_t i = 0; i < n; i++)
+		if (EVP_MAC_update(mac_ctx, in[i].data, in[i].len) != 1)
+			return -EIO;
+	return EVP_MAC_final(mac_ctx, out, &len, NTM_MAC_LEN) == 1 && len == NTM_MAC_LEN ? 0 : -EIO;
+}
+
+/* RFC 2104 over BLAKE2s, which is what Noise means by HMAC-HASH; key is at most one block long here. */
+static int hmac(uint8_t out[NTM_HASH_LEN], const uint8_t key[NTM_HASH_LEN], const struct ntm_iov *in, size_t n)
+{
+	uint8_t pad[BLAKE2S_BLOCK], inner[NTM_HASH_LEN];
+	struct ntm_iov v[4] = {{pad, sizeof(pad)}};
+	int ret;
+
+	if (n > 3)
+		return -EINVAL;
+	memset(pad, 0x36, sizeof(pad));
+	for (size_t i = 0; i < NTM_HASH_LEN; i++)
+		pad[i] ^= key[i];
+	memcpy(v + 1, in, n * sizeof(*in));
+	ret = ntm_hash(inner, v, n + 1);
+	if (!ret) {
+		memset(pad, 0x5c, sizeof(pad));
+		for (size_t i = 0; i < NTM_HASH_LEN; i++)
+			pad[i] ^= key[i];
+		v[1] = (struct ntm_iov){inner, sizeof(inner)};
+		ret = ntm_hash(out, v, 2);
+	}
+	ntm_wipe(pad, sizeof(pad));
+	ntm_wipe(inner, sizeof(inner));
+	return ret;
+}
+
+int ntm_hkdf(const uint8_t ck[NTM_HASH_LEN], const void *ikm, size_t ikm_len, unsigned n, uint8_t *out)
+{
+	uint8_t temp[NTM_HASH_LEN], t[NTM_HASH_LEN];
+	struct ntm_iov v[2] = {{ikm, ikm_len}};
+	int ret;
+
+	if (n < 1 || n > 3)
+		return -EINVAL;
+	ret = hmac(temp, ck, v, 1);
+	for (uint8_t i = 1; !ret && i <= n; i++) {
+		v[0] = (struct ntm_iov){t, i == 1 ? 0 : sizeof(t)};
+		v[1] = (struct ntm_iov){&i, 1};
+		ret = hmac(t, temp, v, 2);
+		if (!ret)
+			memcpy(out + (size_t)(i - 1) * NTM_HASH_LEN, t, sizeof(t));
+	}
+	ntm_wipe(temp, sizeof(temp));
+	ntm_wipe(t, sizeof(t));
+	return ret;
+}
+
+void ntm_nonce(uint8_t out[NTM_NONCE_LEN], uint64_t counter)
+{
+	memset(out, 0, 6);
+	for (int i = 0; i < 6; i++)
+		out[6 + i] = (uint8_t)(counter >> 8 * (5 - i));
+}
+
+int ntm_suite_key(const uint8_t root[NTM_KEY_LEN], unsigned suite, uint8_t out[NTM_KEY_LEN])
+{
+	static const uint8_t label[NTM_HASH_LEN] = "NTMobile 1 suite";
+	uint8_t ikm[NTM_KEY_LEN + 1];
+	int ret;
+
+	memcpy(ikm, root, NTM_KEY_LEN);
+	ikm[NTM_KEY_LEN] = (uint8_t)suite;
+	ret = ntm_hkdf(label, ikm, sizeof(ikm), 1, out);
+	ntm_wipe(ikm, sizeof(ikm));
+	return ret;
+}

@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "signal_codec.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+
+#include "buf.h"
+
+#define BIT(f) (1u << (f))
+/* Fields that may come once. */
+#define KNOWN_FIELDS ((BIT(NTM_F_STALE) << 1) - 2)
+
+void ntm_sig_init(struct ntm_sig *m, enum ntm_msg msg, uint32_t txid)
+{
+	memset(m, 0, sizeof(*m));
+	m->msg = (uint8_t)msg;
+	m->txid = txid;
+}
+
+/* Well-formed UTF-8 (RFC 3629) without control characters: strings end up in logs, JSON and the DC's store. */
+static bool text_ok(const uint8_t *s, size_t len)
+{
+	static const uint32_t least[] = {0xa0, 0x800, 0x10000}; /* 0x80..0x9f are the C1 controls */
+
+	for (size_t i = 0; i < len;) {
+		uint32_t c = s[i++];
+		unsigned more;
+
+		if (c < 0x80) {
+			if (c < 0x20 || c == 0x7f)
+				return false;
+			continue;
+		}
+		if ((c & 0xe0) == 0xc0)
+			more = 1;
+		else if ((c & 0xf0) == 0xe0)
+			more = 2;
+		else if ((c & 0xf8) == 0xf0)
+			more = 3;
+		else
+			return false;
+		c &= 0x3fu >> more;
+		if (len - i < more)
+			return false;
+		for (unsigned k = 0; k < more; k++) {
+			if ((s[i] & 0xc0) != 0x80)
+				return false;
+			c = c << 6 | (s[i++] & 0x3f);
+		}
+		if (c < least[more - 1] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
+			return false;
+	}
+	return true;
+}
+
+static void put(struct ntm_wr *w, enum ntm_field f, const void *value, size_t len)
+{
+	ntm_wr_u16(w, (uint16_t)f);
+	ntm_wr_u16(w, (uint16_t)len);
+	ntm_wr_bytes(w, value, len);
+}
+
+static int put_text(struct ntm_wr *w, enum ntm_field f, const char *text, size_t cap)
+{
+	size_t len = strnlen(text, cap);
+
+	if (len == cap || !text_ok((const uint8_t *)text, len))
+		return -EINVAL;
+	put(w, f, text, len);
+	return 0;
+}
+
+static void put_u16(struct ntm_wr *w, enum ntm_field f, uint16_t v)
+{
+	put(w, f, &(uint16_t){htons(v)}, 2);
+}
+
+static void put_u64(struct ntm_wr *w, enum ntm_field f, uint64_t v)
+{
+	ntm_wr_u16(w, (uint16_t)f);
+	ntm_wr_u16(w, 8);
+	ntm_wr_u64(w, v);
+}
+
+static int put_pool4(struct ntm_wr *w, const struct ntm_prefix *p)
+{
+	if (!ntm_ip_is_v4(p->ip) || p->len < 96 || p->len > 128 || !ntm_prefix_contains(p, p->ip))
+		return -EINVAL;
+	ntm_wr_u16(w, NTM_F_POOL4);
+	ntm_wr_u16(w, 5);
+	ntm_wr_bytes(w, p->ip + 12, 4);
+	ntm_wr_u8(w, (uint8_t)(p->len - 96));
+	return 0;
+}
+
+static int put_pool6(struct ntm_wr *w, const struct ntm_prefix *p)
+{
+	if (p->len > 128 || !ntm_prefix_contains(p, p->ip))
+		return -EINVAL;
+	ntm_wr_u16(w, NTM_F_POOL6);
+	ntm_wr_u16(w, 17);
+	ntm_wr_bytes(w, p->ip, 16);
+	ntm_wr_u8(w, p->len);
+	return 0;
+}
+
+static int put_candidates(struct ntm_wr *w, const struct ntm_sig *m)
+{
+	if (m->n_candidates > NTM_CANDIDATES_MAX)
+		return -EINVAL;
+	for (unsigned i = 0; i < m->n_candidates; i++) {
+		const struct ntm_candidate *c = &m->candidates[i];
+
+		ntm_wr_u16(w, NTM_F_CANDIDATE);
+		ntm_wr_u16(w, 20);
+		ntm_wr_u8(w, c->kind);
+		ntm_wr_u8(w, c->preference);
+		ntm_wr_bytes(w, &c->addr.port, 2);
+		ntm_wr_bytes(w, c->addr.ip, 16);
+	}
+	return 0;
+}
+
+static void put_reflexive(struct ntm_wr *w, const struct ntm_addr *a)
+{
+	ntm_wr_u16(w, NTM_F_REFLEXIVE);
+	ntm_wr_u16(w, 18);
+	ntm_wr_bytes(w, &a->port, 2);
+	ntm_wr_bytes(w, a->ip, 16);
+}
+
+static void put_padding(struct ntm_wr *w, uint16_t len)
+{
+	ntm_wr_u16(w, NTM_F_PADDING);
+	ntm_wr_u16(w, len);
+	for (uint16_t i = 0; i < len && !w->err; i++)
+		ntm_wr_u8(w, 0);
+}
+
+static int put_field(struct ntm_wr *w, const struct ntm_sig *m, enum ntm_field f)
+{
+	switch (f) {
+	case NTM_F_NAME:
+		return put_text(w, f, m->name, sizeof(m->name));
+	case NTM_F_TOKEN:
+		return put_text(w, f, m->token, sizeof(m->token));
+	case NTM_F_ZONE:
+		return put_text(w, f, m->zone, sizeof(m->zone));
+	case NTM_F_ERROR_TEXT:
+		return put_text(w, f, m->error_text, sizeof(m->error_text));
+	case NTM_F_POOL4:
+		return put_pool4(w, &m->pool4);
+	case NTM_F_POOL6:
+		return put_pool6(w, &m->pool6);
+	case NTM_F_CANDIDATE:
+		return put_candidates(w, m);
+	case NTM_F_VIP4:
+		put(w, f, m->vip4, sizeof(m->vip4));
+		break;
+	case NTM_F_VIP6:
+		put(w, f, m->vip6, sizeof(m->vip6));
+		break;
+	case NTM_F_REFLEXIVE:
+		put_reflexive(w, &m->reflexive);
+		break;
+	case NTM_F_LIFETIME:
+		put(w, f, &(uint32_t){htonl(m->lifetime_s)}, 4);
+		break;
+	case NTM_F_PATH_ID:
+		put_u64(w, f, m->path_id);
+		break;
+	case NTM_F_STALE:
+		put_u64(w, f, m->stale_path_id);
+		break;
+	case NTM_F_ROLE:
+		put(w, f, &m->role, 1);
+		break;
+	case NTM_F_PUBLIC_KEY:
+		put(w, f, m->public_key, sizeof(m->public_key));
+		break;
+	case NTM_F_PSK:
+		put(w, f, m->psk, sizeof(m->psk));
+		break;
+	case NTM_F_ERROR_CODE:
+		put_u16(w, f, m->error_code);
+		break;
+	case NTM_F_MTU:
+		put_u16(w, f, m->mtu);
+		break;
+	case NTM_F_KEEPALIVE:
+		put_u16(w, f, m->keepalive_s);
+		break;
+	case NTM_F_PADDING:
+		put_padding(w, m->padding_len);
+		break;
+	}
+	return 0;
+}
+
+int ntm_sig_encode(const struct ntm_sig *m, uint8_t *out, size_t cap, size_t *len)
+{
+	struct ntm_wr w = ntm_wr_init(out, cap);
+
+	if (m->have & ~KNOWN_FIELDS)
+		return -EINVAL;
+	ntm_wr_u8(&w, m->msg);
+	ntm_wr_u8(&w, 0);
+	ntm_wr_u16(&w, 0);
+	ntm_wr_u32(&w, m->txid);
+	for (unsigned f = 1; f <= NTM_F_STALE; f++) {
+		int err = m->have & BIT(f) ? put_field(&w, m, (enum ntm_field)f) : 0;
+
+		if (err)
+			return err;
+	}
+	if (w.err)
+		return w.err;
+	*len = ntm_wr_len(&w);
+	return 0;
+}
+
+/* The getters read one value of `len` bytes; whether all of it was read is checked by the caller. */
+
+static void get_text(struct ntm_rd *v, char *out, size_t cap)
+{
+	size_t len = ntm_rd_left(v);
+	const uint8_t *p = ntm_rd_view(v, len);
+
+	if (!p || len >= cap || !text_ok(p, len)) {
+		v->err = -EBADMSG;
+		return;
+	}
+	memcpy(out, p, len);
+	out[len] = 0;
+}
+
+static void get_pool(struct ntm_rd *v, struct ntm_prefix *p, bool v4)
+{
+	uint8_t a4[4], len;
+
+	if (v4) {
+		ntm_rd_bytes(v, a4, 4);
+		ntm_ip_from_v4(p->ip, a4);
+	} else {
+		ntm_rd_bytes(v, p->ip, 16);
+	}
+	len = ntm_rd_u8(v);
+	if (len > (v4 ? 32 : 128)) {
+		v->err = -EBADMSG;
+		return;
+	}
+	p->len = (uint8_t)(v4 ? len + 96 : len);
+	if (!ntm_prefix_contains(p, p->ip))
+		v->err = -EBADMSG;
+}
+
+static void get_addr(struct ntm_rd *v, struct ntm_addr *a)
+{
+	ntm_rd_bytes(v, &a->port, 2);
+	ntm_rd_bytes(v, a->ip, 16);
+}
+
+static void get_candidate(struct ntm_rd *v, struct ntm_sig *m)
+{
+	struct ntm_candidate *c = &m->candidates[m->n_candidates];
+
+	if (m->n_candidates == NTM_CANDIDATES_MAX) {
+		v->err = -EBADMSG;
+		return;
+	}
+	m->n_candidates++;
+	c->kind = ntm_rd_u8(v);
+	c->preference = ntm_rd_u8(v);
+	get_addr(v, &c->addr);
+}
+
+static void get_field(struct ntm_rd *v, struct ntm_sig *m, enum ntm_field f)
+{
+	switch (f) {
+	case NTM_F_NAME:
+		get_text(v, m->name, sizeof(m->name));
+		break;
+	case NTM_F_TOKEN:
+		get_text(v, m->token, sizeof(m->token));
+		break;
+	case NTM_F_ZONE:
+		get_text(v, m->zone, sizeof(m->zone));
+		break;
+	case NTM_F_ERROR_TEXT:
+		get_text(v, m->error_text, sizeof(m->error_text));
+		break;
+	case NTM_F_VIP4:
+		ntm_rd_bytes(v, m->vip4, sizeof(m->vip4));
+		break;
+	case NTM_F_VIP6:
+		ntm_rd_bytes(v, m->vip6, sizeof(m->vip6));
+		break;
+	case NTM_F_POOL4:
+		get_pool(v, &m->pool4, true);
+		break;
+	case NTM_F_POOL6:
+		get_pool(v, &m->pool6, false);
+		break;
+	case NTM_F_CANDIDATE:
+		get_candidate(v, m);
+		break;
+	case NTM_F_REFLEXIVE:
+		get_addr(v, &m->reflexive);
+		break;
+	case NTM_F_LIFETIME:
+		m->lifetime_s = ntm_rd_u32(v);
+		break;
+	case NTM_F_PATH_ID:
+		m->path_id = ntm_rd_u64(v);
+		break;
+	case NTM_F_STALE:
+		m->stale_path_id = ntm_rd_u64(v);
+		break;
+	case NTM_F_ROLE:
+		m->role = ntm_rd_u8(v);
+		break;
+	case NTM_F_PUBLIC_KEY:
+		ntm_rd_bytes(v, m->public_key, sizeof(m->public_key));
+		break;
+	case NTM_F_PSK:
+		ntm_rd_bytes(v, m->psk, sizeof(m->psk));
+		break;
+	case NTM_F_ERROR_CODE:
+		m->error_code = ntm_rd_u16(v);
+		break;
+	case NTM_F_MTU:
+		m->mtu = ntm_rd_u16(v);
+		break;
+	case NTM_F_KEEPALIVE:
+		m->keepalive_s = ntm_rd_u16(v);
+		break;
+	case NTM_F_PADDING:
+		m->padding_len = (uint16_t)ntm_rd_left(v);
+		(void)ntm_rd_view(v, m->padding_len);
+		break;
+	}
+}
+
+static int decode_fields(struct ntm_sig *m, struct ntm_rd *r)
+{
+	while (ntm_rd_left(r)) {
+		uint16_t type = ntm_rd_u16(r), len = ntm_rd_u16(r);
+		const uint8_t *value = ntm_rd_view(r, len);
+		struct ntm_rd v;
+
+		if (!value)
+			return -EBADMSG;
+		if (type >= 32 || !(KNOWN_FIELDS & BIT(type)))
+			continue;
+		if (m->have & BIT(type) && type != NTM_F_CANDIDATE)
+			return -EBADMSG;
+		v = ntm_rd_init(value, len);
+		get_field(&v, m, (enum ntm_field)type);
+		if (v.err || ntm_rd_left(&v))
+			return -EBADMSG;
+		m->have |= BIT(type);
+	}
+	return 0;
+}
+
+int ntm_sig_decode(struct ntm_sig *m, const uint8_t *in, size_t len)
+{
+	struct ntm_rd r = ntm_rd_init(in, len);
+	enum ntm_msg msg;
+	uint32_t txid;
+
+	memset(m, 0, sizeof(*m));
+	msg = (enum ntm_msg)ntm_rd_u8(&r);
+	(void)ntm_rd_view(&r, 3); /* flags and reserved: sent as 0, ignored */
+	txid = ntm_rd_u32(&r);
+	if (r.err)
+		return -EBADMSG;
+	ntm_sig_init(m, msg, txid);
+	if (decode_fields(m, &r)) {
+		ntm_sig_init(m, msg, txid);
+		return -EBADMSG;
+	}
+	return 0;
+}
+
+const char *ntm_error_name(enum ntm_error e)
+{
+	static const char *const names[] = {
+	    [NTM_E_UNKNOWN_MESSAGE] = "unknown_message",
+	    [NTM_E_MALFORMED] = "malformed",
+	    [NTM_E_NOT_REGISTERED] = "not_registered",
+	    [NTM_E_BAD_TOKEN] = "bad_token",
+	    [NTM_E_NAME_TAKEN] = "name_taken",
+	    [NTM_E_BAD_NAME] = "bad_name",
+	    [NTM_E_NO_SUCH_NAME] = "no_such_name",
+	    [NTM_E_OFFLINE] = "offline",
+	    [NTM_E_DENIED] = "denied",
+	    [NTM_E_POOL_EXHAUSTED] = "pool_exhausted",
+	    [NTM_E_INTERNAL] = "internal",
+	    [NTM_E_BUSY] = "busy",
+	};
+	size_t i = (size_t)e;
+
+	return i < sizeof(names) / sizeof(*names) && names[i] ? names[i] : "unknown_error";
+}
+
+const char *ntm_msg_name(enum ntm_msg m)
+{
+	static const char *const names[] = {
+	    [NTM_M_REGISTRATION_REQUEST] = "registration_request",
+	    [NTM_M_REGISTRATION_RESPONSE] = "registration_response",
+	    [NTM_M_DIRECTION_REQUEST] = "direction_request",
+	    [NTM_M_ROUTE_DIRECTION] = "route_direction",
+	    [NTM_M_ROUTE_ACK] = "route_ack",
+	    [NTM_M_RELAY_DIRECTION] = "relay_direction",
+	    [NTM_M_RELAY_RESPONSE] = "relay_response",
+	    [NTM_M_UPDATE_REQUEST] = "update_request",
+	    [NTM_M_UPDATE_RESPONSE] = "update_response",
+	    [NTM_M_KEEP_ALIVE] = "keep_alive",
+	    [NTM_M_KEEP_ALIVE_RESPONSE] = "keep_alive_response",
+	    [NTM_M_PROBE] = "probe",
+	    [NTM_M_PROBE_RESPONSE] = "probe_response",
+	    [NTM_M_RELEASE] = "release",
+	    [NTM_M_ERROR] = "error",
+	};
+	size_t i = (size_t)m;
+
+	return i < sizeof(names) / sizeof(*names) && names[i] ? names[i] : "unknown_message";
+}
