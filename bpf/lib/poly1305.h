@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Poly1305 (RFC 8439, section 2.5) for BPF, which multiplies 64 by 64 bits and keeps the low 64. Limbs are 32 bits, the
+ * top one 34, and carries wait in 64-bit sums. That fits, as clamping keeps each r below 2^28 and makes r1..r3
+ * multiples of 4, so that 5/4 r is an integer: with h0 < 3.1 * 2^32, h1 and h2 < 2^33, h3 < 1.5 * 2^34 (message and
+ * bit 128 added), the largest sum, d0, is below (1.55 + 1.25 + 1.25 + 3.75) * 2^61 < 2^64.
+ */
+#ifndef NTM_LIB_POLY1305_H
+#define NTM_LIB_POLY1305_H
+
+#include "chacha20.h"
+
+#define NTM_POLY_BLOCK 16
+
+/* r0..r3, then 5/4 of r1..r3. Volatile: loaded where they are multiplied, no register holds them. */
+#define NTM_POLY_RS 7
+
+static __always_inline void ntm_poly1305_init(volatile __u32 rs[NTM_POLY_RS], const __u32 key[4])
+{
+	__u32 r1 = key[1] & 0x0ffffffc, r2 = key[2] & 0x0ffffffc, r3 = key[3] & 0x0ffffffc;
+
+	rs[0] = key[0] & 0x0fffffff;
+	rs[1] = r1;
+	rs[2] = r2;
+	rs[3] = r3;
+	rs[4] = r1 + (r1 >> 2);
+	rs[5] = r2 + (r2 >> 2);
+	rs[6] = r3 + (r3 >> 2);
+}
+
+/* h = (h + m + 2^128 * bit) * r mod 2^130 - 5, partly reduced. h0..h3 are __u64 of the caller, and rs its array. */
+#define NTM_POLY_BLOCK_AT(m0, m1, m2, m3, bit)                                                                         \
+	do {                                                                                                           \
+		__u64 t0, t1, t2, t3;                                                                                  \
+                                                                                                                       \
+		h0 += (m0);                                                                                            \
+		h1 += (m1);                                                                                            \
+		h2 += (m2);                                                                                            \
+		h3 += (m3);                                                                                            \
+		h3 += (__u64)(bit) << 32;                                                                              \
+		t0 = rs[0] * h0;                                                                                       \
+		t1 = rs[1] * h0;                                                                                       \
+		t2 = rs[2] * h0;                                                                                       \
+		t3 = rs[3] * h0;                                                                                       \
+		t0 += rs[6] * h1;                                                                                      \
+		t1 += rs[0] * h1;                                                                                      \
+		t2 += rs[1] * h1;                                                                                      \
+		t3 += rs[2] * h1;                                                                                      \
+		t0 += rs[5] * h2;                                                                                      \
+		t1 += rs[6] * h2;                                                                                      \
+		t2 += rs[0] * h2;                                                                                      \
+		t3 += rs[1] * h2;                                                                                      \
+		t0 += rs[4] * h3;                                                                                      \
+		t1 += rs[5] * h3;                                                                                      \
+		t2 += rs[6] * h3;                                                                                      \
+		t3 += rs[0] * h3;                                                                                      \
+		t1 += t0 >> 32;                                                                                        \
+		t2 += t1 >> 32;                                                                                        \
+		t3 += t2 >> 32;                                                                                        \
+		h0 = (__u32)t0 + (t3 >> 34) * 5;                                                                       \
+		h1 = (__u32)t1;                                                                                        \
+		h2 = (__u32)t2;                                                                                        \
+		h3 = t3 << 30 >> 30;                                                                                   \
+	} while (0)
+
+/* tag = (h mod 2^130 - 5) + pad mod 2^128 */
+static __always_inline void ntm_poly1305_finish(__u64 h0, __u64 h1, __u64 h2, __u64 h3, const __u32 pad[4],
+						__u32 tag[4])
+{
+	__u64 g0, g1, g2, g3, keep, c;
+
+	/* twice: the first pass may carry out of the top once more */
+	for (int i = 0; i < 2; i++) {
+		h1 += h0 >> 32;
+		h2 += h1 >> 32;
+		h3 += h2 >> 32;
+		h0 = (__u32)h0 + (h3 >> 34) * 5;
+		h1 = (__u32)h1;
+		h2 = (__u32)h2;
+		h3 = h3 << 30 >> 30;
+	}
+	h1 += h0 >> 32;
+	h0 = (__u32)h0;
+
+	g0 = h0 + 5;
+	g1 = h1 + (g0 >> 32);
+	g2 = h2 + (g1 >> 32);
+	g3 = h3 + (g2 >> 32);
+	keep = (g3 >> 34) - 1; /* all ones if h < 2^130 - 5 */
+
+	c = ((h0 & keep) | ((__u32)g0 & ~keep)) + pad[0];
+	tag[0] = c;
+	c = (c >> 32) + ((h1 & keep) | ((__u32)g1 & ~keep)) + pad[1];
+	tag[1] = c;
+	c = (c >> 32) + ((h2 & keep) | ((__u32)g2 & ~keep)) + pad[2];
+	tag[2] = c;
+	c = (c >> 32) + ((h3 & keep) | (g3 & ~keep)) + pad[3];
+	tag[3] = c;
+}
+
+#endif

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * XDP on uplinks: capsulated packets of the kernel lane are opened and put into ntm0; the rest of the own port goes to
+ * the agent's socket, everything else to the kernel. Until a packet is opened in place, what is not ours passes; after
+ * that nothing passes any more.
+ *
+ * The outer UDP checksum is not looked at: the AEAD covers all that is used of the packet (and so a sender may leave it
+ * zero over IPv6, RFC 6935). In generic mode GRO may have merged datagrams: they are too long, and pass to the agent.
+ */
+#include "lib/ctx.h"
+#include <ntm/wire.h>
+#include "maps.bpf.h"
+#include "lib/finish.h"
+#include "lib/addr.h"
+#include "lib/parse.h"
+#include "lib/replay.h"
+#include "lib/inner.h"
+#include "lib/ecn.h"
+#include "lib/event.h"
+#include "lib/roam.h"
+#if __has_include("lib/aead.h")
+#include "lib/aead.h"
+#else
+#include "lib/aead_none.h"
+#endif
+#include "lib/deliver.h"
+
+#define NTM_PASS(reason) NTM_VERDICT(XDP_PASS, reason)
+
+/* By the header alone: whose is it? NTM_CONTINUE: the kernel lane's. Copies the header. */
+static __always_inline int ntm_classify(struct xdp_md *ctx, const struct ntm_rx *rx, struct ntm_hdr *hdr)
+{
+	void *data = NTM_DATA(ctx), *data_end = NTM_DATA_END(ctx);
+	struct ntm_hdr *h;
+
+	if (rx->udp_len < sizeof(*h))
+		return NTM_REJECT(rx, RX_SHORT);
+	h = data + rx->hdr_off;
+	if ((void *)(h + 1) > data_end)
+		return NTM_REJECT(rx, RX_SHORT);
+	*hdr = *h;
+	if (ntm_hdr_version(hdr) != NTM_WIRE_VERSION)
+		return NTM_REJECT(rx, RX_BAD_VERSION);
+
+	switch (ntm_hdr_type(hdr)) {
+	case NTM_T_DATA:
+		break;
+	case NTM_T_SESSION_INIT:
+	case NTM_T_SESSION_RESP:
+	case NTM_T_COOKIE_REPLY:
+	case NTM_T_SIGNAL:
+	case NTM_T_TUNNEL_REQ:
+	case NTM_T_TUNNEL_RESP:
+		return NTM_PASS(RX_TO_AGENT);
+	default:
+		return NTM_REJECT(rx, RX_BAD_TYPE);
+	}
+	switch (ntm_hdr_suite(hdr)) {
+	case NTM_SUITE_KERNEL:
+		break;
+	case NTM_SUITE_BULK_AES:
+	case NTM_SUITE_BULK_CHACHA:
+	case NTM_SUITE_CONTROL:
+		return NTM_PASS(RX_TO_AGENT);
+	default:
+		return NTM_REJECT(rx, RX_BAD_TYPE);
+	}
+	if (rx->udp_len < sizeof(*h) + NTM_TAG_LEN)
+		return NTM_REJECT(rx, RX_SHORT);
+	if (rx->udp_len > sizeof(*h) + NTM_INNER_MAX + NTM_TAG_LEN)
+		return NTM_PASS(RX_LONG);
+	return NTM_CONTINUE;
+}
+
+static __always_inline struct ntm_path *ntm_path_by_id(__be64 id)
+{
+	__u32 *slot = bpf_map_lookup_elem(&ntm_path_ids, &id);
+	struct ntm_path *path = slot ? bpf_map_lookup_elem(&ntm_paths, slot) : NULL;
+
+	return path && path->path_id == id ? path : NULL;
+}
+
+static __always_inline int ntm_replay_verdict(enum ntm_replay r)
+{
+	switch (r) {
+	case NTM_REPLAY_OK:
+		return NTM_CONTINUE;
+	case NTM_REPLAY_SEEN:
+		return NTM_DROP(RX_REPLAY);
+	default:
+		return NTM_DROP(RX_TOO_OLD);
+	}
+}
+
+/* Authenticates, decrypts in place and takes the counter. */
+static __always_inline int ntm_open(struct xdp_md *ctx, const struct ntm_rx *rx, struct ntm_path *path,
+				    const struct ntm_hdr *hdr, __u64 now)
+{
+	__u32 epoch = ntm_hdr_epoch(hdr), payload = rx->udp_len - sizeof(*hdr) - NTM_TAG_LEN;
+	struct ntm_rx_epoch *re = &path->rx[epoch & 1];
+	__u64 ctr = (__u64)bpf_ntohs(hdr->ctr_hi) << 32 | bpf_ntohl(hdr->ctr_lo);
+	int newest = 0, v;
+
+	if (NTM_READ(re->expires_ns) <= now || re->epoch != epoch)
+		return NTM_DROP(RX_NO_KEY);
+	v = ntm_replay_verdict(ntm_replay_check(re, ctr));
+	if (v != NTM_CONTINUE)
+		return v;
+	switch (ntm_aead_open_xdp(ctx, rx->hdr_off, payload, re->key)) {
+	case 0:
+		break;
+	case -EBADMSG:
+		return NTM_DROP(RX_BAD_TAG);
+	default:
+		return NTM_DROP(RX_ERROR);
+	}
+	v = ntm_replay_verdict(ntm_replay_accept(re, ctr, &newest));
+	if (v != NTM_CONTINUE)
+		return v;
+
+	NTM_WRITE(path->last_rx_ns, now);
+	if (NTM_UNLIKELY(NTM_READ(path->next_epoch) == epoch))
+		ntm_confirm_epoch(path, epoch, now);
+	if (newest && NTM_UNLIKELY(ntm_endpoint_move(path, rx))) {
+		ntm_count(NTM_R_RX_ROAMED, rx->udp_len);
+		ntm_event_roamed(path, &rx->src, rx->sport);
+	}
+	return NTM_CONTINUE;
+}
+
+static __always_inline int ntm_decap(struct xdp_md *ctx)
+{
+	__u32 zero = 0, payload, len = 0;
+	struct ntm_settings *s = bpf_map_lookup_elem(&ntm_settings, &zero);
+	struct ntm_path *path;
+	struct ntm_rx rx;
+	struct ntm_hdr hdr;
+	int v;
+
+	if (!s)
+		return NTM_PASS(RX_OTHER);
+	v = ntm_parse_outer(ctx, &rx, s);
+	if (v != NTM_CONTINUE)
+		return v;
+	v = ntm_classify(ctx, &rx, &hdr);
+	if (v != NTM_CONTINUE)
+		return v;
+	path = ntm_path_by_id(hdr.id);
+	if (!path)
+		return NTM_REJECT(&rx, RX_UNKNOWN_PATH);
+
+	v = ntm_open(ctx, &rx, path, &hdr, bpf_ktime_get_boot_ns());
+	if (v != NTM_CONTINUE)
+		return v;
+	payload = rx.udp_len - sizeof(hdr) - NTM_TAG_LEN;
+	if (!payload)
+		return NTM_DROP(RX_KEEPALIVE);
+	v = ntm_deliver(ctx, s, path, rx.hdr_off + sizeof(hdr), payload, rx.tos, &len);
+	if (v == NTM_VERDICT(XDP_REDIRECT, RX_OK)) {
+		__sync_fetch_and_add(&path->rx_packets, 1);
+		__sync_fetch_and_add(&path->rx_bytes, len);
+	}
+	return v;
+}
+
+SEC("xdp")
+int node_decap(struct xdp_md *ctx)
+{
+	__u64 len = NTM_DATA_END(ctx) - NTM_DATA(ctx);
+
+	/* Computed here: the compiler would keep the two pointers in halves, which the verifier refuses. */
+	NTM_OPAQUE(len);
+	return ntm_finish(ntm_decap(ctx), len);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
