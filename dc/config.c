@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "config.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <ntm/limits.h>
+
+#define DEFAULT_RUNTIME_DIR "/run/ntm-dc"
+
+static int parse_store(const char *v, void *field, char *why, size_t cap)
+{
+	if (!strncmp(v, "sqlite:", 7) && v[7])
+		return ntm_conf_path(v + 7, field, why, cap);
+	if (!strncmp(v, "postgresql:", 11))
+		snprintf(why, cap, "this version has no PostgreSQL store: use sqlite:FILE");
+	else
+		snprintf(why, cap, "not a store: use sqlite:FILE");
+	return -EINVAL;
+}
+
+static int parse_seconds(const char *v, void *field, char *why, size_t cap)
+{
+	uint32_t s;
+	int err = ntm_conf_uint(v, &s, why, cap);
+
+	if (err)
+		return err;
+	if (s < 1 || s > 3600) {
+		snprintf(why, cap, "not between 1 and 3600 seconds");
+		return -EINVAL;
+	}
+	*(uint32_t *)field = s;
+	return 0;
+}
+
+static int parse_vip4_pool(const char *v, void *field, char *why, size_t cap)
+{
+	struct ntm_prefix p;
+	int err = ntm_conf_prefix(v, &p, why, cap);
+
+	if (err)
+		return err;
+	if (!ntm_ip_is_v4(p.ip) || p.len < 96 || p.len > 126) {
+		snprintf(why, cap, "not an IPv4 prefix of length 30 or shorter");
+		return -EINVAL;
+	}
+	*(struct ntm_prefix *)field = p;
+	return 0;
+}
+
+static int parse_vip6_pool(const char *v, void *field, char *why, size_t cap)
+{
+	struct ntm_prefix p;
+	int err = ntm_conf_prefix(v, &p, why, cap);
+
+	if (err)
+		return err;
+	if (ntm_ip_is_v4(p.ip) || p.len > 126) {
+		snprintf(why, cap, "not an IPv6 prefix of length 126 or shorter");
+		return -EINVAL;
+	}
+	*(struct ntm_prefix *)field = p;
+	return 0;
+}
+
+static int parse_listen(const char *v, void *field, char *why, size_t cap)
+{
+	struct ntm_addr_list l = {0};
+	int err = ntm_conf_addrs(v, &l, why, cap);
+
+	if (err)
+		return err;
+	if (!l.n || l.n > 64) {
+		snprintf(why, cap, "needs 1 to 64 addresses");
+		free(l.addrs);
+		return -EINVAL;
+	}
+	free(((struct ntm_addr_list *)field)->addrs);
+	*(struct ntm_addr_list *)field = l;
+	return 0;
+}
+
+#define DC(key, parse, field, required)                                           \
+	{                                                                         \
+		"dc", key, parse, offsetof(struct ntm_dc_config, field), required \
+	}
+#define REMOTE(section, key, parse, field)                                            \
+	{                                                                             \
+		section " *", key, parse, offsetof(struct ntm_dc_remote, field), true \
+	}
+
+static const struct ntm_conf_key keys[] = {
+    DC("zone", ntm_conf_zone, zone, true),
+    DC("listen", parse_listen, listen, true),
+    DC("private_key_file", ntm_conf_path, private_key_file, true),
+    DC("vip4_pool", parse_vip4_pool, vip4_pool, true),
+    DC("vip6_pool", parse_vip6_pool, vip6_pool, true),
+    DC("store", parse_store, store_file, true),
+    DC("dns_listen", parse_listen, dns_listen, false),
+    DC("runtime_dir", ntm_conf_path, runtime_dir, false),
+    DC("cookie_threshold", ntm_conf_uint, cookie_threshold, false),
+    DC("lifetime", parse_seconds, lifetime_s, false),
+    DC("keepalive", parse_seconds, keepalive_s, false),
+    REMOTE("relay", "public_key", ntm_conf_key32, public_key),
+    REMOTE("relay", "endpoint", parse_listen, endpoints),
+    REMOTE("peer", "public_key", ntm_conf_key32, public_key),
+    REMOTE("peer", "endpoint", parse_listen, endpoints),
+};
+
+/* A relay's name is a label, a peer's its zone. */
+static void *new_remote(void *conf, const char *kind, const char *name, char *why, size_t cap)
+{
+	struct ntm_dc_config *c = conf;
+	bool is_peer = !strcmp(kind, "peer");
+	struct ntm_dc_remotes *list = is_peer ? &c->peers : &c->relays;
+	char normal[NTM_NAME_MAX + 1];
+	struct ntm_dc_remote **items, *r;
+
+	if (is_peer ? ntm_conf_zone(name, normal, why, cap) : ntm_conf_label(name, normal, why, cap))
+		return NULL;
+	for (size_t i = 0; i < list->n; i++) {
+		if (!strcmp(list->items[i]->name, normal)) {
+			snprintf(why, cap, "section given twice");
+			return NULL;
+		}
+	}
+	items = realloc(list->items, (list->n + 1) * sizeof(struct ntm_dc_remote *));
+	if (items)
+		list->items = items;
+	r = items ? calloc(1, sizeof(*r)) : NULL;
+	if (r)
+		r->name = strdup(normal);
+	if (!r || !r->name) {
+		free(r);
+		snprintf(why, cap, "out of memory");
+		return NULL;
+	}
+	list->items[list->n++] = r;
+	return r;
+}
+
+static void free_remotes(struct ntm_dc_remotes *l)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		free(l->items[i]->name);
+		free(l->items[i]->endpoints.addrs);
+		free(l->items[i]);
+	}
+	free(l->items);
+}
+
+void ntm_dc_config_free(struct ntm_dc_config *c)
+{
+	free(c->listen.addrs);
+	free(c->dns_listen.addrs);
+	free(c->private_key_file);
+	free(c->store_file);
+	free(c->runtime_dir);
+	free_remotes(&c->relays);
+	free_remotes(&c->peers);
+	memset(c, 0, sizeof(*c));
+}
+
+int ntm_dc_config_load(const char *file, struct ntm_dc_config *c, char *err, size_t cap)
+{
+	char why[160];
+	int rc;
+
+	memset(c, 0, sizeof(*c));
+	c->cookie_threshold = 2000;
+	c->lifetime_s = 120;
+	c->keepalive_s = 15;
+	rc = ntm_conf_load(file, keys, sizeof(keys) / sizeof(keys[0]), new_remote, c, err, cap);
+	if (!rc && !c->runtime_dir) {
+		c->runtime_dir = strdup(DEFAULT_RUNTIME_DIR);
+		if (!c->runtime_dir) {
+			snprintf(err, cap, "%s: out of memory", file);
+			rc = -ENOMEM;
+		}
+	}
+	if (!rc && c->keepalive_s * 2 > c->lifetime_s) {
+		snprintf(err, cap, "%s: lifetime must be at least twice keepalive", file);
+		rc = -EINVAL;
+	}
+	for (size_t i = 0; !rc && i < c->peers.n; i++) {
+		if (!strcmp(c->peers.items[i]->name, c->zone)) {
+			snprintf(err, cap, "%s: [peer %s] is this DC's own zone", file, c->zone);
+			rc = -EINVAL;
+		}
+	}
+	if (!rc) {
+		rc = ntm_pool_init(&c->pool, &c->vip4_pool, &c->vip6_pool, why, sizeof(why));
+		if (rc)
+			snprintf(err, cap, "%s: %s", file, why);
+	}
+	if (rc)
+		ntm_dc_config_free(c);
+	return rc;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* dc.conf */
+#ifndef NTM_DC_CONFIG_H
+#define NTM_DC_CONFIG_H
+
+#include <ntm/limits.h>
+
+#include "../user/common/conf.h"
+#include "pool.h"
+
+/* [relay NAME] and [peer ZONE]. */
+struct ntm_dc_remote {
+	char *name;
+	uint8_t public_key[NTM_DH_LEN];
+	struct ntm_addr_list endpoints;
+};
+struct ntm_dc_remotes {
+	struct ntm_dc_remote **items; /* each by itself: the parser keeps pointers to them while the list grows */
+	size_t n;
+};
+
+struct ntm_dc_config {
+	char zone[NTM_NAME_MAX + 1];
+	struct ntm_addr_list listen;
+	struct ntm_addr_list dns_listen;
+	char *private_key_file;
+	char *store_file; /* of "sqlite:FILE" */
+	char *runtime_dir;
+	struct ntm_prefix vip4_pool, vip6_pool;
+	struct ntm_pool pool;
+	uint32_t cookie_threshold; /* handshakes a second without cookies */
+	uint32_t lifetime_s;       /* a node not heard of for so long is offline */
+	uint32_t keepalive_s;      /* interval nodes are told */
+	struct ntm_dc_remotes relays, peers;
+};
+
+/* 0, or -errno and err = "FILE:LINE: what is wrong". c: uninitialised; freed by ntm_dc_config_free() on success only.
+ */
+int ntm_dc_config_load(const char *file, struct ntm_dc_config *c, char *err, size_t cap);
+void ntm_dc_config_free(struct ntm_dc_config *c);
+
+#endif

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Commands of the control socket: token_create, nodes, revoke, paths, status. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "../user/common/crypto.h"
+#include "../user/common/keystore.h"
+#include "../user/common/log.h"
+#include "dc.h"
+
+#define TOKEN_BYTES 25 /* 200 bits: 40 characters */
+#define TOKEN_TTL_S 3600
+#define TOKEN_TTL_MAX_S (365 * 86400)
+
+static void add_string(json_object *o, const char *key, const char *value)
+{
+	json_object_object_add(o, key, value ? json_object_new_string(value) : NULL);
+}
+
+static void add_int(json_object *o, const char *key, int64_t v)
+{
+	json_object_object_add(o, key, json_object_new_int64(v));
+}
+
+static const char *argument(json_object *request, const char *key)
+{
+	json_object *v;
+
+	return json_object_object_get_ex(request, key, &v) && json_object_is_type(v, json_type_string)
+		   ? json_object_get_string(v)
+		   : NULL;
+}
+
+/* Base 32 of RFC 4648 in lower case, without padding: survives any shell and any telephone. */
+static int make_token(char out[TOKEN_BYTES * 8 / 5 + 1])
+{
+	static const char digits[] = "abcdefghijklmnopqrstuvwxyz234567";
+	uint8_t raw[TOKEN_BYTES];
+	int err = ntm_random(raw, sizeof(raw));
+
+	for (unsigned i = 0; !err && i < TOKEN_BYTES * 8 / 5; i++) {
+		unsigned bit = i * 5, v = raw[bit / 8] << 8;
+
+		if (bit / 8 + 1 < TOKEN_BYTES)
+			v |= raw[bit / 8 + 1];
+		out[i] = digits[v >> (11 - bit % 8) & 31];
+	}
+	out[TOKEN_BYTES * 8 / 5] = 0;
+	ntm_wipe(raw, sizeof(raw));
+	return err;
+}
+
+static void cmd_token_create(struct ntm_dc *dc, struct ntm_ctl_client *c, json_object *request)
+{
+	const char *name = argument(request, "name");
+	char label[NTM_LABEL_MAX + 1], token[TOKEN_BYTES * 8 / 5 + 1], expires[32];
+	int64_t ttl = TOKEN_TTL_S, now = time(NULL);
+	struct ntm_node_record rec;
+	json_object *v, *result;
+	struct tm tm;
+	time_t end;
+	int err;
+
+	if (json_object_object_get_ex(request, "ttl_s", &v) && v) {
+		ttl = json_object_is_type(v, json_type_int) ? json_object_get_int64(v) : 0;
+		if (ttl < 1 || ttl > TOKEN_TTL_MAX_S) {
+			ntm_ctl_error(c, "bad_argument", "ttl_s must be 1 second to 1 year");
+			return;
+		}
+	}
+	if (name) {
+		if (ntm_dc_label(dc, name, label)) {
+			ntm_ctl_error(c, "bad_name", "%s is not a name of the zone %s", name, dc->conf->zone);
+			return;
+		}
+		err = dc->store->ops->node_by_label(dc->store, label, &rec);
+		if (!err && !rec.revoked_s) {
+			ntm_ctl_error(c, "name_taken", "%s is enrolled already: revoke it first", label);
+			return;
+		}
+	}
+	err = make_token(token);
+	if (!err)
+		err = dc->store->ops->token_create(dc->store, token, name ? label : NULL, now, now + ttl);
+	if (err) {
+		ntm_ctl_error(c, "internal", "no token: %s", strerror(-err));
+		return;
+	}
+	end = (time_t)(now + ttl);
+	gmtime_r(&end, &tm);
+	strftime(expires, sizeof(expires), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	result = json_object_new_object();
+	add_string(result, "token", token);
+	add_string(result, "name", name ? label : NULL);
+	add_string(result, "expires", expires);
+	ntm_ctl_result(c, result);
+	ntm_wipe(token, sizeof(token));
+}
+
+struct listing {
+	struct ntm_dc *dc;
+	json_object *nodes;
+};
+
+static int list_node(void *arg, const struct ntm_node_record *rec)
+{
+	struct listing *l = arg;
+	struct ntm_dc *dc = l->dc;
+	const struct ntm_dc_node *live = ntm_dc_node_by_key(&dc->nodes, rec->public_key);
+	char text[NTM_NAME_MAX + 1], addr[NTM_ADDR_STRLEN], key[NTM_KEY_TEXT_LEN + 1];
+	const struct ntm_addr *endpoint = live ? &live->rec.endpoint : &rec->endpoint;
+	json_object *o = json_object_new_object();
+	uint8_t vip4[4], vip6[16], ip[16];
+
+	if (!o)
+		return -ENOMEM;
+	if (ntm_dc_fqdn(dc, rec->label, text, sizeof(text)))
+		snprintf(text, sizeof(text), "%s", rec->label);
+	add_string(o, "name", text);
+	if (rec->index) {
+		ntm_pool_addresses(&dc->conf->pool, rec->index, vip4, vip6);
+		ntm_ip_from_v4(ip, vip4);
+		add_string(o, "vip4", ntm_ip_format(ip, addr));
+		add_string(o, "vip6", ntm_ip_format(vip6, addr));
+	} else {
+		add_string(o, "vip4", NULL);
+		add_string(o, "vip6", NULL);
+	}
+	ntm_key_to_text(rec->public_key, key);
+	add_string(o, "public_key", key);
+	json_object_object_add(o, "online", json_object_new_boolean(live && live->online));
+	add_string(o, "endpoint", endpoint->port ? ntm_addr_format(endpoint, addr) : NULL);
+	if (live)
+		add_int(o, "last_seen_s", (int64_t)((ntm_dc_now(dc) - live->last_seen_ms) / 1000));
+	else if (rec->last_seen_s)
+		add_int(o, "last_seen_s", time(NULL) - rec->last_seen_s);
+	else
+		json_object_object_add(o, "last_seen_s", NULL);
+	json_object_object_add(o, "revoked", json_object_new_boolean(rec->revoked_s != 0));
+	json_object_array_add(l->nodes, o);
+	return 0;
+}
+
+static void cmd_nodes(struct ntm_dc *dc, struct ntm_ctl_client *c)
+{
+	struct listing l = {dc, json_object_new_array()};
+	int err = dc->store->ops->each_node(dc->store, false, list_node, &l);
+
+	if (!err) {
+		ntm_ctl_result(c, l.nodes);
+		return;
+	}
+	json_object_put(l.nodes);
+	ntm_ctl_error(c, "internal", "cannot list nodes: %s", strerror(-err));
+}
+
+static void cmd_revoke(struct ntm_dc *dc, struct ntm_ctl_client *c, json_object *request)
+{
+	const char *name = argument(request, "name");
+	char label[NTM_LABEL_MAX + 1];
+	json_object *result;
+	int err;
+
+	if (!name) {
+		ntm_ctl_error(c, "bad_argument", "revoke needs a name");
+		return;
+	}
+	err = ntm_dc_label(dc, name, label) ? -ENOENT : ntm_dc_revoke(dc, label);
+	if (err == -ENOENT) {
+		ntm_ctl_error(c, "no_such_name", "no node is named %s", name);
+	} else if (err == -EALREADY) {
+		ntm_ctl_error(c, "revoked", "%s was revoked before", label);
+	} else if (err) {
+		ntm_ctl_error(c, "internal", "cannot revoke %s: %s", label, strerror(-err));
+	} else {
+		result = json_object_new_object();
+		add_string(result, "name", label);
+		json_object_object_add(result, "revoked", json_object_new_boolean(true));
+		ntm_ctl_result(c, result);
+	}
+}
+
+static void cmd_paths(struct ntm_dc *dc, struct ntm_ctl_client *c)
+{
+	json_object *list = json_object_new_array();
+	char text[NTM_NAME_MAX + 1];
+	struct ntm_dc_path *p;
+
+	TAILQ_FOREACH(p, &dc->paths.all, link)
+	{
+		json_object *o = json_object_new_object();
+
+		snprintf(text, sizeof(text), "%016" PRIx64, p->id);
+		add_string(o, "path_id", text);
+		add_string(o, "a", ntm_dc_fqdn(dc, p->ends[0]->rec.label, text, sizeof(text)) ? NULL : text);
+		add_string(o, "b", ntm_dc_fqdn(dc, p->ends[1]->rec.label, text, sizeof(text)) ? NULL : text);
+		add_int(o, "age_s", (int64_t)((ntm_dc_now(dc) - p->created_ms) / 1000));
+		json_object_array_add(list, o);
+	}
+	ntm_ctl_result(c, list);
+}
+
+static void cmd_status(struct ntm_dc *dc, struct ntm_ctl_client *c)
+{
+	json_object *o = json_object_new_object(), *listen = json_object_new_array();
+	json_object *counters = json_object_new_object();
+	const struct ntm_dc_net_stats *net = ntm_dc_net_stats(dc->net);
+	char text[NTM_ADDR_STRLEN > NTM_KEY_TEXT_LEN ? NTM_ADDR_STRLEN : NTM_KEY_TEXT_LEN + 1];
+	uint64_t n;
+
+	ntm_key_to_text(dc->pub, text);
+	add_string(o, "zone", dc->conf->zone);
+	add_string(o, "version", NTM_VERSION);
+	add_string(o, "public_key", text);
+	for (size_t i = 0; i < dc->conf->listen.n; i++)
+		json_object_array_add(
+		    listen, json_object_new_string(ntm_addr_format(ntm_dc_net_bound(dc->net, (uint16_t)i), text)));
+	json_object_object_add(o, "listen", listen);
+	add_int(o, "uptime_s", (int64_t)((ntm_dc_now(dc) - dc->started_ms) / 1000));
+	if (dc->store->ops->count_nodes(dc->store, &n))
+		json_object_object_add(o, "nodes", NULL);
+	else
+		add_int(o, "nodes", (int64_t)n);
+	add_int(o, "online", (int64_t)dc->nodes.n_online);
+	add_int(o, "sessions", (int64_t)dc->sessions.by_id.n);
+	add_int(o, "paths", (int64_t)dc->paths.by_pair.n);
+	add_int(counters, "rx", (int64_t)net->rx);
+	add_int(counters, "tx", (int64_t)net->tx);
+	add_int(counters, "tx_dropped", (int64_t)net->tx_dropped);
+	add_int(counters, "sessions_evicted", (int64_t)dc->sessions.evicted);
+	add_int(counters, "requests_unanswered", (int64_t)dc->outbox.unanswered);
+#define X(symbol, meaning) add_int(counters, #symbol, (int64_t)dc->counters.symbol);
+	NTM_DC_COUNTERS(X)
+#undef X
+	json_object_object_add(o, "counters", counters);
+	ntm_ctl_result(c, o);
+}
+
+static void on_command(struct ntm_ctl_client *c, const char *cmd, json_object *request, void *arg)
+{
+	struct ntm_dc *dc = arg;
+
+	if (!strcmp(cmd, "token_create"))
+		cmd_token_create(dc, c, request);
+	else if (!strcmp(cmd, "nodes"))
+		cmd_nodes(dc, c);
+	else if (!strcmp(cmd, "revoke"))
+		cmd_revoke(dc, c, request);
+	else if (!strcmp(cmd, "paths"))
+		cmd_paths(dc, c);
+	else if (!strcmp(cmd, "status"))
+		cmd_status(dc, c);
+	else
+		ntm_ctl_error(c, "unknown_command",
+			      "this is a DC: it knows token_create, nodes, revoke, paths, status");
+}
+
+static void on_closed(struct ntm_ctl_client *c, void *arg)
+{
+	/* every command is answered before it returns: nothing is kept for a client */
+	(void)c;
+	(void)arg;
+}
+
+int ntm_dc_control_start(struct ntm_dc *dc)
+{
+	if (mkdir(dc->conf->runtime_dir, 0755) && errno != EEXIST)
+		return -errno;
+	return ntm_ctl_server_start(&dc->ctl, dc->loop, dc->conf->runtime_dir, on_command, on_closed, dc);
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "dc.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../user/common/crypto.h"
+#include "../user/common/log.h"
+
+#define SWEEP_MS 1000
+#define PRESENCE_MS 200
+
+static void on_sweep(uv_timer_t *t)
+{
+	struct ntm_dc *dc = t->data;
+	uint64_t now = ntm_dc_now(dc);
+	struct ntm_dc_node *n;
+
+	ntm_dc_sessions_expire(&dc->sessions, now);
+	ntm_dc_paths_expire(&dc->paths, now);
+	while ((n = ntm_dc_nodes_expire(&dc->nodes, now, dc->conf->lifetime_s * 1000ULL)))
+		ntm_info("%s is offline: nothing heard for %u s", n->rec.label, dc->conf->lifetime_s);
+}
+
+static void on_presence(uv_timer_t *t)
+{
+	ntm_dc_presence_write(t->data, false);
+}
+
+/* Virtual addresses are indices into the pools: those may grow in place, and nothing else, once one was given. */
+static int check_pools(struct ntm_dc *dc, char *why, size_t cap)
+{
+	const struct ntm_pool *p = &dc->conf->pool;
+	char v4[NTM_ADDR_STRLEN], v6[NTM_ADDR_STRLEN], text[2 * NTM_ADDR_STRLEN], was[2 * NTM_ADDR_STRLEN];
+	uint8_t first4[4], first6[16], ip[16];
+	uint32_t highest;
+	int err = dc->store->ops->highest_index(dc->store, &highest);
+
+	if (err) {
+		snprintf(why, cap, "the store %s failed", dc->conf->store_file);
+		return err;
+	}
+	ntm_pool_addresses(p, 0, first4, first6);
+	ntm_ip_from_v4(ip, first4);
+	snprintf(text, sizeof(text), "%s %s", ntm_ip_format(ip, v4), ntm_ip_format(first6, v6));
+	err = dc->store->ops->setting(dc->store, "pools", text, highest == 0, was, sizeof(was));
+	if (err == -EEXIST)
+		snprintf(why, cap,
+			 "the store %s has addresses from pools that begin at %s, the configuration's begin at %s",
+			 dc->conf->store_file, was, text);
+	else if (err)
+		snprintf(why, cap, "the store %s failed", dc->conf->store_file);
+	else if (highest > p->last) {
+		snprintf(why, cap, "the store %s has given %u addresses, the configured pools have room for %u",
+			 dc->conf->store_file, highest, p->last);
+		err = -ENOSPC;
+	}
+	if (err)
+		return err;
+	err = dc->store->ops->setting(dc->store, "zone", dc->conf->zone, highest == 0, was, sizeof(was));
+	if (err == -EEXIST)
+		snprintf(why, cap, "the store %s belongs to the zone %s, the configuration says %s",
+			 dc->conf->store_file, was, dc->conf->zone);
+	else if (err)
+		snprintf(why, cap, "the store %s failed", dc->conf->store_file);
+	return err;
+}
+
+int ntm_dc_start(struct ntm_dc *dc, uv_loop_t *loop, const struct ntm_dc_config *conf, const uint8_t priv[NTM_DH_LEN],
+		 const uint8_t pub[NTM_DH_LEN], char *why, size_t cap)
+{
+	int err;
+
+	memset(dc, 0, sizeof(*dc));
+	dc->loop = loop;
+	dc->conf = conf;
+	memcpy(dc->priv, priv, NTM_DH_LEN);
+	memcpy(dc->pub, pub, NTM_DH_LEN);
+	uv_update_time(loop);
+	dc->started_ms = ntm_dc_now(dc);
+	uv_timer_init(loop, &dc->sweep);
+	uv_timer_init(loop, &dc->presence);
+	dc->sweep.data = dc->presence.data = dc;
+
+	snprintf(why, cap, "out of memory");
+	err = ntm_cookie_jar_init(&dc->jar, pub, conf->cookie_threshold);
+	if (!err)
+		err = ntm_dc_nodes_init(&dc->nodes);
+	if (!err)
+		err = ntm_dc_sessions_init(&dc->sessions);
+	if (!err)
+		err = ntm_dc_paths_init(&dc->paths);
+	if (!err)
+		err = ntm_dc_outbox_init(&dc->outbox, loop, ntm_dc_send_to_node, dc);
+	if (!err)
+		err = ntm_store_sqlite_open(conf->store_file, &dc->store, why, cap);
+	if (!err)
+		err = check_pools(dc, why, cap);
+	if (!err)
+		err = ntm_dc_net_open(&dc->net, loop, conf->listen.addrs, conf->listen.n, ntm_dc_receive_datagram, dc,
+				      why, cap);
+	if (!err && conf->runtime_dir) {
+		err = ntm_dc_control_start(dc);
+		if (err)
+			snprintf(why, cap, "control socket in %s: %s", conf->runtime_dir, strerror(-err));
+	}
+	if (err) {
+		ntm_dc_stop(dc);
+		return err;
+	}
+	uv_timer_start(&dc->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
+	uv_timer_start(&dc->presence, on_presence, PRESENCE_MS, PRESENCE_MS);
+	ntm_dc_invites_start(dc);
+	return 0;
+}
+
+void ntm_dc_stop(struct ntm_dc *dc)
+{
+	ntm_dc_invites_stop(dc);
+	if (dc->ctl)
+		ntm_ctl_server_stop(dc->ctl);
+	dc->ctl = NULL;
+	if (dc->net)
+		ntm_dc_net_close(dc->net);
+	dc->net = NULL;
+	/* nodes that are online stay so in the store: the next start invites them */
+	if (dc->store)
+		ntm_dc_presence_write(dc, true);
+	ntm_store_close(dc->store);
+	dc->store = NULL;
+	if (dc->outbox.timer.loop)
+		ntm_dc_outbox_close(&dc->outbox);
+	uv_close((uv_handle_t *)&dc->sweep, NULL);
+	uv_close((uv_handle_t *)&dc->presence, NULL);
+}
+
+void ntm_dc_free(struct ntm_dc *dc)
+{
+	if (dc->paths.by_pair.buckets)
+		ntm_dc_paths_free(&dc->paths);
+	if (dc->sessions.by_id.buckets)
+		ntm_dc_sessions_free(&dc->sessions);
+	ntm_dc_nodes_free(&dc->nodes);
+	ntm_wipe(dc, sizeof(*dc));
+}
+
+static bool same_addrs(const struct ntm_addr_list *a, const struct ntm_addr_list *b)
+{
+	if (a->n != b->n)
+		return false;
+	for (size_t i = 0; i < a->n; i++) {
+		if (!ntm_addr_equal(&a->addrs[i], &b->addrs[i]))
+			return false;
+	}
+	return true;
+}
+
+void ntm_dc_reload(struct ntm_dc *dc, const struct ntm_dc_config *now)
+{
+	const struct ntm_dc_config *was = dc->conf;
+
+	dc->jar.threshold = now->cookie_threshold;
+	if (strcmp(was->zone, now->zone) || strcmp(was->store_file, now->store_file) ||
+	    strcmp(was->private_key_file, now->private_key_file) || strcmp(was->runtime_dir, now->runtime_dir) ||
+	    !same_addrs(&was->listen, &now->listen) ||
+	    memcmp(&was->vip4_pool, &now->vip4_pool, sizeof(now->vip4_pool)) ||
+	    memcmp(&was->vip6_pool, &now->vip6_pool, sizeof(now->vip6_pool)))
+		ntm_warn("zone, listen, private_key_file, pools, store and runtime_dir change at the next start only");
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The Direction Coordinator: what its parts share. One thread, one loop. */
+#ifndef NTM_DC_DC_H
+#define NTM_DC_DC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "../user/common/cookie.h"
+#include "../user/common/ctlsock.h"
+#include "../user/common/signal_codec.h"
+#include "config.h"
+#include "net.h"
+#include "nodes.h"
+#include "outbox.h"
+#include "paths.h"
+#include "ratelimit.h"
+#include "sessions.h"
+#include "store.h"
+
+#ifndef NTM_VERSION
+#define NTM_VERSION "0.1.0"
+#endif
+
+/* X(symbol, what is counted); `ntm status` of the DC prints them. */
+/* clang-format off */
+#define NTM_DC_COUNTERS(X) \
+	X(bad_form, "not a message that a DC gets: length, version or type") \
+	X(bad_mac1, "handshakes from senders that do not know this DC's key") \
+	X(cookies_sent, "handshakes answered with a cookie, under load") \
+	X(rate_limited, "handshakes beyond what one address may begin, under load") \
+	X(bad_handshake, "handshakes that failed after mac1 held") \
+	X(sessions_made, "sessions answered") \
+	X(unknown_session, "sealed messages for no session of this process") \
+	X(bad_seal, "sealed messages that failed authentication") \
+	X(replayed, "sealed messages seen before") \
+	X(malformed, "authenticated messages that could not be decoded") \
+	X(errors_sent, "requests answered with an error") \
+	X(registrations, "registrations answered") \
+	X(enrolments, "nodes let in by a token") \
+	X(directions, "direction requests answered") \
+	X(keepalives, "keep-alives answered")
+/* clang-format on */
+
+struct ntm_dc_counters {
+#define X(symbol, meaning) uint64_t symbol;
+	NTM_DC_COUNTERS(X)
+#undef X
+};
+
+struct ntm_dc_invites;
+
+struct ntm_dc {
+	uv_loop_t *loop;
+	const struct ntm_dc_config *conf;
+	uint8_t priv[NTM_DH_LEN], pub[NTM_DH_LEN];
+	struct ntm_cookie_jar jar;
+	struct ntm_dc_ratelimit handshakes;
+	struct ntm_store *store;
+	struct ntm_dc_net *net;
+	struct ntm_ctl_server *ctl;
+	struct ntm_dc_nodes nodes;
+	struct ntm_dc_sessions sessions;
+	struct ntm_dc_outbox outbox;
+	struct ntm_dc_paths paths;
+	struct ntm_dc_invites *invites; /* NULL: nobody left to invite */
+	struct ntm_dc_counters counters;
+	uv_timer_t sweep, presence;
+	uint64_t started_ms;
+};
+
+/*
+ * Opens store, sockets and control socket (no control socket if runtime_dir is NULL: tests). conf stays the caller's
+ * and must outlive dc. 0, or -errno and a sentence in why; everything opened is closed again once the loop has run.
+ */
+int ntm_dc_start(struct ntm_dc *dc, uv_loop_t *loop, const struct ntm_dc_config *conf, const uint8_t priv[NTM_DH_LEN],
+		 const uint8_t pub[NTM_DH_LEN], char *why, size_t cap);
+/* Writes what is unwritten and closes all handles; run the loop until it ends, then ntm_dc_free(). */
+void ntm_dc_stop(struct ntm_dc *dc);
+void ntm_dc_free(struct ntm_dc *dc);
+/* A configuration read anew. Takes what can change; says what cannot. dc keeps its pointer to the old one. */
+void ntm_dc_reload(struct ntm_dc *dc, const struct ntm_dc_config *now);
+
+static inline uint64_t ntm_dc_now(const struct ntm_dc *dc)
+{
+	return uv_now(dc->loop);
+}
+
+/* dispatch.c */
+void ntm_dc_receive_datagram(void *dc, const struct ntm_dc_route *from, uint8_t *data, size_t len);
+void ntm_dc_send_encoded(struct ntm_dc *dc, struct ntm_dc_session *s, const uint8_t *data, size_t len);
+void ntm_dc_send_to_node(void *dc, struct ntm_dc_node *to, const uint8_t *data, size_t len);
+void ntm_dc_reply(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m);
+void ntm_dc_reply_error(struct ntm_dc *dc, struct ntm_dc_session *s, uint32_t txid, enum ntm_error code,
+			const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+/* For the log: the node's name, or address and key of a session without one. Valid until the next call. */
+const char *ntm_dc_session_name(const struct ntm_dc_session *s);
+
+/* register.c */
+void ntm_dc_register(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m);
+void ntm_dc_keep_alive(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m);
+/* An authenticated message of a bound session came: presence. */
+void ntm_dc_seen(struct ntm_dc *dc, struct ntm_dc_session *s);
+/* The label in a name of this zone, "alice" or "alice.ntm.example", lower-cased. -EINVAL no label, -EXDEV other zone.
+ */
+int ntm_dc_label(const struct ntm_dc *dc, const char *name, char label[NTM_LABEL_MAX + 1]);
+int ntm_dc_fqdn(const struct ntm_dc *dc, const char *label, char *out, size_t cap); /* -ENAMETOOLONG */
+
+/* presence.c */
+void ntm_dc_presence_write(struct ntm_dc *dc, bool all);
+
+/* direct.c */
+void ntm_dc_direct(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m);
+void ntm_dc_release(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m);
+/* Persists, drops the session, tells the peers of its paths. As store.h's revoke. */
+int ntm_dc_revoke(struct ntm_dc *dc, const char *label);
+
+/* invite.c: after a restart, sessions to the nodes that were online */
+void ntm_dc_invites_start(struct ntm_dc *dc);
+void ntm_dc_invites_stop(struct ntm_dc *dc);
+void ntm_dc_invite_answer(struct ntm_dc *dc, const struct ntm_dc_route *from, const uint8_t *data, size_t len);
+void ntm_dc_invite_cookie(struct ntm_dc *dc, const uint8_t *data, size_t len);
+void ntm_dc_invite_arrived(struct ntm_dc *dc, const uint8_t key[NTM_DH_LEN]); /* it came by itself */
+
+/* control.c */
+int ntm_dc_control_start(struct ntm_dc *dc);
+
+/* privs.c: no capability is needed once everything is open. 0 or -errno */
+int ntm_dc_drop_privileges(void);
+
+#endif

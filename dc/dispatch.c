@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A datagram's way: form, type, session, seal, message. Whoever is not authenticated hears nothing, but for the cookie
+ * that asks a sender under load to show that it owns its address; what is authenticated is answered, if only by an
+ * error.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <ntm/wire.h>
+
+#include "../user/common/crypto.h"
+#include "../user/common/keystore.h"
+#include "../user/common/log.h"
+#include "dc.h"
+
+const char *ntm_dc_session_name(const struct ntm_dc_session *s)
+{
+	static char text[NTM_ADDR_STRLEN + NTM_KEY_TEXT_LEN + 16];
+	char addr[NTM_ADDR_STRLEN], key[NTM_KEY_TEXT_LEN + 1];
+
+	if (s->node)
+		return s->node->rec.label;
+	ntm_key_to_text(s->keys.peer_key, key);
+	snprintf(text, sizeof(text), "%s (key %s)", ntm_addr_format(&s->route.peer, addr), key);
+	return text;
+}
+
+void ntm_dc_send_encoded(struct ntm_dc *dc, struct ntm_dc_session *s, const uint8_t *data, size_t len)
+{
+	uint8_t out[NTM_SIGNAL_MAX];
+	size_t out_len;
+	int err = ntm_session_seal(&s->keys, data, len, out, sizeof(out), &out_len);
+
+	if (err)
+		ntm_warn_limited("cannot seal a message to %s: %s", ntm_dc_session_name(s), strerror(-err));
+	else
+		ntm_dc_net_send(dc->net, &s->route, out, out_len);
+}
+
+void ntm_dc_send_to_node(void *arg, struct ntm_dc_node *to, const uint8_t *data, size_t len)
+{
+	if (to->session)
+		ntm_dc_send_encoded(arg, to->session, data, len);
+}
+
+void ntm_dc_reply(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m)
+{
+	uint8_t data[NTM_SIGNAL_MAX - sizeof(struct ntm_hdr) - NTM_TAG_LEN];
+	size_t len;
+	int err = ntm_sig_encode(m, data, sizeof(data), &len);
+
+	if (err) {
+		ntm_warn_limited("cannot encode %s for %s: %s", ntm_msg_name(m->msg), ntm_dc_session_name(s),
+				 strerror(-err));
+		return;
+	}
+	ntm_dc_send_encoded(dc, s, data, len);
+	if (ntm_sig_has(m, NTM_F_PSK))
+		ntm_wipe(data, len);
+}
+
+void ntm_dc_reply_error(struct ntm_dc *dc, struct ntm_dc_session *s, uint32_t txid, enum ntm_error code,
+			const char *fmt, ...)
+{
+	struct ntm_sig m;
+	va_list ap;
+
+	ntm_sig_init(&m, NTM_M_ERROR, txid);
+	m.error_code = (uint16_t)code;
+	va_start(ap, fmt);
+	vsnprintf(m.error_text, sizeof(m.error_text), fmt, ap);
+	va_end(ap);
+	m.have = 1u << NTM_F_ERROR_CODE | 1u << NTM_F_ERROR_TEXT;
+	dc->counters.errors_sent++;
+	ntm_warn_limited("%s: %s: %s", ntm_dc_session_name(s), ntm_error_name(code), m.error_text);
+	ntm_dc_reply(dc, s, &m);
+}
+
+static void on_session_init(struct ntm_dc *dc, const struct ntm_dc_route *from, const uint8_t *data, size_t len)
+{
+	char addr[NTM_ADDR_STRLEN];
+	struct ntm_cookie_reply cookie;
+	struct ntm_session_resp answer;
+	struct ntm_session keys;
+	uint64_t now = ntm_dc_now(dc), id;
+	int err;
+
+	if (len != sizeof(struct ntm_session_init)) {
+		dc->counters.bad_form++;
+		return;
+	}
+	switch (ntm_cookie_check(&dc->jar, data, len, &from->peer, now)) {
+	case NTM_MAC_BAD:
+		dc->counters.bad_mac1++;
+		ntm_warn_limited("%s: session init for another key", ntm_addr_format(&from->peer, addr));
+		return;
+	case NTM_MAC_COOKIE:
+		dc->counters.cookies_sent++;
+		if (!ntm_cookie_reply(&dc->jar, data, len, &from->peer, now, &cookie))
+			ntm_dc_net_send(dc->net, from, &cookie, sizeof(cookie));
+		return;
+	case NTM_MAC_OK:
+		break;
+	}
+	if (dc->jar.in_window >= dc->jar.threshold && !ntm_dc_rate_allow(&dc->handshakes, from->peer.ip, now)) {
+		dc->counters.rate_limited++;
+		ntm_warn_limited("%s: too many handshakes from this address", ntm_addr_format(&from->peer, addr));
+		return;
+	}
+	err = ntm_dc_session_new_id(&dc->sessions, &id);
+	if (!err)
+		err = ntm_session_accept(dc->priv, dc->pub, data, len, id, NTM_DC_SESSION_LIFETIME_S, now, &keys,
+					 &answer);
+	if (err) {
+		dc->counters.bad_handshake++;
+		ntm_warn_limited("%s: session init: %s", ntm_addr_format(&from->peer, addr), strerror(-err));
+		return;
+	}
+	if (ntm_dc_session_add(&dc->sessions, &keys, from, now)) {
+		dc->counters.sessions_made++;
+		ntm_dc_net_send(dc->net, from, &answer, sizeof(answer));
+	}
+	ntm_session_clear(&keys);
+}
+
+/* Messages of a session whose key has no node here. */
+static void on_stranger_message(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m)
+{
+	switch (m->msg) {
+	case NTM_M_REGISTRATION_REQUEST:
+		ntm_dc_register(dc, s, m);
+		return;
+	case NTM_M_DIRECTION_REQUEST:
+	case NTM_M_KEEP_ALIVE:
+		ntm_dc_reply_error(dc, s, m->txid, NTM_E_NOT_REGISTERED, "register first");
+		return;
+	case NTM_M_ERROR:
+	case NTM_M_ROUTE_ACK:
+	case NTM_M_RELEASE:
+		return;
+	default:
+		ntm_dc_reply_error(dc, s, m->txid, NTM_E_UNKNOWN_MESSAGE, "message %u is not known", m->msg);
+	}
+}
+
+static void on_node_message(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m)
+{
+	switch (m->msg) {
+	case NTM_M_REGISTRATION_REQUEST:
+		ntm_dc_register(dc, s, m);
+		return;
+	case NTM_M_DIRECTION_REQUEST:
+		ntm_dc_direct(dc, s, m);
+		return;
+	case NTM_M_ROUTE_ACK:
+		ntm_dc_outbox_ack(&dc->outbox, s->node, m->txid);
+		return;
+	case NTM_M_KEEP_ALIVE:
+		ntm_dc_keep_alive(dc, s, m);
+		return;
+	case NTM_M_RELEASE:
+		ntm_dc_release(dc, s, m);
+		return;
+	case NTM_M_ERROR: /* an answer to a request of ours: no use in resending that */
+		ntm_warn_limited("%s answers %s: %s", s->node->rec.label, ntm_error_name(m->error_code), m->error_text);
+		ntm_dc_outbox_ack(&dc->outbox, s->node, m->txid);
+		return;
+	default:
+		ntm_dc_reply_error(dc, s, m->txid, NTM_E_UNKNOWN_MESSAGE, "message %u is not known", m->msg);
+	}
+}
+
+static void on_signal(struct ntm_dc *dc, const struct ntm_dc_route *from, const uint8_t *data, size_t len)
+{
+	const struct ntm_hdr *hdr = (const void *)data;
+	struct ntm_dc_session *s = ntm_dc_session_find(&dc->sessions, be64toh(hdr->id));
+	uint8_t plain[NTM_SIGNAL_MAX];
+	uint64_t now = ntm_dc_now(dc), head;
+	char addr[NTM_ADDR_STRLEN];
+	struct ntm_dc_node *node;
+	struct ntm_sig m;
+	size_t plain_len;
+	int err;
+
+	if (!s) {
+		dc->counters.unknown_session++;
+		ntm_warn_limited("%s: message for an unknown session", ntm_addr_format(&from->peer, addr));
+		return;
+	}
+	head = s->keys.rx_head;
+	err = ntm_session_open(&s->keys, data, len, plain, sizeof(plain), &plain_len);
+	if (err == -EALREADY || err == -ESTALE) {
+		dc->counters.replayed++;
+		ntm_warn_limited("%s: replayed message from %s", ntm_dc_session_name(s),
+				 ntm_addr_format(&from->peer, addr));
+		return;
+	}
+	if (err) {
+		dc->counters.bad_seal++;
+		ntm_warn_limited("%s: message that fails authentication from %s", ntm_dc_session_name(s),
+				 ntm_addr_format(&from->peer, addr));
+		return;
+	}
+
+	/* only the newest message says where the peer is: an older one may have been held back on its way */
+	if (s->keys.rx_head > head)
+		s->route = *from;
+	ntm_dc_session_confirm(&dc->sessions, s, now);
+	if (s->state == NTM_DC_STRANGER) {
+		node = ntm_dc_node_by_key(&dc->nodes, s->keys.peer_key);
+		if (node)
+			ntm_dc_session_bind(&dc->sessions, s, node, now);
+	}
+	if (s->node)
+		ntm_dc_seen(dc, s);
+
+	if (ntm_sig_decode(&m, plain, plain_len)) {
+		dc->counters.malformed++;
+		ntm_dc_reply_error(dc, s, m.txid, NTM_E_MALFORMED, "message could not be decoded");
+		return;
+	}
+	if (s->node)
+		on_node_message(dc, s, &m);
+	else
+		on_stranger_message(dc, s, &m);
+}
+
+void ntm_dc_receive_datagram(void *arg, const struct ntm_dc_route *from, uint8_t *data, size_t len)
+{
+	const struct ntm_hdr *hdr = (const void *)data;
+	struct ntm_dc *dc = arg;
+	char addr[NTM_ADDR_STRLEN];
+
+	if (len >= sizeof(*hdr) && len <= NTM_SIGNAL_MAX && ntm_hdr_version(hdr) == NTM_WIRE_VERSION) {
+		switch (ntm_hdr_type(hdr)) {
+		case NTM_T_SESSION_INIT:
+			on_session_init(dc, from, data, len);
+			return;
+		case NTM_T_SESSION_RESP:
+			ntm_dc_invite_answer(dc, from, data, len);
+			return;
+		case NTM_T_COOKIE_REPLY:
+			ntm_dc_invite_cookie(dc, data, len);
+			return;
+		case NTM_T_SIGNAL:
+			on_signal(dc, from, data, len);
+			return;
+		default:
+			break;
+		}
+	}
+	dc->counters.bad_form++;
+	ntm_warn_limited("%s: dropped %zu bytes that are no message for a DC", ntm_addr_format(&from->peer, addr), len);
+}

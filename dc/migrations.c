@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "migrations.h"
+
+/* The assembler includes the file as it stands; paths are relative to the top of the tree, where make runs. */
+#define SCHEMA(name)                                                   \
+	__asm__(".section .rodata\n"                                   \
+		".type ntm_schema_" #name ", %object\n"                \
+		"ntm_schema_" #name ":\n"                              \
+		".incbin \"dc/schema/" #name ".sql\"\n"                \
+		".byte 0\n"                                            \
+		".size ntm_schema_" #name ", .-ntm_schema_" #name "\n" \
+		".previous\n");                                        \
+	extern const char schema_##name[] __asm__("ntm_schema_" #name)
+
+SCHEMA(001_nodes);
+
+const char *const ntm_migrations[] = {
+    schema_001_nodes,
+};
+const size_t ntm_n_migrations = sizeof(ntm_migrations) / sizeof(ntm_migrations[0]);

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Nodes that registered since this process began: what the store knows of them, and what is known only now. Found by
+ * key, label and address index. A node stays in memory until the process ends or its key is revoked.
+ */
+#ifndef NTM_DC_NODES_H
+#define NTM_DC_NODES_H
+
+#include <sys/queue.h>
+
+#include "../user/common/signal_codec.h"
+#include "store.h"
+#include "table.h"
+
+struct ntm_dc_session;
+
+struct ntm_dc_node {
+	struct ntm_node_record rec;
+	struct ntm_table_link by_key, by_label, by_index;
+	struct ntm_dc_session *session;   /* the one that messages to it are sealed by; may be NULL */
+	struct ntm_candidate *candidates; /* as the node announced them, usable ones only */
+	unsigned n_candidates;
+	uint16_t mtu;          /* of its uplink, bytes; 0: unknown */
+	bool online;           /* heard of within its lifetime */
+	bool dirty;            /* presence differs from the store's */
+	uint64_t last_seen_ms; /* monotonic */
+	uint64_t budget_ms;    /* when budget was filled up last */
+	uint32_t budget;       /* new paths that it may ask for now */
+	TAILQ_ENTRY(ntm_dc_node) online_link, dirty_link;
+};
+TAILQ_HEAD(ntm_dc_node_list, ntm_dc_node);
+
+struct ntm_dc_nodes {
+	struct ntm_table by_key, by_label, by_index;
+	struct ntm_dc_node_list online; /* least recently heard of first */
+	struct ntm_dc_node_list dirty;
+	size_t n_online;
+};
+
+int ntm_dc_nodes_init(struct ntm_dc_nodes *ns);
+void ntm_dc_nodes_free(struct ntm_dc_nodes *ns);
+
+struct ntm_dc_node *ntm_dc_node_by_key(const struct ntm_dc_nodes *ns, const uint8_t key[NTM_DH_LEN]);
+struct ntm_dc_node *ntm_dc_node_by_label(const struct ntm_dc_nodes *ns, const char *label);
+struct ntm_dc_node *ntm_dc_node_by_index(const struct ntm_dc_nodes *ns, uint32_t index);
+
+struct ntm_dc_node *ntm_dc_node_add(struct ntm_dc_nodes *ns, const struct ntm_node_record *rec); /* NULL: no memory */
+void ntm_dc_node_remove(struct ntm_dc_nodes *ns, struct ntm_dc_node *node);                      /* frees it */
+
+/* Heard of, authenticated: it is online. */
+void ntm_dc_node_seen(struct ntm_dc_nodes *ns, struct ntm_dc_node *node, uint64_t now_ms);
+void ntm_dc_node_offline(struct ntm_dc_nodes *ns, struct ntm_dc_node *node);
+/* The next node not heard of for lifetime_ms, made offline; NULL: none. */
+struct ntm_dc_node *ntm_dc_nodes_expire(struct ntm_dc_nodes *ns, uint64_t now_ms, uint64_t lifetime_ms);
+
+void ntm_dc_node_mark_dirty(struct ntm_dc_nodes *ns, struct ntm_dc_node *node);
+/* Replaces the node's candidates by the usable ones of c. -ENOMEM leaves the old. */
+int ntm_dc_node_set_candidates(struct ntm_dc_node *node, const struct ntm_candidate *c, unsigned n);
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Paths that were directed lately: one record a pair of nodes, at most NTM_DC_PATHS_MAX, forgotten after a day or when
+ * newer ones need the room. Both ends asking at once must get one path, so a request within NTM_DC_COALESCE_MS, or the
+ * same request again, finds the record; its PSK is wiped when that can no longer happen.
+ */
+#ifndef NTM_DC_PATHS_H
+#define NTM_DC_PATHS_H
+
+#include <stdbool.h>
+#include <sys/queue.h>
+
+#include <ntm/limits.h>
+
+#include "table.h"
+
+enum {
+	NTM_DC_PATHS_MAX = 262144,
+	NTM_DC_COALESCE_MS = 3000,
+	NTM_DC_SAME_REQUEST_MS = 60000,
+	NTM_DC_PATH_KEEP_MS = 86400000,
+};
+
+struct ntm_dc_node;
+
+struct ntm_dc_path {
+	uint64_t id;
+	struct ntm_dc_node *ends[2]; /* initiator, responder */
+	uint64_t sessions[2];        /* their local session IDs when it was directed */
+	uint32_t txid;               /* of the initiator's request */
+	bool fresh;                  /* psk is there */
+	uint8_t psk[NTM_PSK_LEN];
+	uint64_t created_ms;
+	struct ntm_table_link by_pair;
+	TAILQ_ENTRY(ntm_dc_path) link, fresh_link;
+};
+TAILQ_HEAD(ntm_dc_path_list, ntm_dc_path);
+
+struct ntm_dc_paths {
+	struct ntm_table by_pair;
+	struct ntm_dc_path_list all, fresh; /* oldest first */
+};
+
+int ntm_dc_paths_init(struct ntm_dc_paths *ps);
+void ntm_dc_paths_free(struct ntm_dc_paths *ps);
+
+struct ntm_dc_path *ntm_dc_path_find(const struct ntm_dc_paths *ps, const struct ntm_dc_node *a,
+				     const struct ntm_dc_node *b);
+/* Random ID and PSK; replaces the pair's former record. 0, -ENOMEM or -EIO. */
+int ntm_dc_path_add(struct ntm_dc_paths *ps, struct ntm_dc_node *initiator, struct ntm_dc_node *responder,
+		    uint32_t txid, uint64_t now_ms, struct ntm_dc_path **out);
+void ntm_dc_path_remove(struct ntm_dc_paths *ps, struct ntm_dc_path *p);
+void ntm_dc_paths_expire(struct ntm_dc_paths *ps, uint64_t now_ms);
+
+#endif

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "sessions.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../user/common/crypto.h"
+#include "nodes.h"
+
+static const size_t limits[NTM_DC_SESSION_STATES] = {
+    [NTM_DC_PENDING] = NTM_DC_PENDING_MAX,
+    [NTM_DC_STRANGER] = NTM_DC_STRANGERS_MAX,
+    [NTM_DC_BOUND] = SIZE_MAX,
+};
+
+int ntm_dc_sessions_init(struct ntm_dc_sessions *ss)
+{
+	memset(ss, 0, sizeof(*ss));
+	for (int i = 0; i < NTM_DC_SESSION_STATES; i++)
+		TAILQ_INIT(&ss->lists[i]);
+	return ntm_table_init(&ss->by_id, NTM_DC_PENDING_MAX);
+}
+
+void ntm_dc_sessions_free(struct ntm_dc_sessions *ss)
+{
+	struct ntm_dc_session *s;
+
+	for (int i = 0; i < NTM_DC_SESSION_STATES; i++) {
+		while ((s = TAILQ_FIRST(&ss->lists[i])))
+			ntm_dc_session_remove(ss, s);
+	}
+	ntm_table_free(&ss->by_id);
+}
+
+struct ntm_dc_session *ntm_dc_session_find(const struct ntm_dc_sessions *ss, uint64_t local_id)
+{
+	/* IDs are ours and random: they are their own hash, and unique */
+	struct ntm_table_link *l = ntm_table_first(&ss->by_id, local_id);
+
+	return l ? ntm_container_of(l, struct ntm_dc_session, by_id) : NULL;
+}
+
+int ntm_dc_session_new_id(const struct ntm_dc_sessions *ss, uint64_t *id)
+{
+	uint64_t v;
+
+	do {
+		if (ntm_random(&v, sizeof(v)))
+			return -EIO;
+	} while (!v || ntm_dc_session_find(ss, v));
+	*id = v;
+	return 0;
+}
+
+static void leave(struct ntm_dc_sessions *ss, struct ntm_dc_session *s)
+{
+	TAILQ_REMOVE(&ss->lists[s->state], s, link);
+	ss->n[s->state]--;
+}
+
+static void enter(struct ntm_dc_sessions *ss, struct ntm_dc_session *s, enum ntm_dc_session_state state,
+		  uint64_t now_ms)
+{
+	if (ss->n[state] >= limits[state]) {
+		ntm_dc_session_remove(ss, TAILQ_FIRST(&ss->lists[state]));
+		ss->evicted++;
+	}
+	s->state = state;
+	s->since_ms = now_ms;
+	TAILQ_INSERT_TAIL(&ss->lists[state], s, link);
+	ss->n[state]++;
+}
+
+struct ntm_dc_session *ntm_dc_session_add(struct ntm_dc_sessions *ss, const struct ntm_session *keys,
+					  const struct ntm_dc_route *route, uint64_t now_ms)
+{
+	struct ntm_dc_session *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->keys = *keys;
+	s->route = *route;
+	ntm_table_add(&ss->by_id, &s->by_id, keys->local_id);
+	enter(ss, s, keys->confirmed ? NTM_DC_STRANGER : NTM_DC_PENDING, now_ms);
+	return s;
+}
+
+void ntm_dc_session_confirm(struct ntm_dc_sessions *ss, struct ntm_dc_session *s, uint64_t now_ms)
+{
+	if (s->state != NTM_DC_PENDING)
+		return;
+	leave(ss, s);
+	enter(ss, s, NTM_DC_STRANGER, now_ms);
+}
+
+void ntm_dc_session_bind(struct ntm_dc_sessions *ss, struct ntm_dc_session *s, struct ntm_dc_node *node,
+			 uint64_t now_ms)
+{
+	if (node->session == s)
+		return;
+	if (node->session)
+		ntm_dc_session_remove(ss, node->session);
+	leave(ss, s);
+	enter(ss, s, NTM_DC_BOUND, now_ms);
+	s->node = node;
+	node->session = s;
+}
+
+void ntm_dc_session_remove(struct ntm_dc_sessions *ss, struct ntm_dc_session *s)
+{
+	leave(ss, s);
+	ntm_table_del(&ss->by_id, &s->by_id);
+	if (s->node && s->node->session == s)
+		s->node->session = NULL;
+	ntm_session_clear(&s->keys);
+	free(s);
+}
+
+/* Lists are in the order of since_ms, and of creation closely enough: bound ones are bound at once. */
+static void expire_list(struct ntm_dc_sessions *ss, enum ntm_dc_session_state state, uint64_t now_ms, uint64_t age_ms)
+{
+	struct ntm_dc_session *s;
+
+	while ((s = TAILQ_FIRST(&ss->lists[state])) && now_ms - s->since_ms >= age_ms)
+		ntm_dc_session_remove(ss, s);
+}
+
+void ntm_dc_sessions_expire(struct ntm_dc_sessions *ss, uint64_t now_ms)
+{
+	expire_list(ss, NTM_DC_PENDING, now_ms, NTM_DC_PENDING_MS);
+	expire_list(ss, NTM_DC_STRANGER, now_ms, NTM_DC_STRANGERS_MS);
+	expire_list(ss, NTM_DC_BOUND, now_ms, NTM_DC_SESSION_LIFETIME_S * 1000ULL + NTM_DC_SESSION_GRACE_MS);
+}

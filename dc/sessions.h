@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Sessions by local ID, in three lists, each oldest first and each bounded:
+ *   pending    answered a type 1, nothing sealed has come yet     at most NTM_DC_PENDING_MAX, 10 s
+ *   strangers  confirmed, but the key has not registered          at most NTM_DC_STRANGERS_MAX, 60 s
+ *   bound      of a registered node, one a node                   as many as nodes, lifetime + 60 s
+ * A full list gives up its oldest entry.
+ */
+#ifndef NTM_DC_SESSIONS_H
+#define NTM_DC_SESSIONS_H
+
+#include <sys/queue.h>
+
+#include "../user/common/session.h"
+#include "net.h"
+#include "table.h"
+
+enum {
+	NTM_DC_PENDING_MAX = 4096,
+	NTM_DC_PENDING_MS = 10000,
+	NTM_DC_STRANGERS_MAX = 4096,
+	NTM_DC_STRANGERS_MS = 60000,
+	NTM_DC_SESSION_LIFETIME_S = 3600,
+	NTM_DC_SESSION_GRACE_MS = 60000,
+};
+
+struct ntm_dc_node;
+enum ntm_dc_session_state { NTM_DC_PENDING, NTM_DC_STRANGER, NTM_DC_BOUND, NTM_DC_SESSION_STATES };
+
+struct ntm_dc_session {
+	struct ntm_session keys;
+	struct ntm_dc_route route; /* where the newest authenticated message came from */
+	struct ntm_dc_node *node;  /* bound only */
+	enum ntm_dc_session_state state;
+	uint64_t since_ms; /* in this state */
+	struct ntm_table_link by_id;
+	TAILQ_ENTRY(ntm_dc_session) link;
+};
+TAILQ_HEAD(ntm_dc_session_list, ntm_dc_session);
+
+struct ntm_dc_sessions {
+	struct ntm_table by_id;
+	struct ntm_dc_session_list lists[NTM_DC_SESSION_STATES];
+	size_t n[NTM_DC_SESSION_STATES];
+	uint64_t evicted;
+};
+
+int ntm_dc_sessions_init(struct ntm_dc_sessions *ss);
+void ntm_dc_sessions_free(struct ntm_dc_sessions *ss);
+
+/* A random local ID that no session here has. 0 or -EIO. */
+int ntm_dc_session_new_id(const struct ntm_dc_sessions *ss, uint64_t *id);
+struct ntm_dc_session *ntm_dc_session_find(const struct ntm_dc_sessions *ss, uint64_t local_id);
+
+/* Takes over keys (copied; the caller clears its own); pending, or a stranger if keys->confirmed. NULL: no memory. */
+struct ntm_dc_session *ntm_dc_session_add(struct ntm_dc_sessions *ss, const struct ntm_session *keys,
+					  const struct ntm_dc_route *route, uint64_t now_ms);
+/* Its first sealed message has come: pending → stranger. */
+void ntm_dc_session_confirm(struct ntm_dc_sessions *ss, struct ntm_dc_session *s, uint64_t now_ms);
+/* The session is the node's from now on; the node's former one is removed. */
+void ntm_dc_session_bind(struct ntm_dc_sessions *ss, struct ntm_dc_session *s, struct ntm_dc_node *node,
+			 uint64_t now_ms);
+void ntm_dc_session_remove(struct ntm_dc_sessions *ss, struct ntm_dc_session *s); /* wipes, unbinds, frees */
+void ntm_dc_sessions_expire(struct ntm_dc_sessions *ss, uint64_t now_ms);
+
+#endif

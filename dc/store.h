@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What outlives the process, in words of the domain: nodes, their addresses, tokens. An engine fills the vtable; one
+ * contract suite (tests/unit/dc_store.c) runs on each. Calls block, belong to one thread, and return 0 or -errno:
+ * -EIO is the engine's failure, logged by the engine with its own words. Outputs are untouched on failure.
+ */
+#ifndef NTM_DC_STORE_H
+#define NTM_DC_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <ntm/limits.h>
+
+#include "../user/common/addr.h"
+
+struct ntm_node_record {
+	uint64_t id;
+	char label[NTM_LABEL_MAX + 1]; /* lower case */
+	uint8_t public_key[NTM_DH_LEN];
+	uint32_t index; /* into the pools (pool.h); 0: a revoked node whose address was given to another */
+	int64_t created_s;
+	int64_t revoked_s;        /* 0: not revoked */
+	int64_t last_seen_s;      /* 0: never */
+	struct ntm_addr endpoint; /* where it was last seen; zero: nowhere */
+	struct ntm_addr via;      /* own address that it talked to */
+	bool online;              /* as last written: a process that died leaves it */
+};
+
+/* A node that asks to be let in. */
+struct ntm_enrolment {
+	const char *label; /* valid, lower case */
+	const uint8_t *public_key;
+	const char *token;
+	uint32_t last_index; /* of the pools */
+	int64_t now_s;
+};
+
+/* What may be written behind: where a node is. */
+struct ntm_presence {
+	uint64_t id;
+	struct ntm_addr endpoint, via;
+	int64_t last_seen_s;
+	bool online;
+};
+
+struct ntm_store;
+typedef int (*ntm_store_visit)(void *arg, const struct ntm_node_record *node); /* not 0: stop, and return it */
+
+struct ntm_store_ops {
+	void (*close)(struct ntm_store *s);
+
+	/*
+	 * Settings that must not change under given addresses: stores text under name the first time; later -EEXIST
+	 * with the stored text in was if it differs. replace: overwrite.
+	 */
+	int (*setting)(struct ntm_store *s, const char *name, const char *text, bool replace, char *was, size_t cap);
+	int (*highest_index)(struct ntm_store *s, uint32_t *index); /* ever given; 0: none */
+	int (*count_nodes)(struct ntm_store *s, uint64_t *n);       /* not revoked */
+
+	/* 0 or -ENOENT. By label: the live node, else the one revoked last. */
+	int (*node_by_key)(struct ntm_store *s, const uint8_t key[NTM_DH_LEN], struct ntm_node_record *out);
+	int (*node_by_label)(struct ntm_store *s, const char *label, struct ntm_node_record *out);
+	int (*node_by_index)(struct ntm_store *s, uint32_t index, struct ntm_node_record *out);
+	int (*each_node)(struct ntm_store *s, bool only_online, ntm_store_visit visit, void *arg);
+
+	/*
+	 * Checks and consumes the token, and makes the node with the lowest index never given (when all were: the
+	 * index of the node that was revoked first), all or nothing, durable on return. -EACCES: no such token, used
+	 * or expired (why tells the log which); -EPERM: token bound to another name; -EEXIST: name taken;
+	 * -EALREADY: the key is a node already, *out is that one and the token is untouched; -ENOSPC: no address left.
+	 */
+	int (*enrol)(struct ntm_store *s, const struct ntm_enrolment *e, struct ntm_node_record *out, const char **why);
+
+	/* label NULL: any name. The store keeps only a hash. Old rows of tokens are cleared away here. */
+	int (*token_create)(struct ntm_store *s, const char *token, const char *label, int64_t now_s,
+			    int64_t expires_s);
+
+	/* The live node of that name; -ENOENT, or -EALREADY with *out if it was revoked before. Durable on return. */
+	int (*revoke)(struct ntm_store *s, const char *label, int64_t now_s, struct ntm_node_record *out);
+
+	/* Many at once, in one transaction; may be lost by a power failure. */
+	int (*save_presence)(struct ntm_store *s, const struct ntm_presence *p, size_t n);
+};
+
+struct ntm_store {
+	const struct ntm_store_ops *ops;
+};
+
+/* -EIO, or -ENOTSUP if a newer version wrote it; why says it in a sentence. */
+int ntm_store_sqlite_open(const char *file, struct ntm_store **out, char *why, size_t cap);
+
+static inline void ntm_store_close(struct ntm_store *s)
+{
+	if (s)
+		s->ops->close(s);
+}
+
+#endif
