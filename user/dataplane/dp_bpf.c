@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The BPF data plane: opening, adopting, closing, and the vtable. */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "../common/addr.h"
+#include "../common/crypto.h"
+#include "../common/log.h"
+#include "bpffs.h"
+#include "dp_internal.h"
+
+static int libbpf_log(enum libbpf_print_level level, const char *fmt, va_list ap)
+{
+	char line[1024];
+	int n = vsnprintf(line, sizeof(line), fmt, ap);
+	while (n > 0 && (size_t)n < sizeof(line) && line[n - 1] == '\n')
+		line[--n] = 0;
+	/* What fails is reported by whoever asked for it; libbpf also complains about what is tried and may fail. */
+	if (level != LIBBPF_DEBUG)
+		ntm_debug("%s", line);
+	return 0;
+}
+
+/*
+ * Two locks, both gone with the process: on the runtime directory, and an abstract socket address, which are one a
+ * network namespace, on the interface.
+ */
+static int take_locks(struct ntm_dp_bpf *d, char *why, size_t cap)
+{
+	char path[PATH_MAX];
+	if ((size_t)snprintf(path, sizeof(path), "%s/lock", d->runtime_dir) >= sizeof(path))
+		return -ENAMETOOLONG;
+	d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (d->lock_fd < 0 || flock(d->lock_fd, LOCK_EX | LOCK_NB)) {
+		int err = -errno;
+		if (err == -EWOULDBLOCK)
+			snprintf(why, cap, "another ntm-node runs with the runtime directory %s", d->runtime_dir);
+		else
+			snprintf(why, cap, "can't lock %s: %s", path, strerror(-err));
+		return err == -EWOULDBLOCK ? -EBUSY : err;
+	}
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	int n = snprintf(un.sun_path + 1, sizeof(un.sun_path) - 1, "ntm-node/%s", d->ifname);
+	d->claim_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (d->claim_fd < 0)
+		return -errno;
+	if (bind(d->claim_fd, (struct sockaddr *)&un,
+		 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n))) {
+		int err = -errno;
+		snprintf(why, cap,
+			 err == -EADDRINUSE ? "another ntm-node uses %s in this network namespace"
+					    : "%s: can't claim it",
+			 d->ifname);
+		return err == -EADDRINUSE ? -EBUSY : err;
+	}
+	return 0;
+}
+
+static struct ntm_dp_bpf *new_dp(const struct ntm_dp_config *c)
+{
+	struct ntm_dp_bpf *d = calloc(1, sizeof(*d));
+	if (!d)
+		return NULL;
+	snprintf(d->ifname, sizeof(d->ifname), "%s", c->ifname);
+	snprintf(d->peer_name, sizeof(d->peer_name), "%.14sp", c->ifname);
+	snprintf(d->runtime_dir, sizeof(d->runtime_dir), "%s", c->runtime_dir);
+	d->port = c->port;
+	d->xdp_mode = c->xdp_mode;
+	d->n_slots = (c->max_paths ? c->max_paths : NTM_MAX_PATHS_DEFAULT) + 1;
+	d->lock_fd = d->claim_fd = d->pins = d->inject_fd = d->poll_fd = d->timer_fd = d->tc.link_fd = -1;
+	for (int i = 0; i < NTM_MAP_COUNT; i++)
+		d->map_fd[i] = -1;
+	return d;
+}
+
+/* Lets go of everything, in the kernel nothing changes. */
+static void free_dp(struct ntm_dp_bpf *d)
+{
+	ntm_events_close(d);
+	ntm_programs_unload(d);
+	ntm_maps_close(d);
+	for (size_t i = 0; i < d->n_links; i++)
+		close(d->links[i].link_fd);
+	ntm_rtnl_close(&d->rtnl);
+	int fds[] = {d->tc.link_fd, d->inject_fd, d->pins, d->claim_fd, d->lock_fd};
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	free(d->free_slots);
+	free(d);
+}
+
+static int clear_old(struct ntm_dp_bpf *d, const char *reason, char *why, size_t cap)
+{
+	ntm_info("starting anew: %s", reason);
+	ntm_maps_close(d);
+	int err = ntm_pins_clear(d);
+	if (err)
+		snprintf(why, cap, "can't remove what an earlier agent left in %s/bpf: %s", d->runtime_dir,
+			 strerror(-err));
+	return err;
+}
+
+/* Decides whether what is pinned and what is there as ntm0 goes on, and leaves either all of it or nothing. */
+static int find_old(struct ntm_dp_bpf *d, char *why, size_t cap)
+{
+	char reason[160] = "";
+	bool mine;
+	int adopt = ntm_maps_adopt(d, reason, sizeof(reason));
+	int found = ntm_ntm0_find(d, &mine);
+	if (found && found != -ENODEV)
+		return found;
+	if (!adopt && !found && mine) {
+		d->adopted = true;
+		return 0;
+	}
+	if (!adopt)
+		snprintf(reason, sizeof(reason), "%s %s", d->ifname, found ? "is gone" : "is not the one it was");
+	else if (!reason[0])
+		snprintf(reason, sizeof(reason), "the pinned maps can't be opened: %s", strerror(-adopt));
+	int err = adopt == -ENOENT ? 0 : clear_old(d, reason, why, cap);
+	if (err || found)
+		return err;
+	if (strcmp(d->ntm0.kind, "veth")) {
+		snprintf(why, cap,
+			 "%s exists and is no veth pair of an earlier agent: remove it or choose another name",
+			 d->ifname);
+		return -EEXIST;
+	}
+	ntm_info("removing an old %s", d->ifname);
+	return ntm_ntm0_remove(d);
+}
+
+static void write_settings(struct ntm_dp_bpf *d)
+{
+	struct ntm_settings *s = d->settings;
+	s->port = htobe16(d->port);
+	if (d->adopted)
+		return;
+	s->if_ntm0 = d->ntm0.ifindex;
+	s->if_ntm0p = d->ntm0p.ifindex;
+	memcpy(s->mac_ntm0, d->ntm0.mac, 6);
+	memcpy(s->mac_ntm0p, d->ntm0p.mac, 6);
+	s->max_paths = d->n_slots;
+	__atomic_store_n(&s->layout, NTM_MAPS_LAYOUT, __ATOMIC_RELEASE);
+}
+
+static int setup(struct ntm_dp_bpf *d, char *why, size_t cap)
+{
+	bool lasting;
+	int err = take_locks(d, why, cap);
+	if (err)
+		return err;
+	err = ntm_rtnl_open(&d->rtnl);
+	if (err)
+		return err;
+	d->pins = ntm_bpffs_open(d->runtime_dir, &lasting, why, cap);
+	if (d->pins < 0)
+		return d->pins;
+	if (!lasting)
+		ntm_warn("%s/bpf is mounted in a private mount namespace: a restarted agent will not find its paths",
+			 d->runtime_dir);
+	err = find_old(d, why, cap);
+	if (!err && !d->adopted)
+		err = ntm_ntm0_create(d, why, cap);
+	if (err)
+		return err;
+	err = ntm_programs_load(d, why, cap);
+	if (err)
+		return err;
+	write_settings(d);
+	err = ntm_events_init(d);
+	if (!err)
+		err = ntm_paths_init(d);
+	if (!err)
+		err = ntm_inject_open(d);
+	if (!err)
+		err = ntm_links_adopt(d);
+	if (err)
+		return err;
+	err = ntm_attach_tc(d->pins, NTM_ENCAP_PIN, d->ntm0p.ifindex, ntm_encap_fd(d), true, &d->tc);
+	if (err)
+		snprintf(why, cap, "can't attach to tc ingress of %s: %s", d->peer_name, strerror(-err));
+	else
+		ntm_events_rearm(d);
+	return err;
+}
+
+/* Detaches, deletes, unpins. Returns the first error, having tried everything. */
+static int remove_all(struct ntm_dp_bpf *d)
+{
+	int first = 0, err;
+	if (d->ntm0p.ifindex && d->tc.ifindex)
+		first = ntm_detach_tc(d->pins, NTM_ENCAP_PIN, &d->tc);
+	err = ntm_pins_clear(d);
+	first = first ? first : err;
+	if (d->ntm0.ifindex) {
+		err = ntm_ntm0_remove(d);
+		first = first ? first : err;
+	}
+	for (uint32_t slot = 1; d->paths && d->agents && slot < d->n_slots; slot++) {
+		if (!d->paths[slot].path_id)
+			continue;
+		ntm_wipe(&d->paths[slot], sizeof(d->paths[slot]));
+		ntm_wipe(&d->agents[slot], sizeof(d->agents[slot]));
+	}
+	close(d->pins);
+	d->pins = -1;
+	err = ntm_bpffs_remove(d->runtime_dir);
+	/* An agent that gave up CAP_SYS_ADMIN leaves an empty bpffs to the next one. */
+	if (err && err != -EPERM && !first)
+		first = err;
+	return first;
+}
+
+static bool op_adopted(struct ntm_dp *dp)
+{
+	return ntm_dpb(dp)->adopted;
+}
+
+static void op_foreach(struct ntm_dp *dp, void (*fn)(void *arg, const struct ntm_dp_path *p), void *arg)
+{
+	struct ntm_dp_bpf *d = ntm_dpb(dp);
+	for (uint32_t slot = 1; slot < d->n_slots; slot++) {
+		struct ntm_dp_path p;
+		if (!d->paths[slot].path_id)
+			continue;
+		ntm_path_fill(&d->paths[slot], &p);
+		fn(arg, &p);
+	}
+}
+
+static int op_get_addresses(struct ntm_dp *dp, struct ntm_dp_addresses *a)
+{
+	const struct ntm_settings *s = ntm_dpb(dp)->settings;
+	if (!s->pool4_len)
+		return -ENOENT;
+	memset(a, 0, sizeof(*a));
+	memcpy(a->vip4, &s->vip4, 4);
+	memcpy(a->vip6, s->vip6, 16);
+	ntm_ip_from_v4(a->pool4.ip, &s->pool4);
+	a->pool4.len = (uint8_t)(96 + s->pool4_len);
+	memcpy(a->pool6.ip, s->pool6, 16);
+	a->pool6.len = s->pool6_len;
+	return 0;
+}
+
+static int op_set_addresses(struct ntm_dp *dp, const struct ntm_dp_addresses *a)
+{
+	struct ntm_dp_bpf *d = ntm_dpb(dp);
+	struct ntm_settings *s = d->settings;
+	struct ntm_dp_addresses old;
+	if (!ntm_ip_is_v4(a->pool4.ip) || a->pool4.len <= 96 || a->pool4.len > 128 || !a->pool6.len ||
+	    a->pool6.len > 128)
+		return -EINVAL;
+	bool had = !op_get_addresses(dp, &old);
+	bool same = had && !memcmp(old.vip4, a->vip4, 4) && !memcmp(old.vip6, a->vip6, 16);
+	int err = ntm_ntm0_addresses(d, had ? &old : NULL, a);
+	if (err)
+		return err;
+	memcpy(&s->vip4, a->vip4, 4);
+	memcpy(s->vip6, a->vip6, 16);
+	/* Length 0 first: no program matches half of one pool and half of another. */
+	__atomic_store_n(&s->pool4_len, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&s->pool6_len, 0, __ATOMIC_SEQ_CST);
+	memcpy(&s->pool4, a->pool4.ip + 12, 4);
+	memcpy(s->pool6, a->pool6.ip, 16);
+	__atomic_store_n(&s->pool6_len, a->pool6.len, __ATOMIC_RELEASE);
+	__atomic_store_n(&s->pool4_len, a->pool4.len - 96, __ATOMIC_RELEASE);
+	/* The kernel dropped the routes that preferred the old source. */
+	for (uint32_t slot = 1; had && !same && !err && slot < d->n_slots; slot++)
+		if (d->paths[slot].path_id && ntm_path_is_active(d, slot))
+			err = ntm_path_routes(d, &d->paths[slot]);
+	return err;
+}
+
+static int op_stats(struct ntm_dp *dp, uint64_t path_id, struct ntm_dp_stats *out)
+{
+	struct ntm_dp_bpf *d = ntm_dpb(dp);
+	uint32_t slot = ntm_path_slot(d, path_id);
+	if (!slot)
+		return -ENOENT;
+	const struct ntm_path *p = &d->paths[slot];
+	struct ntm_dp_path info;
+	ntm_path_fill(p, &info);
+	uint32_t epoch = __atomic_load_n(&p->tx_epoch, __ATOMIC_ACQUIRE) & 15;
+	*out = (struct ntm_dp_stats){
+	    .tx_packets = __atomic_load_n(&p->tx_packets, __ATOMIC_RELAXED),
+	    .tx_bytes = __atomic_load_n(&p->tx_bytes, __ATOMIC_RELAXED),
+	    .rx_packets = __atomic_load_n(&p->rx_packets, __ATOMIC_RELAXED),
+	    .rx_bytes = __atomic_load_n(&p->rx_bytes, __ATOMIC_RELAXED),
+	    .last_tx_ns = __atomic_load_n(&p->last_tx_ns, __ATOMIC_RELAXED),
+	    .last_rx_ns = __atomic_load_n(&p->last_rx_ns, __ATOMIC_RELAXED),
+	    .roams = __atomic_load_n(&p->roams, __ATOMIC_RELAXED),
+	    .tx_counter = __atomic_load_n(&p->tx[epoch & 1].counter, __ATOMIC_RELAXED),
+	    .tx_epoch = (uint8_t)epoch,
+	    .endpoint = info.endpoint,
+	    .inner_mtu = info.inner_mtu,
+	};
+	return 0;
+}
+
+static int op_counters(struct ntm_dp *dp, struct ntm_counter *out)
+{
+	struct ntm_dp_bpf *d = ntm_dpb(dp);
+	struct ntm_counter sum[NTM_R_COUNT];
+	int cpus = libbpf_num_possible_cpus();
+	if (cpus < 0)
+		return cpus;
+	struct ntm_counter *per_cpu = calloc((size_t)cpus, sizeof(*per_cpu));
+	if (!per_cpu)
+		return -ENOMEM;
+	int err = 0;
+	for (uint32_t r = 0; r < NTM_R_COUNT && !err; r++) {
+		sum[r] = d->counts[r];
+		err = bpf_map_lookup_elem(d->map_fd[NTM_MAP_COUNTERS], &r, per_cpu);
+		for (int i = 0; i < cpus; i++) {
+			sum[r].packets += per_cpu[i].packets;
+			sum[r].bytes += per_cpu[i].bytes;
+		}
+	}
+	free(per_cpu);
+	if (!err)
+		memcpy(out, sum, sizeof(sum));
+	return err;
+}
+
+static struct ntm_path_agent *op_agent_record(struct ntm_dp *dp, uint64_t path_id)
+{
+	struct ntm_dp_bpf *d = ntm_dpb(dp);
+	uint32_t slot = ntm_path_slot(d, path_id);
+	return slot ? &d->agents[slot] : NULL;
+}
+
+static int op_fd(struct ntm_dp *dp)
+{
+	return ntm_dpb(dp)->poll_fd;
+}
+
+static void op_close(struct ntm_dp *dp, bool keep)
+{
+	struct ntm_dp_bpf *d = ntm_dpb(dp);
+	if (!keep) {
+		int err = remove_all(d);
+		if (err)
+			ntm_err("can't remove %s and its programs: %s", d->ifname, strerror(-err));
+	}
+	free_dp(d);
+}
+
+static const struct ntm_dp_ops ops = {
+    .adopted = op_adopted,
+    .foreach = op_foreach,
+    .set_addresses = op_set_addresses,
+    .get_addresses = op_get_addresses,
+    .set_uplinks = ntm_dp_set_uplinks,
+    .add_path = ntm_dp_add_path,
+    .set_keys = ntm_dp_set_keys,
+    .activate = ntm_dp_activate,
+    .set_endpoint = ntm_dp_set_endpoint,
+    .set_mtu = ntm_dp_set_mtu,
+    .del_path = ntm_dp_del_path,
+    .stats = op_stats,
+    .counters = op_counters,
+    .agent_record = op_agent_record,
+    .seal = ntm_dp_seal,
+    .open = ntm_dp_open_datagram,
+    .fd = op_fd,
+    .dispatch = ntm_dp_dispatch,
+    .close = op_close,
+};
+
+int ntm_dp_bpf_open(struct ntm_dp **out, const struct ntm_dp_config *c, const struct ntm_dp_events *ev, void *arg,
+		    char *why, size_t cap)
+{
+	if (!c->ifname[0] || strlen(c->ifname) + 1 >= IFNAMSIZ || strlen(c->runtime_dir) >= PATH_MAX - 16) {
+		snprintf(why, cap, "the interface's name has to be 1 to %d characters", IFNAMSIZ - 2);
+		return -EINVAL;
+	}
+	struct ntm_dp_bpf *d = new_dp(c);
+	if (!d)
+		return -ENOMEM;
+	d->dp = (struct ntm_dp){&ops, ev, arg};
+	libbpf_set_print(libbpf_log);
+	why[0] = 0;
+	int err = mkdir(c->runtime_dir, 0755) && errno != EEXIST ? -errno : setup(d, why, cap);
+	if (!err) {
+		*out = &d->dp;
+		return 0;
+	}
+	if (!why[0])
+		snprintf(why, cap, "data plane on %s: %s", d->ifname, strerror(-err));
+	/* What was adopted goes on without an agent; what was half made has no use. */
+	if (!d->adopted && d->pins >= 0 && d->settings)
+		(void)remove_all(d);
+	free_dp(d);
+	return err;
+}
+
+int ntm_dp_bpf_remove(const struct ntm_dp_config *c, char *why, size_t cap)
+{
+	struct ntm_dp_bpf *d = new_dp(c);
+	bool lasting;
+	if (!d)
+		return -ENOMEM;
+	libbpf_set_print(libbpf_log);
+	why[0] = 0;
+	int err = take_locks(d, why, cap);
+	if (err == -ENOENT) { /* no runtime directory: nothing was ever there but perhaps the interface */
+		err = 0;
+		why[0] = 0;
+	}
+	if (!err)
+		err = ntm_rtnl_open(&d->rtnl);
+	if (!err && access(d->runtime_dir, F_OK) == 0)
+		d->pins = ntm_bpffs_open(d->runtime_dir, &lasting, why, cap);
+	if (!err && d->pins >= 0) {
+		(void)ntm_maps_adopt(d, why, cap);
+		why[0] = 0;
+		for (int i = 0; i < NTM_MAP_COUNT; i++)
+			if (d->map_fd[i] < 0)
+				d->map_fd[i] = -1;
+	}
+	bool mine = false;
+	int found = err ? err : ntm_ntm0_find(d, &mine);
+	if (!err && found && found != -ENODEV)
+		err = found;
+	if (!err && !found && strcmp(d->ntm0.kind, "veth")) {
+		snprintf(why, cap, "%s is no veth pair of an agent: left alone", d->ifname);
+		err = -EEXIST;
+		d->ntm0.ifindex = 0;
+	}
+	if (d->pins >= 0) {
+		int rm = remove_all(d);
+		err = err ? err : rm;
+	} else if (!err && !found) {
+		err = ntm_ntm0_remove(d);
+	}
+	if (err && !why[0])
+		snprintf(why, cap, "can't remove %s: %s", d->ifname, strerror(-err));
+	free_dp(d);
+	return err;
+}

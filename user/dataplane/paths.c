@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Slots of ntm_paths. ntm_path_ids is the index, for the kernel and for the agent. A slot of a deleted path rests for
+ * QUARANTINE_NS, until no running program can hold it, and is then wiped and used again.
+ */
+#include <bpf/bpf.h>
+#include <endian.h>
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../common/addr.h"
+#include "../common/crypto.h"
+#include "../common/log.h"
+#include "dp_internal.h"
+
+#define NSEC 1000000000ULL
+#define QUARANTINE_NS NSEC
+
+/* Tries to take ep_lock from a program on another CPU, which holds it for nanoseconds. */
+#define EP_LOCK_TRIES 1000
+
+uint32_t ntm_path_slot(struct ntm_dp_bpf *d, uint64_t path_id)
+{
+	uint64_t key = htobe64(path_id);
+	uint32_t slot;
+	if (bpf_map_lookup_elem(d->map_fd[NTM_MAP_PATH_IDS], &key, &slot) || slot >= d->n_slots)
+		return 0;
+	return slot;
+}
+
+static void vip_keys(const struct ntm_path *p, struct ntm_vip out[2])
+{
+	ntm_ip_from_v4(out[0].ip, &p->peer_vip4);
+	memcpy(out[1].ip, p->peer_vip6, 16);
+}
+
+static bool vip_points_to(struct ntm_dp_bpf *d, const struct ntm_vip *vip, uint32_t slot)
+{
+	uint32_t have;
+	return !bpf_map_lookup_elem(d->map_fd[NTM_MAP_VIPS], vip, &have) && have == slot;
+}
+
+bool ntm_path_is_active(struct ntm_dp_bpf *d, uint32_t slot)
+{
+	struct ntm_vip vips[2];
+	vip_keys(&d->paths[slot], vips);
+	return vip_points_to(d, &vips[0], slot) || vip_points_to(d, &vips[1], slot);
+}
+
+static void to_addr(const struct ntm_endpoint *e, struct ntm_addr *out)
+{
+	*out = (struct ntm_addr){.port = e->port};
+	memcpy(out->ip, e->addr, 16);
+}
+
+void ntm_path_fill(const struct ntm_path *p, struct ntm_dp_path *out)
+{
+	*out = (struct ntm_dp_path){
+	    .path_id = be64toh(p->path_id), .inner_mtu = p->inner_mtu, .small_outer = p->flags & NTM_PATH_SMALL_OUTER};
+	memcpy(out->peer_vip4, &p->peer_vip4, 4);
+	memcpy(out->peer_vip6, p->peer_vip6, 16);
+	to_addr(&p->ep[__atomic_load_n(&p->ep_cur, __ATOMIC_ACQUIRE) & 1], &out->endpoint);
+}
+
+static void wipe_slot(struct ntm_dp_bpf *d, uint32_t slot)
+{
+	ntm_wipe(&d->paths[slot], sizeof(d->paths[slot]));
+	ntm_wipe(&d->agents[slot], sizeof(d->agents[slot]));
+}
+
+static void free_slot(struct ntm_dp_bpf *d, uint32_t slot)
+{
+	wipe_slot(d, slot);
+	d->free_slots[d->n_free++] = slot;
+}
+
+/* An agent that died between taking ep_lock and giving it back must not freeze the endpoint. */
+static void release_stale_lock(struct ntm_path *p)
+{
+	for (int i = 0; i < EP_LOCK_TRIES; i++)
+		if (!__atomic_load_n(&p->ep_lock, __ATOMIC_ACQUIRE))
+			return;
+	__atomic_store_n(&p->ep_lock, 0, __ATOMIC_RELEASE);
+}
+
+static bool has_keys(const struct ntm_path *p)
+{
+	return p->tx[0].expires_ns || p->tx[1].expires_ns || p->rx[0].expires_ns || p->rx[1].expires_ns;
+}
+
+/* Index entries whose slot holds another path: an agent died half-way through adding or deleting one. */
+static void drop_stale(struct ntm_dp_bpf *d, int fd, size_t key_len, bool ids)
+{
+	uint8_t key[16], next[16];
+	uint32_t slot;
+	bool more = !bpf_map_get_next_key(fd, NULL, key);
+	while (more) {
+		more = !bpf_map_get_next_key(fd, key, next);
+		bool ok = !bpf_map_lookup_elem(fd, key, &slot) && slot && slot < d->n_slots;
+		if (ok && ids) {
+			ok = !memcmp(&d->paths[slot].path_id, key, 8);
+		} else if (ok) {
+			struct ntm_vip vips[2];
+			vip_keys(&d->paths[slot], vips);
+			ok = d->paths[slot].path_id && (!memcmp(&vips[0], key, 16) || !memcmp(&vips[1], key, 16));
+		}
+		if (!ok)
+			(void)bpf_map_delete_elem(fd, key);
+		memcpy(key, next, key_len);
+	}
+}
+
+int ntm_paths_init(struct ntm_dp_bpf *d)
+{
+	uint64_t now = ntm_boottime_ns();
+	d->free_slots = calloc(d->n_slots, sizeof(*d->free_slots));
+	if (!d->free_slots)
+		return -ENOMEM;
+	if (!d->adopted) {
+		for (uint32_t slot = d->n_slots; --slot > 0;)
+			d->free_slots[d->n_free++] = slot;
+		return 0;
+	}
+	for (uint32_t slot = d->n_slots; --slot > 0;) {
+		struct ntm_path *p = &d->paths[slot];
+		if (p->path_id && has_keys(p) && ntm_path_slot(d, be64toh(p->path_id)) == slot) {
+			release_stale_lock(p);
+			uint64_t due = ntm_keys_sweep(p, now);
+			if (due && ntm_fifo_push(&d->old_keys, &(struct ntm_due){due, slot}))
+				return -ENOMEM;
+			continue;
+		}
+		if (p->path_id) {
+			uint64_t id = p->path_id;
+			if (ntm_path_slot(d, be64toh(id)) == slot)
+				(void)bpf_map_delete_elem(d->map_fd[NTM_MAP_PATH_IDS], &id);
+			/* Programs may be using it this moment: into quarantine like a deleted path. */
+			for (int e = 0; e < NTM_EPOCHS; e++) {
+				__atomic_store_n(&p->tx[e].expires_ns, 0, __ATOMIC_RELEASE);
+				__atomic_store_n(&p->rx[e].expires_ns, 0, __ATOMIC_RELEASE);
+			}
+			__atomic_store_n(&p->path_id, 0, __ATOMIC_RELEASE);
+			if (ntm_fifo_push(&d->quarantine, &(struct ntm_due){now + QUARANTINE_NS, slot}))
+				return -ENOMEM;
+			continue;
+		}
+		free_slot(d, slot);
+	}
+	drop_stale(d, d->map_fd[NTM_MAP_PATH_IDS], 8, true);
+	drop_stale(d, d->map_fd[NTM_MAP_VIPS], 16, false);
+	return 0;
+}
+
+uint64_t ntm_paths_sweep(struct ntm_dp_bpf *d, uint64_t now)
+{
+	const struct ntm_due *due;
+	uint64_t next = 0;
+	while ((due = ntm_fifo_peek(&d->quarantine)) && due->due_ns <= now) {
+		free_slot(d, due->slot);
+		ntm_fifo_pop(&d->quarantine);
+	}
+	if (due)
+		next = due->due_ns;
+	while ((due = ntm_fifo_peek(&d->old_keys)) && due->due_ns <= now) {
+		(void)ntm_keys_sweep(&d->paths[due->slot], now);
+		ntm_fifo_pop(&d->old_keys);
+	}
+	if (due && (!next || due->due_ns < next))
+		next = due->due_ns;
+	return next;
+}
+
+/* 0: all slots are in use. */
+static uint32_t take_slot(struct ntm_dp_bpf *d)
+{
+	if (!d->n_free && d->quarantine.n) {
+		/* Full, but for slots that rest: make sure that nobody uses them rather than refuse a path. */
+		ntm_synchronize();
+		(void)ntm_paths_sweep(d, UINT64_MAX);
+	}
+	return d->n_free ? d->free_slots[--d->n_free] : 0;
+}
+
+static void set_endpoint(struct ntm_endpoint *e, const struct ntm_addr *ep)
+{
+	memcpy(e->addr, ep->ip, 16);
+	e->port = ep->port;
+	e->is_ipv6 = !ntm_ip_is_v4(ep->ip) && !ntm_ip_is_zero(ep->ip);
+	e->uplink = 0;
+}
+
+int ntm_dp_add_path(struct ntm_dp *dp, const struct ntm_dp_path *np)
+{
+	struct ntm_dp_bpf *d = ntm_dpb(dp);
+	if (!np->path_id)
+		return -EINVAL;
+	if (ntm_path_slot(d, np->path_id))
+		return -EEXIST;
+	uint32_t slot = take_slot(d);
+	if (!slot)
+		return -ENOSPC;
+	struct ntm_path *p = &d->paths[slot];
+	p->next_epoch = NTM_NO_EPOCH;
+	memcpy(&p->peer_vip4, np->peer_vip4, 4);
+	memcpy(p->peer_vip6, np->peer_vip6, 16);
+	p->inner_mtu = np->inner_mtu;
+	p->flags = np->small_outer ? NTM_PATH_SMALL_OUTER : 0;
+	set_endpoint(&p->ep[0], &np->endpoint);
+	uint64_t key = htobe64(np->path_id);
+	__atomic_store_n(&p->path_id, key, __ATOMIC_RELEASE);
+	int err = bpf_map_update_elem(d->map_fd[NTM_MAP_PATH_IDS], &key, &slot, BPF_NOEXIST);
+	if (err) {
+		free_slot(d, slot); /* nobody has seen it yet */
+		return err == -E2BIG ? -ENOSPC : err;
+	}
+	return 0;
+}
+
+int ntm_path_routes(struct ntm_dp_bpf *d, const struct ntm_path *p)
+{
+	struct ntm_vip vips[2];
+	vip_keys(p, vips);
+	uint16_t mtu = p->inner_mtu > NTM_INNER_MTU_BASE ? p->inner_mtu : NTM_INNER_MTU_BASE;
+	int err = ntm_ntm0_peer_route(d, vips[0].ip, mtu);
+	return err ? err : ntm_ntm0_peer_route(d, vips[1].ip, mtu);
+}
+
+int ntm_dp_activate(struct ntm_dp *dp, uint64_t path_id)
+{
+	struct ntm_dp_bpf *d = ntm_dpb(dp);
+	uint32_t slot = ntm_path_slot(d, path_id);
+	if (!slot)
+		return -ENOENT;
+	struct ntm_vip vips[2];
+	vip_keys(&d->paths[slot], vips);
+	for (int i = 0; i < 2; i++) {
+		int err = bpf_map_update_elem(d->map_fd[NTM_MAP_VIPS], &vips[i], &slot, BPF_ANY);
+		if (err)
+			return err == -E2BIG ? -ENOSPC : err;
+	}
+	return ntm_path_routes(d, &d->paths[slot]);
+}
+
+void ntm_path_move(struct ntm_path *p, const struct ntm_addr *ep)
+{
+	/* Programs hold the lock for a few instructions and never sleep with it. */
+	uint32_t free = 0;
+	while (!__atomic_compare_exchange_n(&p->ep_lock, &free, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+		free = 0;
+		sched_yield();
+	}
+	uint32_t other = !(p->ep_cur & 1);
+	set_endpoint(&p->ep[other], ep);
+	__atomic_store_n(&p->ep_cur, other, __ATOMIC_RELEASE);
+	__atomic_store_n(&p->ep_lock, 0, __ATOMIC_RELEASE);
+}
+
+int ntm_dp_set_endpoint(struct ntm_dp *dp, uint64_t path_id, const struct ntm_addr *ep)
+{
+	struct ntm_dp_bpf *d = ntm_dpb(dp);
+	uint32_t slot = ntm_path_slot(d, path_id);
+	if (!slot)
+		return -ENOENT;
+	struct ntm_path *p = &d->paths[slot];
+	struct ntm_addr now;
+	to_addr(&p->ep[__atomic_load_n(&p->ep_cur, __ATOMIC_ACQUIRE) & 1], &now);
+	if (!ntm_addr_equal(&now, ep))
+		ntm_path_move(p, ep);
+	return 0;
+}
+
+int ntm_dp_set_mtu(struct ntm_dp *dp, uint64_t path_id, uint16_t inner_mtu, bool small_outer)
+{
+	struct ntm_dp_bpf *d = ntm_dpb(dp);
+	uint32_t slot = ntm_path_slot(d, path_id);
+	if (!slot)
+		return -ENOENT;
+	struct ntm_path *p = &d->paths[slot];
+	__atomic_store_n(&p->inner_mtu, inner_mtu, __ATOMIC_RELAXED);
+	__atomic_store_n(&p->flags, small_outer ? NTM_PATH_SMALL_OUTER : 0, __ATOMIC_RELAXED);
+	return ntm_path_is_active(d, slot) ? ntm_path_routes(d, p) : 0;
+}
+
+int ntm_dp_del_path(struct ntm_dp *dp, uint64_t path_id)
+{
+	struct ntm_dp_bpf *d = ntm_dpb(dp);
+	uint32_t slot = ntm_path_slot(d, path_id);
+	if (!slot)
+		return -ENOENT;
+	struct ntm_path *p = &d->paths[slot];
+	struct ntm_vip vips[2];
+	uint64_t key = htobe64(path_id);
+	int first = 0;
+	vip_keys(p, vips);
+	for (int i = 0; i < 2; i++) {
+		if (!vip_points_to(d, &vips[i], slot))
+			continue;
+		int err = bpf_map_delete_elem(d->map_fd[NTM_MAP_VIPS], &vips[i]);
+		if (!err)
+			err = ntm_ntm0_peer_route_del(d, vips[i].ip);
+		if (err && !first)
+			first = err;
+	}
+	int err = bpf_map_delete_elem(d->map_fd[NTM_MAP_PATH_IDS], &key);
+	if (err)
+		return err;
+	__atomic_store_n(&p->path_id, 0, __ATOMIC_RELEASE);
+	for (int e = 0; e < NTM_EPOCHS; e++) {
+		__atomic_store_n(&p->tx[e].expires_ns, 0, __ATOMIC_RELEASE);
+		__atomic_store_n(&p->rx[e].expires_ns, 0, __ATOMIC_RELEASE);
+	}
+	ntm_wipe(&d->agents[slot], sizeof(d->agents[slot])); /* programs never read it */
+	struct ntm_due due = {ntm_boottime_ns() + QUARANTINE_NS, slot};
+	if (ntm_fifo_push(&d->quarantine, &due)) {
+		ntm_synchronize();
+		free_slot(d, slot);
+	}
+	ntm_events_rearm(d);
+	return first;
+}
