@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "config.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static int refuse(char *why, size_t cap, const char *text)
+{
+	snprintf(why, cap, "%s", text);
+	return -EINVAL;
+}
+
+static int parse_interface(const char *v, void *field, char *why, size_t cap)
+{
+	size_t len = strlen(v);
+
+	/* The peer's name has one letter more. */
+	if (len == 0 || len > IFNAMSIZ - 2)
+		return refuse(why, cap, "not an interface name of 1 to 14 characters");
+	if (v[strcspn(v, "/: \t")] || !strcmp(v, ".") || !strcmp(v, ".."))
+		return refuse(why, cap, "an interface name has no '/', ':' or blanks");
+	return ntm_conf_string(v, field, why, cap);
+}
+
+static int parse_uplinks(const char *v, void *field, char *why, size_t cap)
+{
+	struct ntm_string_list list = {0}, *out = field;
+	int err;
+
+	if (!strcasecmp(v, "auto"))
+		return 0;
+	err = ntm_conf_strings(v, &list, why, cap);
+	if (err)
+		return err;
+	for (size_t i = 0; i < list.n && !err; i++)
+		if (!list.items[i][0] || strlen(list.items[i]) >= IFNAMSIZ)
+			err = refuse(why, cap, "not `auto` or a list of interface names");
+	if (!err && list.n == 0)
+		err = refuse(why, cap, "empty list of interfaces");
+	if (err) {
+		for (size_t i = 0; i < list.n; i++)
+			free(list.items[i]);
+		free(list.items);
+		return err;
+	}
+	*out = list;
+	return 0;
+}
+
+static int parse_xdp_mode(const char *v, void *field, char *why, size_t cap)
+{
+	enum ntm_xdp_mode *mode = field;
+
+	if (!strcmp(v, "auto"))
+		*mode = NTM_XDP_AUTO;
+	else if (!strcmp(v, "native"))
+		*mode = NTM_XDP_NATIVE;
+	else if (!strcmp(v, "generic"))
+		*mode = NTM_XDP_GENERIC;
+	else
+		return refuse(why, cap, "not one of auto, native, generic");
+	return 0;
+}
+
+static int parse_datapath(const char *v, void *field, char *why, size_t cap)
+{
+	(void)field;
+	if (!strcmp(v, "bpf"))
+		return 0;
+	return refuse(why, cap, strcmp(v, "user") ? "not one of bpf, user" : "user: not in this version");
+}
+
+static int parse_dns_mode(const char *v, void *field, char *why, size_t cap)
+{
+	enum ntm_dns_mode *mode = field;
+
+	if (!strcmp(v, "auto"))
+		*mode = NTM_DNS_AUTO;
+	else if (!strcmp(v, "off"))
+		*mode = NTM_DNS_OFF;
+	else if (!strcmp(v, "resolved") || !strcmp(v, "resolvconf") || !strcmp(v, "hook")) {
+		snprintf(why, cap, "%s: not in this version", v);
+		return -EINVAL;
+	} else {
+		return refuse(why, cap, "not one of auto, off, resolved, resolvconf, hook");
+	}
+	return 0;
+}
+
+static int parse_log_level(const char *v, void *field, char *why, size_t cap)
+{
+	static const char *const names[] = {"error", "warn", "info", "debug"};
+	enum ntm_log_level *level = field;
+
+	for (unsigned i = 0; i < 4; i++) {
+		if (!strcmp(v, names[i])) {
+			*level = (enum ntm_log_level)i;
+			return 0;
+		}
+	}
+	return refuse(why, cap, "not one of error, warn, info, debug");
+}
+
+static int parse_max_paths(const char *v, void *field, char *why, size_t cap)
+{
+	uint32_t n;
+	int err = ntm_conf_uint(v, &n, why, cap);
+
+	if (err)
+		return err;
+	if (n < 2 || n > 1u << 20)
+		return refuse(why, cap, "not between 2 and 1048576");
+	*(uint32_t *)field = n;
+	return 0;
+}
+
+/* A comma-separated list whose items have a default port. */
+static int parse_addrs(const char *v, void *field, uint16_t dflt_port, char *why, size_t cap)
+{
+	struct ntm_addr_list list = {0}, *out = field;
+	struct ntm_string_list words = {0};
+	int err = ntm_conf_strings(v, &words, why, cap);
+
+	if (err)
+		return err;
+	list.addrs = calloc(words.n ? words.n : 1, sizeof(*list.addrs));
+	if (!list.addrs)
+		err = -ENOMEM;
+	for (size_t i = 0; i < words.n && !err; i++) {
+		err = ntm_addr_parse(words.items[i], dflt_port, &list.addrs[i]);
+		if (!err && (ntm_ip_is_zero(list.addrs[i].ip) || !list.addrs[i].port))
+			err = -EINVAL;
+		if (err)
+			snprintf(why, cap, "%s: not an address", words.items[i]);
+		else
+			list.n++;
+	}
+	if (!err && !list.n)
+		err = refuse(why, cap, "empty list of addresses");
+	for (size_t i = 0; i < words.n; i++)
+		free(words.items[i]);
+	free(words.items);
+	if (err) {
+		free(list.addrs);
+		return err;
+	}
+	free(out->addrs);
+	*out = list;
+	return 0;
+}
+
+static int parse_endpoints(const char *v, void *field, char *why, size_t cap)
+{
+	return parse_addrs(v, field, NTM_PORT, why, cap);
+}
+
+static int parse_upstreams(const char *v, void *field, char *why, size_t cap)
+{
+	return parse_addrs(v, field, 53, why, cap);
+}
+
+static int parse_listen(const char *v, void *field, char *why, size_t cap)
+{
+	struct ntm_addr a;
+
+	if (ntm_addr_parse(v, 53, &a))
+		return refuse(why, cap, "not an address");
+	*(struct ntm_addr *)field = a;
+	return 0;
+}
+
+static int parse_token(const char *v, void *field, char *why, size_t cap)
+{
+	size_t len = strlen(v);
+
+	if (len == 0 || len > NTM_TOKEN_MAX)
+		return refuse(why, cap, "not a token of 1 to 64 characters");
+	for (size_t i = 0; i < len; i++)
+		if (v[i] <= ' ' || v[i] > '~')
+			return refuse(why, cap, "a token has no blanks or control characters");
+	return ntm_conf_string(v, field, why, cap);
+}
+
+#define FIELD(f) offsetof(struct ntm_node_config, f)
+static const struct ntm_conf_key keys[] = {
+    {"node", "name", ntm_conf_label, FIELD(name), true},
+    {"node", "private_key_file", ntm_conf_path, FIELD(private_key_file), true},
+    {"node", "interface", parse_interface, FIELD(interface), false},
+    {"node", "port", ntm_conf_port, FIELD(port), false},
+    {"node", "uplinks", parse_uplinks, FIELD(uplinks), false},
+    {"node", "xdp_mode", parse_xdp_mode, FIELD(xdp_mode), false},
+    {"node", "datapath", parse_datapath, 0, false},
+    {"node", "runtime_dir", ntm_conf_path, FIELD(runtime_dir), false},
+    {"node", "max_paths", parse_max_paths, FIELD(max_paths), false},
+    {"node", "log_level", parse_log_level, FIELD(log_level), false},
+    {"dc", "endpoint", parse_endpoints, FIELD(dc_endpoints), true},
+    {"dc", "public_key", ntm_conf_key32, FIELD(dc_key), true},
+    {"dc", "token", parse_token, FIELD(dc_token), false},
+    {"dns", "mode", parse_dns_mode, FIELD(dns_mode), false},
+    {"dns", "listen", parse_listen, FIELD(dns_listen), false},
+    {"dns", "upstream", parse_upstreams, FIELD(dns_upstreams), false},
+};
+
+int ntm_node_config_load(struct ntm_node_config *c, const char *file, char *err, size_t cap)
+{
+	int ret;
+
+	*c = (struct ntm_node_config){.port = NTM_PORT, .log_level = NTM_LOG_INFO};
+	if (ntm_addr_parse("127.0.0.54:53", 53, &c->dns_listen))
+		return -EINVAL;
+	c->interface = strdup("ntm0");
+	c->runtime_dir = strdup("/run/ntm");
+	if (!c->interface || !c->runtime_dir) {
+		snprintf(err, cap, "%s: out of memory", file);
+		ret = -ENOMEM;
+	} else {
+		ret = ntm_conf_load(file, keys, sizeof(keys) / sizeof(keys[0]), NULL, c, err, cap);
+	}
+	if (ret)
+		ntm_node_config_free(c);
+	return ret;
+}
+
+void ntm_node_config_free(struct ntm_node_config *c)
+{
+	free(c->private_key_file);
+	free(c->interface);
+	free(c->runtime_dir);
+	free(c->dc_token);
+	free(c->dc_endpoints.addrs);
+	free(c->dns_upstreams.addrs);
+	for (size_t i = 0; i < c->uplinks.n; i++)
+		free(c->uplinks.items[i]);
+	free(c->uplinks.items);
+	*c = (struct ntm_node_config){0};
+}

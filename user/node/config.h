@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* node.conf (DESIGN.md section 8). */
+#ifndef NTM_NODE_CONFIG_H
+#define NTM_NODE_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <ntm/limits.h>
+
+#include "../common/conf.h"
+#include "../common/log.h"
+#include "../dataplane/dp.h"
+
+enum ntm_dns_mode { NTM_DNS_AUTO, NTM_DNS_OFF };
+
+struct ntm_node_config {
+	char name[NTM_LABEL_MAX + 1];
+	char *private_key_file;
+	char *interface;
+	char *runtime_dir;
+	uint16_t port; /* host order */
+	enum ntm_xdp_mode xdp_mode;
+	struct ntm_string_list uplinks; /* n == 0: auto */
+	uint32_t max_paths;             /* 0: default */
+	enum ntm_log_level log_level;
+
+	struct ntm_addr_list dc_endpoints;
+	uint8_t dc_key[NTM_DH_LEN];
+	char *dc_token; /* NULL: none */
+
+	enum ntm_dns_mode dns_mode;
+	struct ntm_addr dns_listen;
+	struct ntm_addr_list dns_upstreams; /* n == 0: from /etc/resolv.conf */
+};
+
+/* 0, or -errno with "FILE:LINE: what is wrong" in err; *c holds defaults or freed state on failure. */
+int ntm_node_config_load(struct ntm_node_config *c, const char *file, char *err, size_t cap);
+void ntm_node_config_free(struct ntm_node_config *c);
+
+#endif

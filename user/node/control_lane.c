@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Suite 8: the two agents' own messages inside a path. Keys, counters and a 64-counter window live in the path's agent
+ * record, so they survive the agent; a counter is stored before it is used.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "../common/crypto.h"
+#include "node.h"
+
+enum { MESSAGE_MAX = NTM_CONTROL_MAX - sizeof(struct ntm_hdr) - NTM_TAG_LEN };
+
+static int seal(struct ntm_tunnel *t, const uint8_t *plain, size_t len, uint8_t *out)
+{
+	struct ntm_node *n = t->node;
+	struct ntm_path_agent *rec = n->dp->ops->agent_record(n->dp, t->id);
+	struct ntm_hdr *h = (struct ntm_hdr *)out;
+	uint8_t nonce[NTM_NONCE_LEN];
+	struct ntm_dp_stats s;
+	uint64_t counter;
+	unsigned slot;
+
+	if (!rec || n->dp->ops->stats(n->dp, t->id, &s))
+		return -ENOENT;
+	/* Until the peer has confirmed the newest epoch, it may not have it. */
+	slot = s.tx_epoch & 1;
+	counter = rec->ctl_tx_counter[slot];
+	if (counter >= NTM_COUNTER_LIMIT)
+		return -EOVERFLOW;
+	rec->ctl_tx_counter[slot] = counter + 1;
+
+	h->ver_type = NTM_WIRE_VERSION << 4 | NTM_T_DATA;
+	h->suite_epoch = (__u8)(NTM_SUITE_CONTROL << 4 | s.tx_epoch);
+	h->ctr_hi = htobe16((uint16_t)(counter >> 32));
+	h->ctr_lo = htobe32((uint32_t)counter);
+	h->id = htobe64(t->id);
+	ntm_nonce(nonce, counter);
+	return ntm_seal(rec->ctl_tx_key[slot], nonce, h, sizeof(*h), plain, len, out + sizeof(*h));
+}
+
+static int send_message(struct ntm_tunnel *t, const struct ntm_sig *m, const struct ntm_addr *to,
+			enum ntm_send_mode mode)
+{
+	uint8_t plain[MESSAGE_MAX], out[NTM_CONTROL_MAX];
+	struct ntm_node *n = t->node;
+	struct ntm_dp_stats s;
+	size_t len;
+	int err = ntm_sig_encode(m, plain, sizeof(plain), &len);
+
+	if (!err)
+		err = seal(t, plain, len, out);
+	if (err)
+		return err;
+	if (!to) {
+		err = n->dp->ops->stats(n->dp, t->id, &s);
+		if (err)
+			return err;
+		to = &s.endpoint;
+	}
+	if (!to->port)
+		return -EDESTADDRREQ;
+	err = n->net.send(n->net.arg, to, NULL, out, sizeof(struct ntm_hdr) + len + NTM_TAG_LEN, mode);
+	if (!err)
+		t->ctl_tx_ns = ntm_timers_ns(&n->timers);
+	return err;
+}
+
+int ntm_ctl_probe(struct ntm_tunnel *t, enum ntm_probe_kind kind, enum ntm_msg msg, uint16_t inner, uint32_t *txid)
+{
+	const unsigned fixed = sizeof(struct ntm_sig_hdr) + 4; /* and the padding field's own header */
+	struct ntm_probe *slot = &t->probes[0];
+	struct ntm_sig m;
+	int err;
+
+	ntm_sig_init(&m, msg, t->next_txid++);
+	/* Sealed, it is as long as a capsulated packet of that size: both add a header and a tag. */
+	if (inner > fixed) {
+		m.padding_len = (uint16_t)(inner - fixed);
+		m.have |= 1u << NTM_F_PADDING;
+	}
+	for (unsigned i = 0; i < NTM_PROBES; i++)
+		if (t->probes[i].sent_ns < slot->sent_ns)
+			slot = &t->probes[i];
+	*slot = (struct ntm_probe){
+	    .sent_ns = ntm_timers_ns(&t->node->timers), .txid = m.txid, .inner = inner, .kind = (uint8_t)kind};
+	if (txid)
+		*txid = m.txid;
+	err = send_message(t, &m, NULL, inner ? NTM_SEND_DF : NTM_SEND_NORMAL);
+	if (err && err != -EMSGSIZE)
+		ntm_debug("path %016" PRIx64 ": %s not sent: %s", t->id, ntm_msg_name(msg), strerror(-err));
+	return err;
+}
+
+int ntm_ctl_release(struct ntm_tunnel *t)
+{
+	struct ntm_sig m;
+
+	ntm_sig_init(&m, NTM_M_RELEASE, t->next_txid++);
+	m.path_id = t->id;
+	m.have = 1u << NTM_F_PATH_ID;
+	return send_message(t, &m, NULL, NTM_SEND_NORMAL);
+}
+
+static void answered(struct ntm_tunnel *t, const struct ntm_sig *m, const struct ntm_addr *from)
+{
+	struct ntm_probe p = {0};
+	double ms;
+
+	for (unsigned i = 0; i < NTM_PROBES; i++) {
+		if (t->probes[i].sent_ns && t->probes[i].txid == m->txid) {
+			p = t->probes[i];
+			t->probes[i].sent_ns = 0;
+			break;
+		}
+	}
+	if (!p.sent_ns)
+		return;
+	ms = (double)(ntm_timers_ns(&t->node->timers) - p.sent_ns) / 1e6;
+	t->rtt_ms = t->rtt_ms > 0 ? t->rtt_ms * 0.875 + ms * 0.125 : ms;
+	if (p.kind == NTM_PROBE_PMTU)
+		ntm_pmtu_answered(t, p.inner);
+	else if (p.kind == NTM_PROBE_PING && t->node->pong)
+		t->node->pong(t->node, t, p.txid, ms, from);
+}
+
+static void answer(struct ntm_tunnel *t, const struct ntm_sig *m, enum ntm_msg msg, const struct ntm_addr *from)
+{
+	struct ntm_sig r;
+
+	ntm_sig_init(&r, msg, m->txid);
+	r.reflexive = *from;
+	r.have = 1u << NTM_F_REFLEXIVE;
+	send_message(t, &r, from, NTM_SEND_NORMAL);
+}
+
+static void handle(struct ntm_tunnel *t, const struct ntm_sig *m, const struct ntm_addr *from)
+{
+	struct ntm_sig r;
+
+	switch (m->msg) {
+	case NTM_M_KEEP_ALIVE:
+		answer(t, m, NTM_M_KEEP_ALIVE_RESPONSE, from);
+		break;
+	case NTM_M_PROBE:
+		answer(t, m, NTM_M_PROBE_RESPONSE, from);
+		break;
+	case NTM_M_UPDATE_REQUEST:
+		answer(t, m, NTM_M_UPDATE_RESPONSE, from);
+		break;
+	case NTM_M_KEEP_ALIVE_RESPONSE:
+	case NTM_M_PROBE_RESPONSE:
+	case NTM_M_UPDATE_RESPONSE:
+		answered(t, m, from);
+		break;
+	case NTM_M_RELEASE:
+		ntm_path_end(t, NTM_PATH_END_QUIET, "released by the peer");
+		break;
+	case NTM_M_ERROR:
+		ntm_debug("path %016" PRIx64 ": the peer says %s", t->id,
+			  ntm_error_name((enum ntm_error)m->error_code));
+		break;
+	default:
+		ntm_sig_init(&r, NTM_M_ERROR, m->txid);
+		r.error_code = NTM_E_UNKNOWN_MESSAGE;
+		r.have = 1u << NTM_F_ERROR_CODE;
+		send_message(t, &r, from, NTM_SEND_NORMAL);
+	}
+}
+
+/* -EALREADY: seen; -ESTALE: too old. Nothing is noted: the packet may still prove a forgery. */
+static int window_check(const struct ntm_path_agent *rec, unsigned slot, uint64_t counter)
+{
+	uint64_t head = rec->ctl_rx_head[slot];
+
+	if (counter >= head)
+		return 0;
+	if (head - counter > 64)
+		return -ESTALE;
+	return rec->ctl_rx_window[slot] >> (head - counter - 1) & 1 ? -EALREADY : 0;
+}
+
+/* Returns whether the counter is the newest. Bit n of the window is counter head - 1 - n. */
+static bool window_note(struct ntm_path_agent *rec, unsigned slot, uint64_t counter)
+{
+	uint64_t head = rec->ctl_rx_head[slot], shift;
+
+	if (counter < head) {
+		rec->ctl_rx_window[slot] |= 1ULL << (head - counter - 1);
+		return false;
+	}
+	shift = counter + 1 - head;
+	rec->ctl_rx_window[slot] = (shift < 64 ? rec->ctl_rx_window[slot] << shift : 0) | 1;
+	rec->ctl_rx_head[slot] = counter + 1;
+	return true;
+}
+
+static void roam(struct ntm_tunnel *t, const struct ntm_addr *from)
+{
+	struct ntm_dp *dp = t->node->dp;
+	struct ntm_dp_stats s;
+
+	if (dp->ops->stats(dp, t->id, &s) || ntm_addr_equal(&s.endpoint, from))
+		return;
+	if (!dp->ops->set_endpoint(dp, t->id, from))
+		ntm_path_moved(t, from);
+}
+
+void ntm_ctl_input(struct ntm_node *n, const struct ntm_addr *from, const uint8_t *msg, size_t len)
+{
+	const struct ntm_hdr *h = (const struct ntm_hdr *)msg;
+	uint64_t counter = (uint64_t)be16toh(h->ctr_hi) << 32 | be32toh(h->ctr_lo);
+	struct ntm_tunnel *t = ntm_tunnel_by_id(n, be64toh(h->id));
+	unsigned slot = ntm_hdr_epoch(h) & 1;
+	uint8_t plain[MESSAGE_MAX], nonce[NTM_NONCE_LEN];
+	struct ntm_path_agent *rec;
+	struct ntm_sig m;
+
+	if (!t || !t->has_keys || len < sizeof(*h) + sizeof(struct ntm_sig_hdr) + NTM_TAG_LEN ||
+	    len > NTM_CONTROL_MAX || counter >= NTM_COUNTER_LIMIT)
+		return;
+	rec = n->dp->ops->agent_record(n->dp, t->id);
+	if (!rec || window_check(rec, slot, counter))
+		return;
+	ntm_nonce(nonce, counter);
+	if (ntm_open(rec->ctl_rx_key[slot], nonce, h, sizeof(*h), msg + sizeof(*h), len - sizeof(*h), plain)) {
+		ntm_debug("path %016" PRIx64 ": control message that is not authentic", t->id);
+		return;
+	}
+	if (window_note(rec, slot, counter))
+		roam(t, from);
+	t->ctl_rx_ns = ntm_timers_ns(&n->timers);
+	if (t->role == NTM_ROLE_INITIATOR)
+		ntm_hs_confirmed(t, ntm_hdr_epoch(h));
+	ntm_live_heard(t);
+
+	memset(&m, 0, sizeof(m));
+	if (ntm_sig_decode(&m, plain, len - sizeof(*h) - NTM_TAG_LEN)) {
+		ntm_warn_limited("path %016" PRIx64 ": malformed control message", t->id);
+		return;
+	}
+	handle(t, &m, from);
+}

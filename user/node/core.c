@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the agent's modules share, without sockets and event loop: identity, uplinks, demultiplexing, events. */
+#include <arpa/inet.h>
+#include <endian.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "../common/sdnotify.h"
+#include "node.h"
+#include "state.h"
+
+enum { HANDSHAKES_PER_SECOND = 500 }; /* above this, cookies are asked for */
+
+int ntm_node_core_init(struct ntm_node *n)
+{
+	int err = ntm_tunnels_init(&n->tunnels);
+
+	if (!err)
+		err = ntm_cookie_jar_init(&n->jar, n->pub, HANDSHAKES_PER_SECOND);
+	if (!err)
+		err = ntm_dc_init(&n->dc, n);
+	n->start_ms = ntm_timers_ms(&n->timers);
+	return err;
+}
+
+void ntm_node_core_free(struct ntm_node *n)
+{
+	ntm_directions_free(n);
+	ntm_hs_early_forget(n);
+	ntm_dc_free(&n->dc);
+	ntm_tunnels_free(&n->tunnels);
+	ntm_hold_clear(&n->hold);
+}
+
+void ntm_node_input(struct ntm_node *n, const struct ntm_addr *from, const uint8_t to[16], const uint8_t *data,
+		    size_t len)
+{
+	const struct ntm_hdr *h = (const struct ntm_hdr *)data;
+	struct ntm_cookie_reply cookie;
+	struct ntm_tunnel *t;
+
+	if (len < sizeof(*h) || ntm_hdr_version(h) != NTM_WIRE_VERSION)
+		return;
+	switch (ntm_hdr_type(h)) {
+	case NTM_T_COOKIE_REPLY:
+		t = ntm_tunnel_by_id(n, be64toh(h->id));
+		if (t && len == sizeof(cookie)) {
+			memcpy(&cookie, data, sizeof(cookie));
+			ntm_hs_cookie(t, &cookie);
+			break;
+		}
+		/* fall through */
+	case NTM_T_SESSION_INIT:
+	case NTM_T_SESSION_RESP:
+	case NTM_T_SIGNAL:
+		ntm_dc_input(&n->dc, from, to, data, len);
+		break;
+	case NTM_T_TUNNEL_REQ:
+		ntm_hs_request(n, from, to, data, len);
+		break;
+	case NTM_T_TUNNEL_RESP:
+		ntm_hs_response(n, from, data, len);
+		break;
+	case NTM_T_DATA:
+		if (ntm_hdr_suite(h) == NTM_SUITE_CONTROL)
+			ntm_ctl_input(n, from, data, len);
+		else if (ntm_hdr_suite(h) == NTM_SUITE_KERNEL)
+			/* Reassembled or with IP options: the same keys and window, counted there. */
+			(void)n->dp->ops->open(n->dp, data, len, from);
+		break;
+	}
+}
+
+int ntm_node_set_identity(struct ntm_node *n, const struct ntm_identity *id)
+{
+	bool same = n->id.known && !strcmp(n->id.fqdn, id->fqdn) && !strcmp(n->id.zone, id->zone) &&
+		    !memcmp(&n->id.addrs, &id->addrs, sizeof(id->addrs));
+	int err;
+
+	if (!same) {
+		err = n->dp->ops->set_addresses(n->dp, &id->addrs);
+		if (err)
+			return err;
+		n->id = *id;
+		if (n->state) {
+			err = ntm_state_set_identity(n->state, id);
+			if (err)
+				ntm_warn("state not written: %s", strerror(-err));
+		}
+	}
+	if (!n->ready) {
+		n->ready = true;
+		err = ntm_sdnotify("READY=1");
+		if (err < 0)
+			ntm_warn("service manager not notified: %s", strerror(-err));
+	}
+	return 0;
+}
+
+bool ntm_node_has_family(const struct ntm_node *n, bool v6)
+{
+	for (unsigned i = 0; i < n->n_uplinks; i++)
+		for (unsigned j = 0; j < n->uplinks[i].n_addrs; j++)
+			if (ntm_ip_is_v4(n->uplinks[i].addrs[j]) == !v6)
+				return true;
+	return false;
+}
+
+uint16_t ntm_node_uplink_mtu(const struct ntm_node *n, bool v6)
+{
+	for (unsigned i = 0; i < n->n_uplinks; i++)
+		for (unsigned j = 0; j < n->uplinks[i].n_addrs; j++)
+			if (ntm_ip_is_v4(n->uplinks[i].addrs[j]) == !v6)
+				return (uint16_t)(n->uplinks[i].dp.mtu > 65535 ? 65535 : n->uplinks[i].dp.mtu);
+	return n->n_uplinks && !v6 ? ntm_node_uplink_mtu(n, true) : 0;
+}
+
+unsigned ntm_node_candidates(const struct ntm_node *n, struct ntm_candidate out[NTM_CANDIDATES_MAX])
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < n->n_uplinks; i++) {
+		for (unsigned j = 0; j < n->uplinks[i].n_addrs && count < NTM_CANDIDATES_MAX - 1; j++) {
+			struct ntm_candidate *c = &out[count++];
+
+			*c = (struct ntm_candidate){.kind = NTM_CAND_HOST, .preference = (uint8_t)(255 - 16 * i)};
+			memcpy(c->addr.ip, n->uplinks[i].addrs[j], 16);
+			c->addr.port = htons(n->conf.port);
+		}
+	}
+	return count;
+}
+
+static void uplinks_event(struct ntm_node *n)
+{
+	json_object *ev = ntm_node_event(n, "uplink");
+
+	if (!ev)
+		return;
+	json_object_object_add(ev, "uplink", n->n_uplinks ? json_object_new_string(n->uplinks[0].dp.name) : NULL);
+	ntm_node_emit(n, ev);
+}
+
+/* The peers hear of the new address from an authenticated packet: their XDP program moves the endpoint on it. */
+static void tell_peers(struct ntm_node *n)
+{
+	struct ntm_tunnel *next;
+
+	for (struct ntm_tunnel *t = n->tunnels.all; t; t = next) {
+		struct ntm_dp_stats s;
+
+		next = t->next_all;
+		if ((t->state != NTM_TUN_UP && t->state != NTM_TUN_SILENT) ||
+		    n->dp->ops->stats(n->dp, t->id, &s))
+			continue;
+		if (n->n_uplinks && !ntm_node_has_family(n, !ntm_ip_is_v4(s.endpoint.ip))) {
+			ntm_live_unreachable(t);
+			continue;
+		}
+		ntm_path_send(t, NULL, 0, false);
+		ntm_ctl_probe(t, NTM_PROBE_LIVE, NTM_M_UPDATE_REQUEST, 0, NULL);
+		ntm_live_probe(t);
+		ntm_pmtu_start(t);
+	}
+}
+
+void ntm_node_set_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, unsigned count, bool force)
+{
+	struct ntm_dp_uplink dp[NTM_UPLINKS_MAX];
+	char why[256] = "", text[NTM_ADDR_STRLEN];
+	int err;
+
+	if (count > NTM_UPLINKS_MAX)
+		count = NTM_UPLINKS_MAX;
+	n->n_uplinks = 0;
+	for (unsigned i = 0; i < count; i++) {
+		unsigned kept = 0;
+
+		n->uplinks[i] = u[i];
+		/* An address out of the pools is inside a tunnel, whatever interface has it. */
+		for (unsigned j = 0; j < u[i].n_addrs; j++)
+			if (!n->id.known || (!ntm_prefix_contains(&n->id.addrs.pool4, u[i].addrs[j]) &&
+					     !ntm_prefix_contains(&n->id.addrs.pool6, u[i].addrs[j])))
+				memcpy(n->uplinks[i].addrs[kept++], u[i].addrs[j], 16);
+		n->uplinks[i].n_addrs = kept;
+		dp[i] = u[i].dp;
+	}
+	err = n->dp->ops->set_uplinks(n->dp, dp, count, why, sizeof(why));
+	if (err)
+		ntm_err("uplinks: %s", why[0] ? why : strerror(-err));
+	n->n_uplinks = count;
+	for (unsigned i = 0; i < count; i++) {
+		n->uplinks[i].dp.xdp_native = dp[i].xdp_native;
+		ntm_info("uplink %s: %s, %s XDP, MTU %u", dp[i].name,
+			 n->uplinks[i].n_addrs ? ntm_ip_format(n->uplinks[i].addrs[0], text) : "no address",
+			 dp[i].xdp_native ? "native" : "generic", dp[i].mtu);
+	}
+	if (!count)
+		ntm_warn("no uplink: no interface is up with an address");
+	uplinks_event(n);
+	if (n->ready || force || n->dc.began) {
+		/* The DC first: peers that must be reached anew are asked of it with the new addresses known there. */
+		ntm_dc_reregister(&n->dc);
+		tell_peers(n);
+	}
+}
+
+json_object *ntm_node_event(struct ntm_node *n, const char *name)
+{
+	struct timespec now;
+	struct tm tm;
+	char text[48];
+	json_object *ev;
+	size_t len;
+
+	if (!n->on_event)
+		return NULL;
+	ev = json_object_new_object();
+	if (!ev)
+		return NULL;
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &tm);
+	len = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(text + len, sizeof(text) - len, ".%03ldZ", now.tv_nsec / 1000000);
+	json_object_object_add(ev, "event", json_object_new_string(name));
+	json_object_object_add(ev, "time", json_object_new_string(text));
+	return ev;
+}
+
+void ntm_node_emit(struct ntm_node *n, json_object *ev)
+{
+	if (!ev)
+		return;
+	if (n->on_event)
+		n->on_event(n, ev);
+	else
+		json_object_put(ev);
+}

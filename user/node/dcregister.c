@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the agent and its DC say to each other: registration, keep-alive, and what the DC begins by itself. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "dcclient_int.h"
+#include "node.h"
+
+enum {
+	REGISTER_RETRY_MS = 30000, /* after a refusal; the operator may have made a new token */
+	SETTLE_MS = 2500,          /* registration that the DC doesn't answer */
+};
+
+static void schedule_keepalive(struct ntm_dcclient *dc, uint64_t in_ms)
+{
+	ntm_timer_arm(&dc->node->timers, &dc->keepalive_timer, in_ms);
+}
+
+static bool valid_identity(const struct ntm_node *n, const struct ntm_sig *m, struct ntm_identity *id)
+{
+	const uint32_t need =
+	    1u << NTM_F_ZONE | 1u << NTM_F_VIP4 | 1u << NTM_F_VIP6 | 1u << NTM_F_POOL4 | 1u << NTM_F_POOL6;
+	const char *label = ntm_sig_has(m, NTM_F_NAME) ? m->name : n->conf.name;
+	uint8_t v4[16];
+	int len;
+
+	if ((m->have & need) != need || !m->zone[0])
+		return false;
+	*id = (struct ntm_identity){.known = true};
+	memcpy(id->zone, m->zone, sizeof(id->zone));
+	len = strchr(label, '.') ? snprintf(id->fqdn, sizeof(id->fqdn), "%s", label)
+				 : snprintf(id->fqdn, sizeof(id->fqdn), "%s.%s", label, m->zone);
+	if (len < 0 || (size_t)len >= sizeof(id->fqdn))
+		return false;
+	memcpy(id->addrs.vip4, m->vip4, 4);
+	memcpy(id->addrs.vip6, m->vip6, 16);
+	id->addrs.pool4 = m->pool4;
+	id->addrs.pool6 = m->pool6;
+	ntm_ip_from_v4(v4, m->vip4);
+	return ntm_prefix_contains(&m->pool4, v4) && ntm_prefix_contains(&m->pool6, m->vip6);
+}
+
+static void registered(struct ntm_dcclient *dc, const struct ntm_sig *m)
+{
+	struct ntm_node *n = dc->node;
+	char addr[NTM_ADDR_STRLEN], reflexive[NTM_ADDR_STRLEN];
+	bool was = dc->registered;
+	struct ntm_identity id;
+	json_object *ev;
+	uint64_t wait_s;
+	int err;
+
+	if (!valid_identity(n, m, &id)) {
+		ntm_err("dc: registration answered without a zone, addresses of its pools and those pools");
+		schedule_keepalive(dc, REGISTER_RETRY_MS);
+		return;
+	}
+	err = ntm_node_set_identity(n, &id);
+	if (err) {
+		ntm_err("cannot set the virtual addresses: %s", strerror(-err));
+		schedule_keepalive(dc, REGISTER_RETRY_MS);
+		return;
+	}
+	dc->registered = dc->began = true;
+	dc->last_error = 0;
+	if (ntm_sig_has(m, NTM_F_REFLEXIVE))
+		dc->reflexive = m->reflexive;
+	dc->keepalive_s = ntm_sig_has(m, NTM_F_KEEPALIVE) && m->keepalive_s ? m->keepalive_s : NTM_DC_KEEPALIVE_S;
+	wait_s = dc->keepalive_s;
+	if (ntm_sig_has(m, NTM_F_LIFETIME) && m->lifetime_s && m->lifetime_s / 2 < wait_s)
+		wait_s = m->lifetime_s / 2 ? m->lifetime_s / 2 : 1;
+	schedule_keepalive(dc, wait_s * 1000);
+	if (!was)
+		ntm_info("registered as %s with the DC at %s, seen as %s", id.fqdn,
+			 ntm_addr_format(&dc->slot[NTM_DC_CUR].addr, addr), ntm_addr_format(&dc->reflexive, reflexive));
+	ev = ntm_node_event(n, "registered");
+	if (ev) {
+		json_object_object_add(ev, "name", json_object_new_string(id.fqdn));
+		json_object_object_add(ev, "endpoint",
+				       json_object_new_string(ntm_addr_format(&dc->slot[NTM_DC_CUR].addr, addr)));
+		ntm_node_emit(n, ev);
+	}
+	ntm_dc_resend_all(dc);
+}
+
+static void on_registration(void *arg, int err, const struct ntm_sig *m)
+{
+	struct ntm_dcclient *dc = arg;
+
+	dc->reg_txid = 0;
+	if (err) {
+		/* dcrequest.c makes a new session; this one's successor registers. */
+		ntm_debug("dc: registration: %s", strerror(-err));
+		return;
+	}
+	if (m->msg == NTM_M_REGISTRATION_RESPONSE) {
+		registered(dc, m);
+		return;
+	}
+	if (m->msg == NTM_M_ERROR && dc->last_error != m->error_code) {
+		dc->last_error = m->error_code;
+		ntm_err("dc: registration refused: %s%s%s", ntm_error_name((enum ntm_error)m->error_code),
+			m->error_text[0] ? ": " : "", m->error_text);
+	}
+	dc->registered = false;
+	schedule_keepalive(dc, REGISTER_RETRY_MS);
+}
+
+void ntm_dc_register(struct ntm_dcclient *dc, enum ntm_dc_slot slot)
+{
+	struct ntm_node *n = dc->node;
+	struct ntm_sig m;
+	uint16_t mtu;
+	int err;
+
+	ntm_sig_init(&m, NTM_M_REGISTRATION_REQUEST, 0);
+	memcpy(m.name, n->conf.name, sizeof(n->conf.name));
+	m.have = 1u << NTM_F_NAME;
+	if (n->conf.dc_token) {
+		snprintf(m.token, sizeof(m.token), "%s", n->conf.dc_token);
+		m.have |= 1u << NTM_F_TOKEN;
+	}
+	m.n_candidates = ntm_node_candidates(n, m.candidates);
+	if (m.n_candidates)
+		m.have |= 1u << NTM_F_CANDIDATE;
+	mtu = n->n_uplinks ? (uint16_t)(n->uplinks[0].dp.mtu > 65535 ? 65535 : n->uplinks[0].dp.mtu) : 0;
+	if (mtu) {
+		m.mtu = mtu;
+		m.have |= 1u << NTM_F_MTU;
+	}
+	/* Older registrations under way say what is no longer so. */
+	ntm_dc_forget(dc, dc);
+	err = ntm_dc_call_on(dc, slot, &m, SETTLE_MS, false, on_registration, dc);
+	if (err)
+		ntm_err("dc: registration not sent: %s", strerror(-err));
+	else
+		dc->reg_txid = m.txid;
+}
+
+void ntm_dc_reregister(struct ntm_dcclient *dc)
+{
+	struct ntm_node *n = dc->node;
+	const struct ntm_dc_session *cur = &dc->slot[NTM_DC_CUR];
+
+	if (!cur->used) {
+		dc->retry_ms = 0;
+		ntm_dc_kick(dc);
+	} else if (n->n_uplinks && !ntm_node_has_family(n, !ntm_ip_is_v4(cur->addr.ip))) {
+		/* No need to find out by silence. */
+		ntm_dc_session_dead(dc);
+	} else {
+		ntm_dc_register(dc, NTM_DC_CUR);
+	}
+}
+
+static void on_keepalive_answer(void *arg, int err, const struct ntm_sig *m)
+{
+	struct ntm_dcclient *dc = (struct ntm_dcclient *)((struct ntm_timer *)arg)->arg;
+	char text[NTM_ADDR_STRLEN];
+
+	if (err)
+		return;
+	if (m->msg == NTM_M_ERROR) {
+		if (m->error_code == NTM_E_NOT_REGISTERED)
+			ntm_dc_register(dc, NTM_DC_CUR);
+		return;
+	}
+	/* A NAT's mapping has changed with no event on this host. */
+	if (ntm_sig_has(m, NTM_F_REFLEXIVE) && !ntm_addr_equal(&m->reflexive, &dc->reflexive)) {
+		dc->reflexive = m->reflexive;
+		ntm_info("dc: this node is now seen as %s", ntm_addr_format(&m->reflexive, text));
+		ntm_dc_register(dc, NTM_DC_CUR);
+	}
+}
+
+static void on_keepalive_timer(void *arg)
+{
+	struct ntm_dcclient *dc = arg;
+	struct ntm_sig m;
+
+	schedule_keepalive(dc, dc->keepalive_s * 1000u);
+	if (!dc->slot[NTM_DC_CUR].used)
+		return;
+	if (!dc->registered) {
+		if (!dc->reg_txid)
+			ntm_dc_register(dc, NTM_DC_CUR);
+		return;
+	}
+	ntm_sig_init(&m, NTM_M_KEEP_ALIVE, 0);
+	/* Its own arg, so that forgetting registrations leaves it alone. */
+	ntm_dc_call_on(dc, NTM_DC_CUR, &m, SETTLE_MS, false, on_keepalive_answer, &dc->keepalive_timer);
+}
+
+static void answer_error(struct ntm_dcclient *dc, enum ntm_dc_slot slot, uint32_t txid, enum ntm_error code)
+{
+	struct ntm_sig m;
+
+	ntm_sig_init(&m, NTM_M_ERROR, txid);
+	m.error_code = (uint16_t)code;
+	m.have = 1u << NTM_F_ERROR_CODE;
+	ntm_dc_send_on(dc, slot, &m);
+}
+
+static void acknowledge(struct ntm_dcclient *dc, enum ntm_dc_slot slot, const struct ntm_sig *m)
+{
+	struct ntm_sig ack;
+
+	ntm_sig_init(&ack, NTM_M_ROUTE_ACK, m->txid);
+	ack.path_id = m->path_id;
+	ack.have = 1u << NTM_F_PATH_ID;
+	ntm_dc_send_on(dc, slot, &ack);
+}
+
+static void on_route_direction(struct ntm_dcclient *dc, enum ntm_dc_slot slot, const struct ntm_sig *m)
+{
+	struct ntm_tunnel *t;
+	int err = ntm_path_directed(dc->node, m, &t);
+
+	if (!err)
+		acknowledge(dc, slot, m);
+	else if (err == -EBADMSG)
+		answer_error(dc, slot, m->txid, NTM_E_MALFORMED);
+	else
+		answer_error(dc, slot, m->txid, err == -ENOSPC ? NTM_E_BUSY : NTM_E_INTERNAL);
+}
+
+void ntm_dc_message(struct ntm_dcclient *dc, enum ntm_dc_slot slot, const uint8_t *plain, size_t len)
+{
+	struct ntm_tunnel *t;
+	struct ntm_sig m;
+
+	memset(&m, 0, sizeof(m));
+	if (ntm_sig_decode(&m, plain, len)) {
+		ntm_warn_limited("dc: malformed message %u", m.msg);
+		if (m.msg && m.msg != NTM_M_ERROR)
+			answer_error(dc, slot, m.txid, NTM_E_MALFORMED);
+		return;
+	}
+	switch (m.msg) {
+	case NTM_M_REGISTRATION_RESPONSE:
+	case NTM_M_KEEP_ALIVE_RESPONSE:
+	case NTM_M_UPDATE_RESPONSE:
+		ntm_dc_answered(dc, &m);
+		break;
+	case NTM_M_ERROR: {
+		bool lost = m.error_code == NTM_E_NOT_REGISTERED && !dc->reg_txid;
+
+		if (!ntm_dc_answered(dc, &m) && m.error_code == NTM_E_DENIED && dc->registered) {
+			ntm_err("dc: %s", m.error_text[0] ? m.error_text : "this node was revoked");
+			dc->registered = false;
+		}
+		if (lost && dc->registered) {
+			dc->registered = false;
+			ntm_dc_register(dc, NTM_DC_CUR);
+		}
+		break;
+	}
+	case NTM_M_ROUTE_DIRECTION:
+		if (!ntm_dc_answered(dc, &m))
+			on_route_direction(dc, slot, &m);
+		break;
+	case NTM_M_RELEASE:
+		acknowledge(dc, slot, &m);
+		t = ntm_sig_has(&m, NTM_F_PATH_ID) ? ntm_tunnel_by_id(dc->node, m.path_id) : NULL;
+		if (t)
+			ntm_path_end(t, NTM_PATH_END_QUIET, "released by the DC");
+		break;
+	default:
+		answer_error(dc, slot, m.txid, NTM_E_UNKNOWN_MESSAGE);
+	}
+	memset(m.psk, 0, sizeof(m.psk));
+}
+
+void ntm_dc_init_messages(struct ntm_dcclient *dc)
+{
+	ntm_timer_init(&dc->keepalive_timer, on_keepalive_timer, dc);
+}

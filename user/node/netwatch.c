@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "netwatch.h"
+
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+	COALESCE_MS = 20, /* an interface that moves makes a burst of messages */
+	RETRY_MS = 500,   /* a dump that was interrupted or refused */
+};
+
+struct ntm_netwatch {
+	struct mnl_socket *events;
+	uv_poll_t *poll;
+	uv_timer_t *timer;
+	const struct ntm_string_list *wanted;
+	char own[IF_NAMESIZE], own_peer[IF_NAMESIZE];
+	uint32_t own_index, own_peer_index;
+	ntm_netwatch_changed changed;
+	void *arg;
+	struct ntm_links links;
+	struct ntm_uplink_info last[NTM_UPLINKS_MAX];
+	unsigned n_last;
+	bool scanned;
+};
+
+static int on_dump(const struct nlmsghdr *nlh, void *arg)
+{
+	/* A malformed or superfluous entry costs that entry only. */
+	(void)ntm_links_take(arg, nlh);
+	return MNL_CB_OK;
+}
+
+static int dump(struct mnl_socket *nl, uint16_t type, struct ntm_links *links)
+{
+	static unsigned seq;
+	char buf[32768];
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct rtgenmsg *g;
+	unsigned portid = mnl_socket_get_portid(nl);
+	ssize_t len;
+	int ret;
+
+	nlh->nlmsg_type = type;
+	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	nlh->nlmsg_seq = ++seq;
+	g = mnl_nlmsg_put_extra_header(nlh, sizeof(struct rtmsg) > sizeof(struct ifinfomsg) ? sizeof(struct rtmsg)
+											    : sizeof(struct ifinfomsg));
+	g->rtgen_family = AF_UNSPEC;
+	if (mnl_socket_sendto(nl, nlh, nlh->nlmsg_len) < 0)
+		return -errno;
+	do {
+		len = mnl_socket_recvfrom(nl, buf, sizeof(buf));
+		if (len < 0)
+			return -errno;
+		ret = mnl_cb_run(buf, (size_t)len, seq, portid, on_dump, links);
+	} while (ret > MNL_CB_STOP);
+	return ret < 0 ? -errno : 0;
+}
+
+static int read_links(struct ntm_links *links)
+{
+	struct mnl_socket *nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	int err;
+
+	if (!nl)
+		return -errno;
+	links->n = 0;
+	err = mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) ? -errno : 0;
+	if (!err)
+		err = dump(nl, RTM_GETLINK, links);
+	if (!err)
+		err = dump(nl, RTM_GETADDR, links);
+	if (!err)
+		err = dump(nl, RTM_GETROUTE, links);
+	mnl_socket_close(nl);
+	return err;
+}
+
+int ntm_netwatch_scan(struct ntm_netwatch *w, bool force)
+{
+	struct ntm_uplink_info now[NTM_UPLINKS_MAX];
+	unsigned n;
+	int err = read_links(&w->links);
+
+	if (err)
+		return err;
+	/* Zeroed, so that memcmp() compares what counts and no padding. */
+	memset(now, 0, sizeof(now));
+	n = ntm_links_choose(&w->links, w->wanted, w->own, now);
+	w->own_index = if_nametoindex(w->own);
+	w->own_peer_index = if_nametoindex(w->own_peer);
+	if (!force && w->scanned && n == w->n_last && !memcmp(now, w->last, n * sizeof(now[0])))
+		return 0;
+	w->scanned = true;
+	w->n_last = n;
+	memcpy(w->last, now, sizeof(now));
+	w->changed(w->arg, now, n, force);
+	return 0;
+}
+
+static void on_timer(uv_timer_t *h)
+{
+	struct ntm_netwatch *w = h->data;
+	int err = ntm_netwatch_scan(w, false);
+
+	if (err) {
+		ntm_debug("netlink: dump failed: %s", strerror(-err));
+		uv_timer_start(w->timer, on_timer, RETRY_MS, 0);
+	}
+}
+
+static int on_event(const struct nlmsghdr *nlh, void *arg)
+{
+	struct ntm_netwatch *w = arg;
+
+	if (ntm_links_relevant(nlh, w->own_index, w->own_peer_index) && !uv_is_active((uv_handle_t *)w->timer))
+		uv_timer_start(w->timer, on_timer, COALESCE_MS, 0);
+	return MNL_CB_OK;
+}
+
+static void on_readable(uv_poll_t *h, int status, int events)
+{
+	struct ntm_netwatch *w = h->data;
+	char buf[32768];
+	ssize_t len;
+
+	(void)status;
+	(void)events;
+	while ((len = recv(mnl_socket_get_fd(w->events), buf, sizeof(buf), MSG_DONTWAIT)) > 0)
+		mnl_cb_run(buf, (size_t)len, 0, 0, on_event, w);
+	/* Messages were lost: what is so is asked for, not told. */
+	if (len < 0 && errno == ENOBUFS)
+		uv_timer_start(w->timer, on_timer, COALESCE_MS, 0);
+}
+
+int ntm_netwatch_open(struct ntm_netwatch **out, uv_loop_t *loop, const struct ntm_string_list *wanted,
+		      const char *own_ifname, ntm_netwatch_changed changed, void *arg, char *why, size_t cap)
+{
+	struct ntm_netwatch *w = calloc(1, sizeof(*w));
+	static const unsigned groups = 1u << (RTNLGRP_LINK - 1) | 1u << (RTNLGRP_IPV4_IFADDR - 1) |
+				       1u << (RTNLGRP_IPV6_IFADDR - 1) | 1u << (RTNLGRP_IPV4_ROUTE - 1) |
+				       1u << (RTNLGRP_IPV6_ROUTE - 1);
+	int err = w ? 0 : -ENOMEM;
+
+	if (err)
+		goto fail;
+	w->wanted = wanted;
+	w->changed = changed;
+	w->arg = arg;
+	snprintf(w->own, sizeof(w->own), "%s", own_ifname);
+	snprintf(w->own_peer, sizeof(w->own_peer), "%.14sp", own_ifname);
+	w->events = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (!w->events || mnl_socket_bind(w->events, groups, MNL_SOCKET_AUTOPID))
+		err = -errno;
+	if (!err && (!(w->poll = calloc(1, sizeof(*w->poll))) || !(w->timer = calloc(1, sizeof(*w->timer)))))
+		err = -ENOMEM;
+	if (err)
+		goto fail;
+	uv_timer_init(loop, w->timer);
+	w->timer->data = w;
+	err = uv_poll_init(loop, w->poll, mnl_socket_get_fd(w->events));
+	w->poll->data = w;
+	if (!err)
+		err = uv_poll_start(w->poll, UV_READABLE, on_readable);
+	if (!err) {
+		*out = w;
+		return 0;
+	}
+fail:
+	snprintf(why, cap, "cannot watch network interfaces: %s", strerror(-err));
+	if (w && w->events)
+		mnl_socket_close(w->events);
+	free(w);
+	return err;
+}
+
+static void on_closed(uv_handle_t *h)
+{
+	free(h);
+}
+
+void ntm_netwatch_close(struct ntm_netwatch *w)
+{
+	if (!w)
+		return;
+	uv_poll_stop(w->poll);
+	uv_timer_stop(w->timer);
+	uv_close((uv_handle_t *)w->poll, on_closed);
+	uv_close((uv_handle_t *)w->timer, on_closed);
+	mnl_socket_close(w->events);
+	free(w);
+}

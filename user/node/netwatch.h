@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Which interfaces are uplinks, and when that changes: rtnetlink, through libmnl. */
+#ifndef NTM_NODE_NETWATCH_H
+#define NTM_NODE_NETWATCH_H
+
+#include <linux/netlink.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "../common/conf.h"
+#include "node.h"
+
+enum { NTM_LINKS_MAX = 256 };
+
+/* What dumps of links, addresses and routes said of an interface. */
+struct ntm_link {
+	struct ntm_uplink_info up;
+	bool running, loopback;
+	uint32_t metric4, metric6;         /* of its best default route; UINT32_MAX: none */
+	unsigned weight[NTM_UPLINK_ADDRS]; /* of addresses, for choosing one: permanent before temporary */
+	bool is_v4[NTM_UPLINK_ADDRS];
+};
+
+struct ntm_links {
+	struct ntm_link l[NTM_LINKS_MAX];
+	unsigned n;
+};
+
+/* Takes one RTM_NEWLINK, RTM_NEWADDR or RTM_NEWROUTE of a dump. -EBADMSG: malformed, ignored. */
+int ntm_links_take(struct ntm_links *links, const struct nlmsghdr *nlh);
+/*
+ * Chooses: `wanted` interfaces (n == 0: all) that are up and have a usable address, but not own_ifname and its peer.
+ * The one with the best default route first. Returns their number.
+ */
+unsigned ntm_links_choose(const struct ntm_links *links, const struct ntm_string_list *wanted, const char *own_ifname,
+			  struct ntm_uplink_info out[NTM_UPLINKS_MAX]);
+/* Does this message, a notification, possibly change that choice? Routes other than defaults don't. */
+bool ntm_links_relevant(const struct nlmsghdr *nlh, uint32_t own_ifindex, uint32_t own_peer_ifindex);
+
+struct ntm_netwatch;
+typedef void (*ntm_netwatch_changed)(void *arg, const struct ntm_uplink_info *u, unsigned n, bool force);
+
+int ntm_netwatch_open(struct ntm_netwatch **out, uv_loop_t *loop, const struct ntm_string_list *wanted,
+		      const char *own_ifname, ntm_netwatch_changed changed, void *arg, char *why, size_t cap);
+void ntm_netwatch_close(struct ntm_netwatch *w);
+/* Looks now. force: `changed` is called though nothing may have changed. 0 or -errno. */
+int ntm_netwatch_scan(struct ntm_netwatch *w, bool force);
+
+#endif

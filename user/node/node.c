@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The daemon: opens everything in order, runs the loop, closes everything. */
+#include "node.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../common/crypto.h"
+#include "../common/keystore.h"
+#include "../common/sdnotify.h"
+#include "control.h"
+#include "dnsstub.h"
+#include "netwatch.h"
+#include "privs.h"
+#include "state.h"
+#include "udp.h"
+
+struct daemon {
+	struct ntm_node node;
+	uv_loop_t loop;
+	uv_timer_t timer;
+	uv_prepare_t prepare;
+	uv_poll_t dp_poll;
+	uv_signal_t sigterm, sigint, sighup;
+	bool dp_polled;
+};
+
+static void on_timer(uv_timer_t *h)
+{
+	struct daemon *d = h->data;
+
+	ntm_timers_run(&d->node.timers);
+}
+
+/* Before the loop sleeps: until the first timer of ours is due. */
+static void on_prepare(uv_prepare_t *h)
+{
+	struct daemon *d = h->data;
+	int64_t in = ntm_timers_next(&d->node.timers);
+
+	uv_update_time(&d->loop);
+	if (in < 0)
+		uv_timer_stop(&d->timer);
+	else
+		uv_timer_start(&d->timer, on_timer, (uint64_t)in, 0);
+}
+
+static void on_dp(uv_poll_t *h, int status, int events)
+{
+	struct daemon *d = h->data;
+
+	(void)status;
+	(void)events;
+	d->node.dp->ops->dispatch(d->node.dp);
+}
+
+static void on_input(void *arg, const struct ntm_addr *from, const uint8_t to[16], const uint8_t *data, size_t len)
+{
+	ntm_node_input(arg, from, to, data, len);
+}
+
+static void on_uplinks(void *arg, const struct ntm_uplink_info *u, unsigned n, bool force)
+{
+	ntm_node_set_uplinks(arg, u, n, force);
+}
+
+static void on_term(uv_signal_t *h, int signum)
+{
+	struct daemon *d = h->data;
+
+	ntm_info("%s: ending; paths go on in the kernel", signum == SIGTERM ? "SIGTERM" : "SIGINT");
+	uv_stop(&d->loop);
+}
+
+static void needs_restart(const char *what)
+{
+	ntm_warn("reload: %s has changed, which needs a restart", what);
+}
+
+static bool same_addrs(const struct ntm_addr_list *a, const struct ntm_addr_list *b)
+{
+	if (a->n != b->n)
+		return false;
+	for (size_t i = 0; i < a->n; i++)
+		if (!ntm_addr_equal(&a->addrs[i], &b->addrs[i]))
+			return false;
+	return true;
+}
+
+static void swap_addrs(struct ntm_addr_list *a, struct ntm_addr_list *b)
+{
+	struct ntm_addr_list t = *a;
+
+	*a = *b;
+	*b = t;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && !strcmp(a, b));
+}
+
+static bool same_strings(const struct ntm_string_list *a, const struct ntm_string_list *b)
+{
+	if (a->n != b->n)
+		return false;
+	for (size_t i = 0; i < a->n; i++)
+		if (strcmp(a->items[i], b->items[i]))
+			return false;
+	return true;
+}
+
+static void reload(struct ntm_node *n)
+{
+	struct ntm_node_config c;
+	char err[512] = "";
+
+	ntm_sdnotify_reloading();
+	if (ntm_node_config_load(&c, n->conf_file, err, sizeof(err))) {
+		ntm_err("reload: %s; nothing changed", err);
+		ntm_sdnotify("READY=1");
+		return;
+	}
+	if (c.log_level != n->conf.log_level) {
+		n->conf.log_level = c.log_level;
+		ntm_log_init("ntm-node", c.log_level);
+	}
+	/* Read at each query. */
+	swap_addrs(&n->conf.dns_upstreams, &c.dns_upstreams);
+	if (!same_addrs(&n->conf.dc_endpoints, &c.dc_endpoints)) {
+		swap_addrs(&n->conf.dc_endpoints, &c.dc_endpoints);
+		ntm_dc_endpoints_changed(&n->dc);
+	}
+	if (!same_text(n->conf.dc_token, c.dc_token)) {
+		char *t = n->conf.dc_token;
+
+		n->conf.dc_token = c.dc_token;
+		c.dc_token = t;
+		if (!ntm_dc_connected(&n->dc))
+			ntm_dc_reregister(&n->dc);
+	}
+	if (strcmp(n->conf.name, c.name))
+		needs_restart("node.name");
+	if (!same_text(n->conf.private_key_file, c.private_key_file))
+		needs_restart("node.private_key_file");
+	if (!same_text(n->conf.interface, c.interface))
+		needs_restart("node.interface");
+	if (n->conf.port != c.port)
+		needs_restart("node.port");
+	if (!same_strings(&n->conf.uplinks, &c.uplinks))
+		needs_restart("node.uplinks");
+	if (n->conf.xdp_mode != c.xdp_mode)
+		needs_restart("node.xdp_mode");
+	if (!same_text(n->conf.runtime_dir, c.runtime_dir))
+		needs_restart("node.runtime_dir");
+	if (n->conf.max_paths != c.max_paths)
+		needs_restart("node.max_paths");
+	if (memcmp(n->conf.dc_key, c.dc_key, NTM_DH_LEN))
+		needs_restart("dc.public_key");
+	if (n->conf.dns_mode != c.dns_mode || !ntm_addr_equal(&n->conf.dns_listen, &c.dns_listen))
+		needs_restart("[dns] mode or listen");
+	ntm_node_config_free(&c);
+	ntm_info("configuration read again");
+	ntm_sdnotify("READY=1");
+}
+
+static void on_hup(uv_signal_t *h, int signum)
+{
+	struct daemon *d = h->data;
+
+	(void)signum;
+	reload(&d->node);
+}
+
+/* What the data plane tells. */
+static void on_no_path(void *arg, const uint8_t dst[16], const uint8_t *packet, size_t len)
+{
+	struct ntm_node *n = arg;
+	struct ntm_tunnel *t = ntm_tunnel_by_vip(n, dst);
+
+	if (t && ntm_tunnel_usable(t)) {
+		ntm_path_send(t, packet, len, false);
+		return;
+	}
+	ntm_hold_put(&n->hold, dst, packet, len, ntm_timers_ms(&n->timers));
+	if (ntm_direct(n, NULL, dst, 0, NULL, NULL))
+		ntm_hold_drop(&n->hold, dst);
+}
+
+static void on_too_big(void *arg, uint64_t path_id, const uint8_t *packet, size_t len)
+{
+	struct ntm_tunnel *t = ntm_tunnel_by_id(arg, path_id);
+
+	if (t)
+		ntm_path_send(t, packet, len, true);
+}
+
+static void on_roamed(void *arg, uint64_t path_id, const struct ntm_addr *endpoint)
+{
+	struct ntm_tunnel *t = ntm_tunnel_by_id(arg, path_id);
+
+	if (t)
+		ntm_path_moved(t, endpoint);
+}
+
+static void on_epoch(void *arg, uint64_t path_id, uint8_t epoch)
+{
+	struct ntm_tunnel *t = ntm_tunnel_by_id(arg, path_id);
+
+	if (!t)
+		return;
+	ntm_hs_confirmed(t, epoch);
+	/* Sent in the new epoch: the initiator stops repeating itself. */
+	ntm_ctl_probe(t, NTM_PROBE_LIVE, NTM_M_KEEP_ALIVE, 0, NULL);
+}
+
+static void on_expired(void *arg, uint64_t path_id)
+{
+	struct ntm_tunnel *t = ntm_tunnel_by_id(arg, path_id);
+
+	if (t)
+		ntm_live_expired(t);
+}
+
+const struct ntm_dp_events ntm_node_dp_events = {
+    .no_path = on_no_path,
+    .too_big = on_too_big,
+    .roamed = on_roamed,
+    .epoch_confirmed = on_epoch,
+    .expired = on_expired,
+};
+
+static int restore(struct ntm_node *n)
+{
+	struct ntm_identity id = {0};
+	int err;
+
+	n->adopted = n->dp->ops->adopted(n->dp);
+	if (!n->adopted)
+		return 0;
+	if (!ntm_state_get_identity(n->state, &id) && !n->dp->ops->get_addresses(n->dp, &id.addrs)) {
+		err = ntm_node_set_identity(n, &id);
+		if (err)
+			return err;
+		ntm_info("adopted the data plane of an earlier agent as %s", id.fqdn);
+	}
+	ntm_path_adopt_all(n);
+	return 0;
+}
+
+static bool keep_peer(void *arg, uint64_t path_id)
+{
+	return ntm_tunnel_by_id(arg, path_id) != NULL;
+}
+
+static int open_keys(struct ntm_node *n)
+{
+	char why[256] = "";
+	int err = ntm_crypto_init();
+
+	if (err) {
+		ntm_err("cannot initialise OpenSSL: %s", strerror(-err));
+		return err;
+	}
+	err = ntm_key_load(n->conf.private_key_file, n->priv, n->pub, why, sizeof(why));
+	if (err)
+		ntm_err("%s", why);
+	return err;
+}
+
+static int open_network(struct daemon *d)
+{
+	struct ntm_node *n = &d->node;
+	char why[256] = "";
+	int err = ntm_udp_open(&n->udp, &d->loop, n->conf.port, on_input, n, why, sizeof(why));
+
+	if (!err) {
+		n->net = (struct ntm_net){ntm_udp_send, n->udp};
+		err = ntm_netwatch_open(&n->netwatch, &d->loop, &n->conf.uplinks, n->conf.interface, on_uplinks, n, why,
+					sizeof(why));
+	}
+	if (err) {
+		ntm_err("%s", why);
+		return err;
+	}
+	err = ntm_netwatch_scan(n->netwatch, false);
+	if (err)
+		ntm_err("cannot read the network interfaces: %s", strerror(-err));
+	return err;
+}
+
+static int open_dp(struct daemon *d)
+{
+	struct ntm_node *n = &d->node;
+	struct ntm_dp_config c = {.ifname = n->conf.interface,
+				  .runtime_dir = n->conf.runtime_dir,
+				  .port = n->conf.port,
+				  .xdp_mode = n->conf.xdp_mode,
+				  .max_paths = n->conf.max_paths};
+	char why[512] = "";
+	int err = ntm_dp_bpf_open(&n->dp, &c, &ntm_node_dp_events, n, why, sizeof(why));
+
+	if (err) {
+		ntm_err("%s", why[0] ? why : strerror(-err));
+		return err;
+	}
+	err = uv_poll_init(&d->loop, &d->dp_poll, n->dp->ops->fd(n->dp));
+	if (err) {
+		ntm_err("cannot watch the data plane: %s", uv_strerror(err));
+		return err;
+	}
+	d->dp_poll.data = d;
+	d->dp_polled = true;
+	return uv_poll_start(&d->dp_poll, UV_READABLE, on_dp);
+}
+
+static int open_dns(struct ntm_node *n)
+{
+	char why[256] = "";
+	int err;
+
+	if (n->conf.dns_mode == NTM_DNS_OFF)
+		return 0;
+	err = ntm_dnsstub_open(&n->dns, n, why, sizeof(why));
+	if (err)
+		ntm_err("%s", why);
+	return err;
+}
+
+static int open_all(struct daemon *d)
+{
+	struct ntm_node *n = &d->node;
+	char why[256] = "";
+	int err;
+
+	err =
+	    ntm_privs_check(n->conf.dns_mode != NTM_DNS_OFF && ntohs(n->conf.dns_listen.port) < 1024, why, sizeof(why));
+	if (err) {
+		ntm_err("%s", why);
+		return err;
+	}
+	err = open_keys(n);
+	if (!err) {
+		err = ntm_state_open(&n->state, n->conf.runtime_dir);
+		if (err)
+			ntm_err("%s: %s", n->conf.runtime_dir, strerror(-err));
+	}
+	if (!err)
+		err = ntm_node_core_init(n);
+	if (!err)
+		err = open_dp(d);
+	if (!err)
+		err = restore(n);
+	if (!err)
+		err = open_network(d);
+	if (!err)
+		err = open_dns(n);
+	if (!err) {
+		err = ntm_control_open(&n->control, n, why, sizeof(why));
+		if (err)
+			ntm_err("%s", why);
+	}
+	if (!err) {
+		err = ntm_privs_drop(why, sizeof(why));
+		if (err)
+			ntm_err("%s", why);
+	}
+	if (err)
+		return err;
+	err = ntm_state_compact(n->state, keep_peer, n);
+	if (err)
+		ntm_warn("list of peers not rewritten: %s", strerror(-err));
+	return 0;
+}
+
+/* keep: paths go on without an agent. */
+static void close_all(struct daemon *d, bool keep)
+{
+	struct ntm_node *n = &d->node;
+
+	ntm_control_close(n->control);
+	ntm_dnsstub_close(n->dns);
+	ntm_netwatch_close(n->netwatch);
+	/* Answers that are still owed fail here, while the modules that owe them are there. */
+	if (n->tunnels.by_id)
+		ntm_node_core_free(n);
+	ntm_udp_close(n->udp);
+	if (d->dp_polled) {
+		uv_poll_stop(&d->dp_poll);
+		uv_close((uv_handle_t *)&d->dp_poll, NULL);
+	}
+	if (n->dp)
+		n->dp->ops->close(n->dp, keep);
+	ntm_state_close(n->state);
+	uv_close((uv_handle_t *)&d->timer, NULL);
+	uv_close((uv_handle_t *)&d->prepare, NULL);
+	uv_close((uv_handle_t *)&d->sigterm, NULL);
+	uv_close((uv_handle_t *)&d->sigint, NULL);
+	uv_close((uv_handle_t *)&d->sighup, NULL);
+	uv_run(&d->loop, UV_RUN_DEFAULT);
+	uv_loop_close(&d->loop);
+	ntm_wipe(n->priv, sizeof(n->priv));
+	ntm_node_config_free(&n->conf);
+}
+
+int ntm_node_run(const char *conf_file)
+{
+	struct daemon *d;
+	char text[512] = "";
+	int err;
+
+	ntm_log_init("ntm-node", NTM_LOG_INFO);
+	signal(SIGPIPE, SIG_IGN);
+	d = calloc(1, sizeof(*d));
+	if (!d) {
+		ntm_err("out of memory");
+		return 1;
+	}
+	if (ntm_node_config_load(&d->node.conf, conf_file, text, sizeof(text))) {
+		ntm_err("%s", text);
+		free(d);
+		return 2;
+	}
+	ntm_log_init("ntm-node", d->node.conf.log_level);
+	d->node.conf_file = conf_file;
+	uv_loop_init(&d->loop);
+	d->node.loop = &d->loop;
+	uv_timer_init(&d->loop, &d->timer);
+	uv_prepare_init(&d->loop, &d->prepare);
+	uv_signal_init(&d->loop, &d->sigterm);
+	uv_signal_init(&d->loop, &d->sigint);
+	uv_signal_init(&d->loop, &d->sighup);
+	d->timer.data = d->prepare.data = d->sigterm.data = d->sigint.data = d->sighup.data = d;
+
+	err = open_all(d);
+	if (!err) {
+		uv_prepare_start(&d->prepare, on_prepare);
+		uv_signal_start(&d->sigterm, on_term, SIGTERM);
+		uv_signal_start(&d->sigint, on_term, SIGINT);
+		uv_signal_start(&d->sighup, on_hup, SIGHUP);
+		ntm_dc_start(&d->node.dc);
+		uv_run(&d->loop, UV_RUN_DEFAULT);
+		ntm_sdnotify("STOPPING=1");
+	}
+	/* A start that failed leaves behind what it found, and nothing of its own. */
+	close_all(d, !err || d->node.adopted);
+	free(d);
+	return err ? 1 : 0;
+}
+
+int ntm_node_down(const char *conf_file)
+{
+	struct ntm_node_config c;
+	struct ntm_dp_config dc;
+	char text[512] = "";
+	int err;
+
+	ntm_log_init("ntm-node", NTM_LOG_INFO);
+	if (ntm_node_config_load(&c, conf_file, text, sizeof(text))) {
+		ntm_err("%s", text);
+		return 2;
+	}
+	dc = (struct ntm_dp_config){.ifname = c.interface, .runtime_dir = c.runtime_dir, .port = c.port};
+	err = ntm_dp_bpf_remove(&dc, text, sizeof(text));
+	if (err)
+		ntm_err("%s", text[0] ? text : strerror(-err));
+	else
+		printf("removed %s, its programs and what was pinned in %s\n", c.interface, c.runtime_dir);
+	ntm_node_config_free(&c);
+	return err ? 1 : 0;
+}

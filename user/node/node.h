@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The agent: what its modules share. One thread; everything hangs off struct ntm_node. Modules that speak to peers and
+ * to the DC reach the network through `net` and the time through `timers`, so tests run them without sockets.
+ */
+#ifndef NTM_NODE_NODE_H
+#define NTM_NODE_NODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <json-c/json.h>
+#include <uv.h>
+
+#include "../common/cookie.h"
+#include "../common/log.h"
+#include "../common/signal_codec.h"
+#include "../dataplane/dp.h"
+#include "config.h"
+#include "dcclient.h"
+#include "direction.h"
+#include "hold.h"
+#include "timer.h"
+#include "tunnel.h"
+
+#ifndef NTM_VERSION
+#define NTM_VERSION "0.2"
+#endif
+
+enum { NTM_UPLINKS_MAX = 16, NTM_UPLINK_ADDRS = 8 };
+
+enum ntm_send_mode {
+	NTM_SEND_NORMAL,
+	NTM_SEND_DF,       /* not fragmented anywhere, whatever the kernel believes the path MTU to be */
+	NTM_SEND_FRAGMENT, /* fragmented at the smallest MTU that IPv6 allows */
+};
+
+/* src: address to send from (the one that a request came to), NULL: the kernel's choice. 0 or -errno. */
+struct ntm_net {
+	int (*send)(void *arg, const struct ntm_addr *to, const uint8_t src[16], const void *data, size_t len,
+		    enum ntm_send_mode mode);
+	void *arg;
+};
+
+struct ntm_identity {
+	bool known;
+	char fqdn[NTM_NAME_MAX + 1];
+	char zone[NTM_NAME_MAX + 1];
+	struct ntm_dp_addresses addrs;
+};
+
+/* An uplink as the watcher found it: the data plane's part, and all its addresses for candidates. */
+struct ntm_uplink_info {
+	struct ntm_dp_uplink dp;
+	uint8_t addrs[NTM_UPLINK_ADDRS][16];
+	unsigned n_addrs;
+};
+
+struct ntm_node {
+	struct ntm_node_config conf;
+	const char *conf_file;
+	uint8_t priv[NTM_DH_LEN], pub[NTM_DH_LEN];
+	struct ntm_timers timers;
+	struct ntm_dp *dp;
+	struct ntm_net net;
+	struct ntm_cookie_jar jar; /* own static key: answers type 1 and type 9 */
+	struct ntm_identity id;
+	struct ntm_uplink_info uplinks[NTM_UPLINKS_MAX]; /* the preferred first */
+	unsigned n_uplinks;
+	struct ntm_tunnels tunnels;
+	struct ntm_dcclient dc;
+	struct ntm_directions directions;
+	struct ntm_hold hold;
+	bool adopted, ready;
+	uint64_t start_ms;
+	/* Told when a PROBE_RESPONSE for `ntm ping` came in; NULL: nobody asks. */
+	void (*pong)(struct ntm_node *n, struct ntm_tunnel *t, uint32_t txid, double rtt_ms,
+		     const struct ntm_addr *from);
+	/* Told of everything that `ntm monitor` shows; takes the reference. NULL: nobody listens. */
+	void (*on_event)(struct ntm_node *n, json_object *ev);
+
+	uv_loop_t *loop; /* NULL in tests of the core */
+	struct ntm_udp *udp;
+	struct ntm_netwatch *netwatch;
+	struct ntm_dnsstub *dns;
+	struct ntm_control *control;
+	struct ntm_state *state;
+};
+
+/* The part without sockets and event loop: timers, tables, cookie jar. conf, keys, dp and net are set by the caller. */
+int ntm_node_core_init(struct ntm_node *n);
+void ntm_node_core_free(struct ntm_node *n);
+
+/* A datagram for the agent came to the UDP port, from `from` to the local address `to`. */
+void ntm_node_input(struct ntm_node *n, const struct ntm_addr *from, const uint8_t to[16], const uint8_t *data,
+		    size_t len);
+/* Registration succeeded (or state was restored): sets addresses, remembers them. */
+int ntm_node_set_identity(struct ntm_node *n, const struct ntm_identity *id);
+/* The uplinks are these now; tells the data plane, the DC and every peer if that changes anything. */
+void ntm_node_set_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, unsigned count, bool force);
+bool ntm_node_has_family(const struct ntm_node *n, bool v6);
+uint16_t ntm_node_uplink_mtu(const struct ntm_node *n, bool v6);
+/* Fills candidates out of all uplinks, the preferred uplink's first. Returns their number. */
+unsigned ntm_node_candidates(const struct ntm_node *n, struct ntm_candidate out[NTM_CANDIDATES_MAX]);
+
+/* A new monitor event with "event" and "time", or NULL when nobody listens; hand it to ntm_node_emit(). */
+json_object *ntm_node_event(struct ntm_node *n, const char *name);
+void ntm_node_emit(struct ntm_node *n, json_object *ev);
+
+extern const struct ntm_dp_events ntm_node_dp_events; /* for the data plane; arg: struct ntm_node */
+
+int ntm_node_run(const char *conf_file);  /* the daemon: returns its exit code */
+int ntm_node_down(const char *conf_file); /* --down: likewise */
+
+#endif

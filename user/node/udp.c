@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "udp.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/ip.h>
+#include <stdalign.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <ntm/wire.h>
+
+enum {
+	BATCH = 32,
+	ROUNDS = 8, /* batches a wake-up: the rest waits, other events get their turn */
+	DATAGRAM_MAX = 4096,
+	BUFFER_BYTES = 4 << 20,
+};
+
+struct sock {
+	int fd;
+	bool v6;
+	uv_poll_t *poll;
+	struct ntm_udp *udp;
+};
+
+union control {
+	struct cmsghdr align;
+	char buf[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(struct in_pktinfo))];
+};
+
+struct ntm_udp {
+	struct sock s[2]; /* IPv4, IPv6 */
+	uint16_t port;
+	ntm_udp_input input;
+	void *arg;
+	struct mmsghdr msgs[BATCH];
+	struct iovec iov[BATCH];
+	struct sockaddr_storage names[BATCH];
+	union control ctl[BATCH];
+	alignas(16) uint8_t buf[BATCH][DATAGRAM_MAX];
+};
+
+static void local_address(struct msghdr *m, uint8_t to[16])
+{
+	memset(to, 0, 16);
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+			struct in_pktinfo pi;
+
+			memcpy(&pi, CMSG_DATA(c), sizeof(pi));
+			ntm_ip_from_v4(to, &pi.ipi_addr);
+		} else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+			struct in6_pktinfo pi;
+
+			memcpy(&pi, CMSG_DATA(c), sizeof(pi));
+			memcpy(to, &pi.ipi6_addr, 16);
+		}
+	}
+}
+
+static void on_readable(uv_poll_t *h, int status, int events)
+{
+	struct sock *s = h->data;
+	struct ntm_udp *u = s->udp;
+	struct ntm_addr from;
+	uint8_t to[16];
+
+	(void)status;
+	(void)events;
+	for (int round = 0; round < ROUNDS; round++) {
+		int n;
+
+		for (int i = 0; i < BATCH; i++) {
+			u->iov[i] = (struct iovec){u->buf[i], DATAGRAM_MAX};
+			u->msgs[i].msg_hdr = (struct msghdr){.msg_name = &u->names[i],
+							     .msg_namelen = sizeof(u->names[i]),
+							     .msg_iov = &u->iov[i],
+							     .msg_iovlen = 1,
+							     .msg_control = &u->ctl[i],
+							     .msg_controllen = sizeof(u->ctl[i])};
+		}
+		n = recvmmsg(s->fd, u->msgs, BATCH, MSG_DONTWAIT, NULL);
+		if (n <= 0)
+			return; /* a queued ICMP error is consumed by this, and says nothing that a timer doesn't */
+		for (int i = 0; i < n; i++) {
+			struct msghdr *m = &u->msgs[i].msg_hdr;
+
+			if (m->msg_flags & MSG_TRUNC || ntm_addr_from_sockaddr(&from, (struct sockaddr *)&u->names[i]))
+				continue;
+			local_address(m, to);
+			u->input(u->arg, &from, to, u->buf[i], u->msgs[i].msg_len);
+		}
+		if (n < BATCH)
+			return;
+	}
+}
+
+static int set(int fd, int level, int option, int value)
+{
+	return setsockopt(fd, level, option, &value, sizeof(value)) ? -errno : 0;
+}
+
+static int open_socket(struct ntm_udp *u, bool v6, uint16_t port)
+{
+	struct ntm_addr any = {.port = htons(port)};
+	struct sockaddr_storage ss;
+	socklen_t len;
+	int err, fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	if (v6) {
+		err = set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+		if (!err)
+			err = set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+		if (!err)
+			err = set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT);
+	} else {
+		ntm_ip_from_v4(any.ip, &(struct in_addr){INADDR_ANY});
+		err = set(fd, IPPROTO_IP, IP_PKTINFO, 1);
+		if (!err)
+			err = set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
+	}
+	/* A handshake storm must not be lost for want of room. Without the capability the system's limit is good
+	 * enough. */
+	if (set(fd, SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES))
+		(void)set(fd, SOL_SOCKET, SO_RCVBUF, BUFFER_BYTES);
+	if (set(fd, SOL_SOCKET, SO_SNDBUFFORCE, BUFFER_BYTES))
+		(void)set(fd, SOL_SOCKET, SO_SNDBUF, BUFFER_BYTES);
+	if (!err) {
+		len = ntm_addr_to_sockaddr(&any, v6 ? AF_INET6 : AF_INET, &ss);
+		if (bind(fd, (struct sockaddr *)&ss, len))
+			err = -errno;
+	}
+	len = sizeof(ss);
+	if (!err && !u->port) {
+		if (getsockname(fd, (struct sockaddr *)&ss, &len))
+			err = -errno;
+		else if (!ntm_addr_from_sockaddr(&any, (struct sockaddr *)&ss))
+			u->port = ntohs(any.port);
+	}
+	if (err) {
+		close(fd);
+		return err;
+	}
+	u->s[v6] = (struct sock){.fd = fd, .v6 = v6, .udp = u};
+	return 0;
+}
+
+static int watch(struct sock *s, uv_loop_t *loop)
+{
+	int err;
+
+	s->poll = malloc(sizeof(*s->poll));
+	if (!s->poll)
+		return -ENOMEM;
+	err = uv_poll_init(loop, s->poll, s->fd);
+	if (err) {
+		free(s->poll);
+		s->poll = NULL;
+		return err;
+	}
+	s->poll->data = s;
+	return uv_poll_start(s->poll, UV_READABLE, on_readable);
+}
+
+int ntm_udp_open(struct ntm_udp **out, uv_loop_t *loop, uint16_t port, ntm_udp_input input, void *arg, char *why,
+		 size_t cap)
+{
+	struct ntm_udp *u = calloc(1, sizeof(*u));
+	int err;
+
+	if (!u) {
+		snprintf(why, cap, "out of memory");
+		return -ENOMEM;
+	}
+	u->s[0].fd = u->s[1].fd = -1;
+	u->port = port;
+	u->input = input;
+	u->arg = arg;
+	err = open_socket(u, false, port);
+	if (!err) {
+		err = open_socket(u, true, u->port);
+		if (err == -EAFNOSUPPORT)
+			err = 0;
+	}
+	for (int i = 0; i < 2 && !err; i++)
+		if (u->s[i].fd >= 0)
+			err = watch(&u->s[i], loop);
+	if (err) {
+		snprintf(why, cap, "UDP port %u: %s", port, strerror(-err));
+		ntm_udp_close(u);
+		return err;
+	}
+	*out = u;
+	return 0;
+}
+
+static void on_closed(uv_handle_t *h)
+{
+	free(h);
+}
+
+void ntm_udp_close(struct ntm_udp *u)
+{
+	if (!u)
+		return;
+	for (int i = 0; i < 2; i++) {
+		if (u->s[i].poll) {
+			uv_poll_stop(u->s[i].poll);
+			uv_close((uv_handle_t *)u->s[i].poll, on_closed);
+		}
+		if (u->s[i].fd >= 0)
+			close(u->s[i].fd);
+	}
+	free(u);
+}
+
+uint16_t ntm_udp_port(const struct ntm_udp *u)
+{
+	return u->port;
+}
+
+static void set_mode(const struct sock *s, enum ntm_send_mode mode)
+{
+	if (s->v6) {
+		set(s->fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER,
+		    mode == NTM_SEND_DF ? IPV6_PMTUDISC_PROBE : IPV6_PMTUDISC_DONT);
+		set(s->fd, IPPROTO_IPV6, IPV6_DONTFRAG, mode == NTM_SEND_DF);
+		/* IPv6 routers don't fragment: the sender does, for the smallest link there may be. 0 is refused. */
+		if (mode == NTM_SEND_FRAGMENT)
+			set(s->fd, IPPROTO_IPV6, IPV6_MTU, 1280);
+		else if (mode == NTM_SEND_NORMAL)
+			set(s->fd, IPPROTO_IPV6, IPV6_MTU, 65535);
+	} else {
+		set(s->fd, IPPROTO_IP, IP_MTU_DISCOVER, mode == NTM_SEND_DF ? IP_PMTUDISC_PROBE : IP_PMTUDISC_DONT);
+	}
+}
+
+static void put_source(struct msghdr *m, union control *ctl, bool v6, const uint8_t src[16])
+{
+	struct cmsghdr *c;
+
+	memset(ctl, 0, sizeof(*ctl));
+	m->msg_control = ctl;
+	if (v6) {
+		struct in6_pktinfo pi = {0};
+
+		memcpy(&pi.ipi6_addr, src, 16);
+		m->msg_controllen = CMSG_SPACE(sizeof(pi));
+		c = CMSG_FIRSTHDR(m);
+		c->cmsg_level = IPPROTO_IPV6;
+		c->cmsg_type = IPV6_PKTINFO;
+		c->cmsg_len = CMSG_LEN(sizeof(pi));
+		memcpy(CMSG_DATA(c), &pi, sizeof(pi));
+	} else {
+		struct in_pktinfo pi = {0};
+
+		memcpy(&pi.ipi_spec_dst, src + 12, 4);
+		m->msg_controllen = CMSG_SPACE(sizeof(pi));
+		c = CMSG_FIRSTHDR(m);
+		c->cmsg_level = IPPROTO_IP;
+		c->cmsg_type = IP_PKTINFO;
+		c->cmsg_len = CMSG_LEN(sizeof(pi));
+		memcpy(CMSG_DATA(c), &pi, sizeof(pi));
+	}
+}
+
+int ntm_udp_send(void *arg, const struct ntm_addr *to, const uint8_t src[16], const void *data, size_t len,
+		 enum ntm_send_mode mode)
+{
+	struct ntm_udp *u = arg;
+	bool v6 = !ntm_ip_is_v4(to->ip);
+	struct sock *s = &u->s[v6];
+	struct sockaddr_storage ss;
+	struct iovec iov = {(void *)data, len};
+	struct msghdr m = {.msg_name = &ss, .msg_iov = &iov, .msg_iovlen = 1};
+	union control ctl;
+	int err = 0;
+
+	if (s->fd < 0)
+		return -EAFNOSUPPORT;
+	m.msg_namelen = ntm_addr_to_sockaddr(to, v6 ? AF_INET6 : AF_INET, &ss);
+	if (src && !ntm_ip_is_zero(src) && ntm_ip_is_v4(src) == !v6)
+		put_source(&m, &ctl, v6, src);
+	/* One thread sends, and a datagram's fragments are made within the call: a mode for one packet is safe. */
+	if (mode != NTM_SEND_NORMAL)
+		set_mode(s, mode);
+	if (sendmsg(s->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		err = -errno;
+	/* An address that went away a moment ago: let the kernel choose. */
+	if (err == -EINVAL && m.msg_control) {
+		m.msg_control = NULL;
+		m.msg_controllen = 0;
+		err = sendmsg(s->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+	}
+	/* An ICMP error of an earlier packet to that address is reported once, in place of sending. */
+	if (err == -ECONNREFUSED || err == -EHOSTUNREACH)
+		err = sendmsg(s->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+	if (mode != NTM_SEND_NORMAL)
+		set_mode(s, NTM_SEND_NORMAL);
+	return err;
+}

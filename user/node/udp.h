@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The node's one UDP port, as an IPv4 and an IPv6 socket: signalling, handshakes, control and slow-path packets. */
+#ifndef NTM_NODE_UDP_H
+#define NTM_NODE_UDP_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "../common/addr.h"
+#include "node.h"
+
+struct ntm_udp;
+
+/* Called for each datagram; `to` is the local address it came to. data is aligned for struct ntm_hdr. */
+typedef void (*ntm_udp_input)(void *arg, const struct ntm_addr *from, const uint8_t to[16], const uint8_t *data,
+			      size_t len);
+
+/* port 0: any (both sockets get the same). A host without IPv6 gets IPv4 alone. 0 or -errno with a sentence in why. */
+int ntm_udp_open(struct ntm_udp **out, uv_loop_t *loop, uint16_t port, ntm_udp_input input, void *arg, char *why,
+		 size_t cap);
+void ntm_udp_close(struct ntm_udp *u);
+uint16_t ntm_udp_port(const struct ntm_udp *u); /* host order */
+/* As struct ntm_net's send; arg is the struct ntm_udp. */
+int ntm_udp_send(void *arg, const struct ntm_addr *to, const uint8_t src[16], const void *data, size_t len,
+		 enum ntm_send_mode mode);
+
+#endif
