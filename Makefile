@@ -1,22 +1,45 @@
+# SPDX-License-Identifier: BSD-2-Clause
 # NTMobile on eBPF. `make help` lists the targets.
 .DEFAULT_GOAL := all
 SHELL := /bin/bash
-B := build
+.DELETE_ON_ERROR:
 
-CC ?= gcc
-CLANG ?= clang
-BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
-ARCH := $(shell uname -m | sed 's/x86_64/x86/;s/aarch64/arm64/')
+B := build
 V ?= 0
 Q := $(if $(filter 1,$V),,@)
+comma := ,
+
+CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
+CLANG ?= clang
+LLVM_STRIP ?= llvm-strip
+BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
+ARCH := $(shell uname -m | sed 's/x86_64/x86/;s/aarch64/arm64/')
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+# Targets that install packages, or need none, and call this file again for the rest: what pkg-config says is only
+# looked at once everything is there.
+ENTRY_GOALS := help clean deps demo test bench check ci
+BUILD_GOALS := $(filter-out $(ENTRY_GOALS),$(or $(MAKECMDGOALS),all))
+ifneq ($(BUILD_GOALS),)
+MISSING := $(shell tests/install-deps.sh --missing build)
+ifneq ($(MISSING),)
+$(error not installed: $(MISSING). Run: sudo apt-get install $(MISSING))
+endif
+endif
 
 PKGS := openssl libuv libmnl json-c libbpf sqlite3
 CPPFLAGS += -Iheaders -I$B/gen -D_GNU_SOURCE
-CFLAGS += -std=gnu17 -O2 -g -Wall -Wextra -Werror -fno-strict-aliasing $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-LDLIBS += $(shell pkg-config --libs $(PKGS) 2>/dev/null) -linih -lldns -lcap
+CFLAGS += -std=gnu17 -O2 -g -Wall -Wextra -Werror -fno-strict-aliasing
+LDLIBS := -linih -lldns -lcap
+ifneq ($(BUILD_GOALS),)
+CFLAGS += $(shell pkg-config --cflags $(PKGS))
+LDLIBS := $(shell pkg-config --libs $(PKGS)) $(LDLIBS)
+endif
 
 ifneq ($(SANITIZE),)
-B := build/$(subst $(comma),-,$(SANITIZE))
+B := build/sanitize-$(subst $(comma),-,$(SANITIZE))
 CFLAGS += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer
 LDFLAGS += -fsanitize=$(SANITIZE)
 endif
@@ -24,50 +47,83 @@ endif
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -D__TARGET_ARCH_$(ARCH) \
 	-Iheaders -Ibpf -Ivmlinux -Ivmlinux/$(ARCH)
 
-include tests/tests.mk
-
-COMMON_OBJ := $(patsubst %.c,$B/%.o,$(wildcard user/common/*.c))
-DP_OBJ := $(patsubst %.c,$B/%.o,$(wildcard user/dataplane/*.c))
-NODE_OBJ := $(patsubst %.c,$B/%.o,$(wildcard user/node/*.c))
-CTL_OBJ := $(patsubst %.c,$B/%.o,$(wildcard user/ctl/*.c))
-DC_OBJ := $(patsubst %.c,$B/%.o,$(wildcard dc/*.c))
+obj = $(patsubst %.c,$B/%.o,$(1))
+COMMON_OBJ := $(call obj,$(wildcard user/common/*.c))
+DP_OBJ := $(call obj,$(wildcard user/dataplane/*.c))
+NODE_OBJ := $(call obj,$(wildcard user/node/*.c))
+CTL_OBJ := $(call obj,$(wildcard user/ctl/*.c))
+DC_OBJ := $(call obj,$(wildcard dc/*.c))
 BPF_OBJ := $(patsubst bpf/%.bpf.c,$B/bpf/%.bpf.o,$(wildcard bpf/*.bpf.c))
 SKEL := $(patsubst bpf/%.bpf.c,$B/gen/%.skel.h,$(wildcard bpf/*.bpf.c))
+PROGRAMS := $B/ntm-node $B/ntm $B/ntm-dc
 
-all: bpf user dc ## build everything
+all: bpf user dc ## build everything (default)
 bpf: $(BPF_OBJ) $(SKEL) ## build the BPF objects and their skeletons
 user: $B/ntm-node $B/ntm ## build the node's agent and the command line tool
 dc: $B/ntm-dc ## build the Direction Coordinator
 
+# Debugging information goes, BTF stays.
 $B/bpf/%.bpf.o: bpf/%.bpf.c
 	@mkdir -p $(@D)
 	$Q$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $(@:.o=.d) -c $< -o $@
+	$Q$(LLVM_STRIP) -g $@
 
 $B/gen/%.skel.h: $B/bpf/%.bpf.o
 	@mkdir -p $(@D)
-	$Q$(BPFTOOL) gen skeleton $< name $* > $@.tmp && mv $@.tmp $@
+	$Q$(BPFTOOL) gen skeleton $< name $* > $@
 
 $B/%.o: %.c
 	@mkdir -p $(@D)
 	$Q$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 $(DP_OBJ): | $(SKEL)
+# The schema is included by the assembler, where -MMD does not look.
+$B/dc/migrations.o: $(wildcard dc/schema/*.sql)
 
+%.a:
+	@mkdir -p $(@D)
+	$Qrm -f $@ && ar rcs $@ $^
 $B/libntmcommon.a: $(COMMON_OBJ)
-	$Qrm -f $@; ar rcs $@ $^
 
+LINK = $Q$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
 $B/ntm-node: $(NODE_OBJ) $(DP_OBJ) $B/libntmcommon.a
-	$Q$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
+	$(LINK)
 $B/ntm: $(CTL_OBJ) $B/libntmcommon.a
-	$Q$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
+	$(LINK)
 $B/ntm-dc: $(DC_OBJ) $B/libntmcommon.a
-	$Q$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
+	$(LINK)
+
+include tests/tests.mk
+
+demo: ## install what is missing, build, and show a tunnel between two nodes (root)
+	@tests/install-deps.sh build demo
+	@$(MAKE) --no-print-directory all
+	@NTM_BUILD=$B tests/demo.sh
+
+deps: ## install the packages that build, tests, checks and benchmark need (root)
+	@tests/install-deps.sh build test check bench
+
+install: all ## install to PREFIX (/usr/local), below DESTDIR
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/lib/ntm/bpf \
+		$(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/ntm
+	install -m 755 $B/ntm $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 $B/ntm-node $B/ntm-dc $(DESTDIR)$(PREFIX)/sbin/
+	install -m 644 $(BPF_OBJ) $(DESTDIR)$(PREFIX)/lib/ntm/bpf/
+	for unit in ntm-node ntm-dc; do \
+		sed 's|@PREFIX@|$(PREFIX)|g' dist/$$unit.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit.service && \
+		chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit.service || exit 1; done
+	install -m 644 README.md LICENSE headers/PROTOCOL.md dist/*.conf $(DESTDIR)$(PREFIX)/share/doc/ntm/
+
+compile_commands.json: ## for editors and clang-tidy
+	$Qtests/harness/compile_commands.py '$(CC) $(CPPFLAGS) $(CFLAGS)' '$(CLANG) $(BPF_CFLAGS)' > $@
 
 clean: ## remove everything that was built
 	rm -rf build compile_commands.json
 
 help: ## this list
-	@grep -hE '^[a-z_.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 24
+	@grep -hE '^[a-z_.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 24
 
-.PHONY: all bpf user dc clean help
--include $(shell find $B -name '*.d' 2>/dev/null)
+.PHONY: all bpf user dc demo deps install compile_commands.json clean help
+
+ALL_OBJ := $(COMMON_OBJ) $(DP_OBJ) $(NODE_OBJ) $(CTL_OBJ) $(DC_OBJ) $(TEST_OBJ)
+-include $(ALL_OBJ:.o=.d) $(BPF_OBJ:.o=.d)

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Rules for tests, checks and benchmarks.
+#
+#   tests/unit/NAME.c    one Criterion binary each; the part of NAME before "_" says what is linked (LIBS_*)
+#   tests/bpf/NAME.c     a Criterion binary if it has a Test(), else a part of all of them; aead*.c: tests/bpf/aead.mk
+#   tests/fuzz/NAME.c    LLVMFuzzerTestOneInput; `make test` replays tests/fuzz/corpus/NAME/* through it
+#   tests/harness/NAME.c a program if it has a main(), else linked to whatever wants it
+#   tests/bench/NAME.c   a program each
+#   tests/{check,vm}/*   executable scripts tests/check/NAME; exit 0 passed, 77 skipped (last line: reason), else failed
+#   tests/e2e/NAME/run   a scenario
+#
+# aead.mk may add binaries to TEST_BINS (Criterion) and programs to TEST_PROGS.
+
+# Archives, so that a test takes only the objects it needs and may bring its own of any function.
+$B/libntmdp.a: $(DP_OBJ)
+$B/libntmdc.a: $(filter-out %/main.o,$(DC_OBJ))
+$B/libntmnode.a: $(filter-out %/main.o,$(NODE_OBJ))
+$B/libntmctl.a: $(filter-out %/ntm.o,$(CTL_OBJ))
+HARNESS_MAIN := $(shell grep -lE '^int main' tests/harness/*.c 2>/dev/null)
+$B/libntmharness.a: $(call obj,$(filter-out $(HARNESS_MAIN),$(wildcard tests/harness/*.c)))
+
+LIBS_common := $B/libntmharness.a $B/libntmcommon.a
+LIBS_dc := $B/libntmharness.a $B/libntmdc.a $B/libntmcommon.a
+LIBS_node := $B/libntmharness.a $B/libntmnode.a $B/libntmdp.a $B/libntmcommon.a
+LIBS_dp := $B/libntmharness.a $B/libntmdp.a $B/libntmcommon.a
+LIBS_ctl := $B/libntmharness.a $B/libntmctl.a $B/libntmcommon.a
+LIBS_all := $B/libntmharness.a $B/libntmdc.a $B/libntmnode.a $B/libntmdp.a $B/libntmctl.a $B/libntmcommon.a
+
+UNIT_SRC := $(wildcard tests/unit/*.c)
+UNIT_BINS := $(UNIT_SRC:%.c=$B/%)
+
+BPF_C := $(filter-out tests/bpf/aead%.c %.bpf.c,$(wildcard tests/bpf/*.c))
+BPF_TEST_SRC := $(if $(BPF_C),$(shell grep -lE '^(Test|ParameterizedTest|Theory)\>' $(BPF_C)))
+BPF_PART_OBJ := $(call obj,$(filter-out $(BPF_TEST_SRC),$(BPF_C)))
+BPF_TEST_BINS := $(BPF_TEST_SRC:%.c=$B/%)
+
+FUZZ_SRC := $(filter-out tests/fuzz/replay_main.c,$(wildcard tests/fuzz/*.c))
+FUZZ_BINS := $(FUZZ_SRC:%.c=$B/%)
+
+BENCH_SRC := $(filter-out tests/bench/aead.c,$(wildcard tests/bench/*.c))
+HARNESS_BINS := $(HARNESS_MAIN:%.c=$B/%)
+BENCH_BINS := $(BENCH_SRC:%.c=$B/%)
+
+TEST_BINS := $(UNIT_BINS) $(BPF_TEST_BINS)
+TEST_PROGS := $(FUZZ_BINS) $(HARNESS_BINS) $(BENCH_BINS)
+
+# A group: the archives of a program call each other.
+LINK_TEST = $Q$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS) -o $@
+kind = $(firstword $(subst _, ,$(basename $(notdir $(1)))))
+
+define unit_rule
+$B/tests/unit/$(notdir $(1:%.c=%)): $(call obj,$(1)) $(or $(LIBS_$(call kind,$(1))),$(error $(1): no LIBS_$(call kind,$(1)) in tests/tests.mk))
+	$$(LINK_TEST) -lcriterion
+endef
+$(foreach s,$(UNIT_SRC),$(eval $(call unit_rule,$(s))))
+
+$(BPF_TEST_BINS): $B/tests/bpf/%: $B/tests/bpf/%.o $(BPF_PART_OBJ) $B/libntmcommon.a
+	$(LINK_TEST) -lcriterion
+$(call obj,$(BPF_C) $(UNIT_SRC)): | $(SKEL)
+
+$(FUZZ_BINS): $B/tests/fuzz/%: $B/tests/fuzz/%.o $B/tests/fuzz/replay_main.o $(LIBS_all)
+	$(LINK_TEST)
+$(HARNESS_BINS) $(BENCH_BINS): $B/%: $B/%.o $(LIBS_dp)
+	$(LINK_TEST)
+
+# BPF programs that only tests load
+$B/tests/bpf/%.bpf.o: tests/bpf/%.bpf.c
+	@mkdir -p $(@D)
+	$Q$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $(@:.o=.d) -c $< -o $@
+	$Q$(LLVM_STRIP) -g $@
+$B/gen/%.skel.h: $B/tests/bpf/%.bpf.o
+	@mkdir -p $(@D)
+	$Q$(BPFTOOL) gen skeleton $< name $* > $@
+
+TEST_OBJ := $(call obj,$(UNIT_SRC) $(BPF_C) $(FUZZ_SRC) $(BENCH_SRC) $(wildcard tests/harness/*.c))
+-include tests/bpf/aead.mk
+
+tests: all $(TEST_BINS) $(TEST_PROGS) ## build everything that tests need
+	@:
+
+test: ## install what is missing, build, run every test (root; without it many are skipped)
+	@tests/install-deps.sh build test
+	@$(MAKE) --no-print-directory tests
+	@NTM_BUILD=$B tests/harness/run
+
+bench: ## install what is missing, build, measure against other tunnels (root)
+	@tests/install-deps.sh build bench
+	@$(MAKE) --no-print-directory tests
+	@NTM_BUILD=$B tests/bench/run $(BENCH_ARGS)
+
+bench-readme: ## copy build/bench/report.md into README.md
+	@tests/bench/readme $B/bench/report.md README.md
+
+check: ## format, static analysis, file lengths, licences
+	@tests/install-deps.sh build check
+	@$(MAKE) --no-print-directory bpf compile_commands.json
+	@NTM_BUILD=$B tests/check/run
+
+OUR_C = $(shell git ls-files -co --exclude-standard '*.c' '*.h' 2>/dev/null | grep -v '^vmlinux/')
+format: ## rewrite our C files as .clang-format says
+	clang-format -i $(OUR_C)
+
+ci: ## what .ci/run does
+	@.ci/run
+
+.PHONY: tests test bench bench-readme check format ci

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Agents, a DC and the network between them in one process and on one clock, for the agent's unit tests: real messages
+ * and keys, the data plane in memory (dp_fake.h), time that passes only when a test says so. What the kernel does with
+ * a capsulated packet (note that it came, confirm the epoch, move the endpoint) is done here.
+ */
+#ifndef NTM_NODEWORLD_H
+#define NTM_NODEWORLD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../../user/dataplane/dp_fake.h"
+#include "../../user/node/node.h"
+
+enum { WORLD_NODES = 2, WORLD_DC = WORLD_NODES };
+
+struct world_packet {
+	int from, to; /* 0, 1: agents; WORLD_DC */
+	struct ntm_addr src, dst;
+	uint64_t at_ms;
+	size_t len;
+	uint8_t data[4096];
+	struct world_packet *next;
+};
+
+struct world_session {
+	bool used;
+	struct ntm_session s;
+	struct ntm_addr peer;
+};
+
+struct world_dc {
+	uint8_t priv[NTM_DH_LEN], pub[NTM_DH_LEN];
+	bool down;	  /* hears nothing */
+	bool coalesce;	  /* who asks second gets the path of who asked first; else each gets its own */
+	bool no_bob;	  /* OFFLINE */
+	bool refuse;	  /* registrations: BAD_TOKEN */
+	unsigned requests; /* direction requests, resends not counted */
+	unsigned registrations, keepalives, releases, acks;
+	uint32_t last_txid[WORLD_NODES];
+	uint64_t last_stale, last_path, next_path;
+	struct ntm_sig last_direction[WORLD_NODES]; /* as sent */
+	struct world_session sessions[WORLD_NODES];
+	uint64_t last_error; /* of messages that nodes answered with an error */
+	struct ntm_session_init_state *hs;
+};
+
+struct world {
+	struct ntm_node *n[WORLD_NODES];
+	struct world_dc dc;
+	struct world_packet *queue, **tail;
+	/* true: the packet is lost. NULL: nothing is */
+	bool (*drop)(struct world *w, const struct world_packet *p);
+	/* sees every packet that is sent, lost ones too */
+	void (*see)(struct world *w, const struct world_packet *p);
+	void *arg;
+	uv_loop_t *loop; /* run once a step if set */
+	unsigned seen[16]; /* packets sent, by type */
+};
+
+/* One world at a time: its clock is static. Agents are alice (10.0.0.1, fd00::1) and bob; registered after a while. */
+void world_init(struct world *w);
+void world_free(struct world *w);
+void world_run(struct world *w, unsigned ms);
+/* Runs until cond holds, at most ms; returns whether it does. */
+bool world_until(struct world *w, unsigned ms, bool (*cond)(struct world *w));
+uint64_t world_ns(void);
+void world_skip(unsigned ms); /* time passes and nobody is awake */
+
+struct ntm_tunnel *world_tunnel(struct world *w, int node); /* the first there is */
+bool world_both_up(struct world *w);
+/* An agent ends and another one adopts what it left. */
+void world_restart(struct world *w, int node);
+/* Sends a packet of inner traffic from a node's kernel; its data plane counts it. False: no path or no key. */
+bool world_traffic(struct world *w, int node, size_t len);
+void world_deliver(struct world *w, const struct world_packet *p); /* now, past the queue */
+/* The DC loses its sessions and begins new ones with the nodes that it knows. */
+void world_dc_restart(struct world *w, bool contact);
+void world_dc_send(struct world *w, int node, struct ntm_sig *m);
+
+#endif

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-2-Clause
+# install-deps.sh SET...: installs through apt what is missing for build, demo, test, check, bench. Does nothing, and
+# quickly, when all is there. --missing SET... only prints the packages that are not installed.
+set -euo pipefail
+
+build="gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev libssl-dev libuv1-dev libmnl-dev
+	libinih-dev libldns-dev libjson-c-dev libsqlite3-dev libcap-dev libc6-dev"
+demo="iproute2 iputils-ping ethtool tcpdump jq netcat-openbsd procps util-linux python3"
+test_="$demo libcriterion-dev iperf3 bind9-dnsutils sqlite3 libcap2-bin"
+check="git clang-format clang-tidy cppcheck shellcheck"
+bench="$demo iperf3 wireguard-go wireguard-tools nebula"
+
+only_print=
+if [ "${1:-}" = --missing ]; then
+	only_print=1
+	shift
+fi
+want=
+for set in "$@"; do
+	case $set in
+	build) want+=" $build" ;;
+	demo) want+=" $demo" ;;
+	test) want+=" $test_" ;;
+	check) want+=" $check" ;;
+	bench) want+=" $bench" ;;
+	*) echo "install-deps.sh: no set $set" >&2; exit 2 ;;
+	esac
+done
+# Another distribution: whoever builds there knows its package names.
+command -v dpkg-query >/dev/null || exit 0
+
+# shellcheck disable=SC2086
+missing=$(dpkg-query -W -f='${Package} ${db:Status-Status}\n' $want 2>/dev/null |
+	awk -v want="$want" '$2 == "installed" { have[$1] = 1 }
+		END { n = split(want, w, /[ \t\n]+/)
+		      for (i = 1; i <= n; i++) if (w[i] != "" && !have[w[i]]++) printf "%s ", w[i] }' || true)
+missing=${missing% }
+[ -n "$missing" ] || exit 0
+if [ -n "$only_print" ]; then
+	echo "$missing"
+	exit 0
+fi
+if [ "$(id -u)" != 0 ]; then
+	echo "Some packages are missing; as root: apt-get install --no-install-recommends $missing" >&2
+	exit 1
+fi
+echo "installing: $missing"
+export DEBIAN_FRONTEND=noninteractive
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# shellcheck disable=SC2086
+if ! { apt-get -qq update && apt-get -qq install -y --no-install-recommends $missing; } </dev/null >"$log" 2>&1; then
+	cat "$log" >&2
+	echo "install-deps.sh: apt-get failed" >&2
+	exit 1
+fi

@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The contract of dc/store.h. Everything goes through the vtable: another engine adds a line to `open_store`. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../../dc/store.h"
+#include "../../user/common/crypto.h"
+
+#define NOW 1700000000
+
+static char dir[64], file[96];
+static struct ntm_store *store;
+static const char *why;
+
+static void open_store(void)
+{
+	char text[256];
+
+	cr_assert_eq(ntm_store_sqlite_open(file, &store, text, sizeof(text)), 0, "%s", text);
+}
+
+static void setup(void)
+{
+	cr_assert_eq(ntm_crypto_init(), 0);
+	snprintf(dir, sizeof(dir), "/tmp/ntm-store-XXXXXX");
+	cr_assert_not_null(mkdtemp(dir));
+	snprintf(file, sizeof(file), "%s/dc.db", dir);
+	open_store();
+}
+
+static void teardown(void)
+{
+	static const char *const suffixes[] = {"", "-wal", "-shm"};
+	char path[128];
+
+	ntm_store_close(store);
+	for (int i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "%s%s", file, suffixes[i]);
+		unlink(path);
+	}
+	rmdir(dir);
+}
+
+TestSuite(store, .init = setup, .fini = teardown);
+
+static void reopen(void)
+{
+	ntm_store_close(store);
+	open_store();
+}
+
+static int enrol_at(const char *label, uint8_t key_byte, const char *token, uint32_t last, int64_t now,
+		    struct ntm_node_record *out)
+{
+	uint8_t key[NTM_DH_LEN];
+	struct ntm_enrolment e = {label, key, token, last, now};
+
+	memset(key, key_byte, sizeof(key));
+	return store->ops->enrol(store, &e, out, &why);
+}
+
+static int enrol(const char *label, uint8_t key_byte, const char *token, struct ntm_node_record *out)
+{
+	return enrol_at(label, key_byte, token, 1000, NOW, out);
+}
+
+static void token(const char *text, const char *label)
+{
+	cr_assert_eq(store->ops->token_create(store, text, label, NOW, NOW + 60), 0);
+}
+
+/* A node with a token of its own. */
+static struct ntm_node_record node(const char *label, uint8_t key_byte)
+{
+	struct ntm_node_record rec;
+	char text[32];
+
+	snprintf(text, sizeof(text), "for-%s-%u", label, key_byte);
+	token(text, label);
+	cr_assert_eq(enrol(label, key_byte, text, &rec), 0, "%s", why);
+	return rec;
+}
+
+Test(store, node_is_found_by_key_name_and_address_after_reopening)
+{
+	struct ntm_node_record made = node("alice", 1), rec;
+	uint8_t key[NTM_DH_LEN];
+
+	memset(key, 1, sizeof(key));
+	cr_assert_eq(made.index, 1);
+	cr_assert_eq(made.created_s, NOW);
+	cr_assert_eq(made.revoked_s, 0);
+	for (int i = 0; i < 2; i++, reopen()) {
+		cr_assert_eq(store->ops->node_by_key(store, key, &rec), 0);
+		cr_assert_str_eq(rec.label, "alice");
+		cr_assert_eq(store->ops->node_by_label(store, "alice", &rec), 0);
+		cr_assert_eq(rec.id, made.id);
+		cr_assert_arr_eq(rec.public_key, key, sizeof(key));
+		cr_assert_eq(store->ops->node_by_index(store, 1, &rec), 0);
+		cr_assert_eq(rec.id, made.id);
+	}
+	cr_assert_eq(store->ops->node_by_label(store, "bob", &rec), -ENOENT);
+	cr_assert_eq(store->ops->node_by_index(store, 2, &rec), -ENOENT);
+	memset(key, 2, sizeof(key));
+	cr_assert_eq(store->ops->node_by_key(store, key, &rec), -ENOENT);
+	cr_assert_str_eq(rec.label, "alice", "output is untouched on failure");
+}
+
+Test(store, addresses_are_never_given_twice)
+{
+	bool given[301] = {false};
+	char label[16];
+
+	for (int i = 1; i <= 200; i++) {
+		struct ntm_node_record rec;
+
+		snprintf(label, sizeof(label), "n%d", i);
+		rec = node(label, (uint8_t)i);
+		cr_assert(rec.index >= 1 && rec.index <= 300 && !given[rec.index]);
+		given[rec.index] = true;
+		if (i % 50 == 0)
+			reopen();
+		if (i % 7 == 0) /* a revoked node's address is not free */
+			cr_assert_eq(store->ops->revoke(store, label, NOW, &rec), 0);
+	}
+}
+
+Test(store, token_is_used_once)
+{
+	struct ntm_node_record rec;
+
+	token("secret", NULL);
+	cr_assert_eq(enrol("alice", 1, "secret", &rec), 0);
+	cr_assert_eq(enrol("bob", 2, "secret", &rec), -EACCES);
+	cr_assert_str_eq(why, "token used before");
+	reopen();
+	cr_assert_eq(enrol("bob", 2, "secret", &rec), -EACCES);
+	cr_assert_eq(store->ops->node_by_label(store, "bob", &rec), -ENOENT);
+}
+
+Test(store, token_expires)
+{
+	struct ntm_node_record rec;
+
+	token("secret", NULL);
+	cr_assert_eq(enrol_at("alice", 1, "secret", 10, NOW + 60, &rec), -EACCES);
+	cr_assert_str_eq(why, "token expired");
+	cr_assert_eq(enrol_at("alice", 1, "secret", 10, NOW + 59, &rec), 0);
+}
+
+Test(store, unknown_token_is_refused)
+{
+	struct ntm_node_record rec;
+
+	cr_assert_eq(enrol("alice", 1, "secret", &rec), -EACCES);
+	cr_assert_str_eq(why, "unknown token");
+	cr_assert_eq(enrol("alice", 1, "", &rec), -EACCES);
+}
+
+Test(store, bound_token_serves_its_name_only_and_survives_a_refusal)
+{
+	struct ntm_node_record rec;
+
+	token("secret", "alice");
+	cr_assert_eq(enrol("bob", 1, "secret", &rec), -EPERM);
+	cr_assert_eq(enrol("alice", 1, "secret", &rec), 0);
+}
+
+Test(store, taken_name_leaves_the_token_unused)
+{
+	struct ntm_node_record rec;
+
+	node("alice", 1);
+	token("secret", NULL);
+	cr_assert_eq(enrol("alice", 2, "secret", &rec), -EEXIST);
+	cr_assert_eq(enrol("bob", 2, "secret", &rec), 0);
+	cr_assert_eq(rec.index, 2, "the refused one took no address");
+}
+
+Test(store, known_key_is_answered_as_it_is)
+{
+	struct ntm_node_record made = node("alice", 1), rec;
+
+	token("secret", NULL);
+	cr_assert_eq(enrol("carol", 1, "secret", &rec), -EALREADY);
+	cr_assert_eq(rec.id, made.id);
+	cr_assert_eq(enrol("bob", 2, "secret", &rec), 0, "token is still good");
+}
+
+Test(store, exhausted_pool_gives_the_address_revoked_first)
+{
+	struct ntm_node_record a = node("a", 1), rec;
+
+	node("b", 2);
+	node("c", 3);
+	token("t1", NULL);
+	token("t2", NULL);
+	cr_assert_eq(enrol_at("d", 4, "t1", 3, NOW, &rec), -ENOSPC);
+	cr_assert_eq(store->ops->node_by_label(store, "d", &rec), -ENOENT);
+
+	cr_assert_eq(store->ops->revoke(store, "a", NOW + 1, &rec), 0);
+	cr_assert_eq(store->ops->revoke(store, "c", NOW + 2, &rec), 0);
+	cr_assert_eq(enrol_at("d", 4, "t1", 3, NOW, &rec), 0);
+	cr_assert_eq(rec.index, a.index);
+	cr_assert_eq(store->ops->node_by_label(store, "a", &rec), 0);
+	cr_assert_eq(rec.index, 0, "its former owner has none");
+	cr_assert_eq(store->ops->node_by_index(store, a.index, &rec), 0);
+	cr_assert_str_eq(rec.label, "d");
+	cr_assert_eq(enrol_at("e", 5, "t2", 3, NOW, &rec), 0);
+	token("t3", NULL);
+	cr_assert_eq(enrol_at("f", 6, "t3", 3, NOW, &rec), -ENOSPC);
+}
+
+Test(store, revocation_lasts)
+{
+	struct ntm_node_record rec;
+
+	node("alice", 1);
+	cr_assert_eq(store->ops->revoke(store, "bob", NOW, &rec), -ENOENT);
+	cr_assert_eq(store->ops->revoke(store, "alice", NOW, &rec), 0);
+	cr_assert_eq(rec.revoked_s, NOW);
+	cr_assert_eq(store->ops->revoke(store, "alice", NOW + 9, &rec), -EALREADY);
+	reopen();
+	cr_assert_eq(store->ops->node_by_label(store, "alice", &rec), 0);
+	cr_assert_eq(rec.revoked_s, NOW);
+}
+
+Test(store, name_of_a_revoked_node_needs_a_token_bound_to_it)
+{
+	struct ntm_node_record old = node("alice", 1), rec;
+	uint64_t n;
+
+	cr_assert_eq(store->ops->revoke(store, "alice", NOW, &rec), 0);
+	token("any", NULL);
+	cr_assert_eq(enrol("alice", 2, "any", &rec), -EEXIST);
+	token("bound", "alice");
+	cr_assert_eq(enrol("alice", 2, "bound", &rec), 0);
+	cr_assert_neq(rec.index, old.index);
+	cr_assert_eq(store->ops->node_by_label(store, "alice", &rec), 0);
+	cr_assert_eq(rec.public_key[0], 2, "the live one is found");
+	cr_assert_eq(store->ops->count_nodes(store, &n), 0);
+	cr_assert_eq(n, 1);
+}
+
+static int collect(void *arg, const struct ntm_node_record *rec)
+{
+	char *text = arg;
+
+	strcat(text, rec->label);
+	strcat(text, " ");
+	return 0;
+}
+
+static int stop_at_once(void *arg, const struct ntm_node_record *rec)
+{
+	(void)rec;
+	++*(int *)arg;
+	return -EINTR;
+}
+
+Test(store, presence_is_kept)
+{
+	struct ntm_node_record a = node("a", 1), b = node("b", 2), rec;
+	struct ntm_presence p[2] = {
+	    {.id = a.id, .last_seen_s = NOW + 5, .online = true},
+	    {.id = b.id, .last_seen_s = NOW + 6, .online = true},
+	};
+	char all[64] = "", online[64] = "";
+	int calls = 0;
+
+	ntm_addr_parse("192.0.2.1:1234", 0, &p[0].endpoint);
+	ntm_addr_parse("[2001:db8::1]:4680", 0, &p[0].via);
+	cr_assert_eq(store->ops->save_presence(store, p, 2), 0);
+	p[1].online = false;
+	cr_assert_eq(store->ops->save_presence(store, p + 1, 1), 0);
+	reopen();
+	cr_assert_eq(store->ops->node_by_label(store, "a", &rec), 0);
+	cr_assert(ntm_addr_equal(&rec.endpoint, &p[0].endpoint));
+	cr_assert(ntm_addr_equal(&rec.via, &p[0].via));
+	cr_assert_eq(rec.last_seen_s, NOW + 5);
+	cr_assert(rec.online);
+	cr_assert_eq(store->ops->each_node(store, false, collect, all), 0);
+	cr_assert_eq(store->ops->each_node(store, true, collect, online), 0);
+	cr_assert_str_eq(all, "a b ");
+	cr_assert_str_eq(online, "a ");
+	cr_assert_eq(store->ops->each_node(store, false, stop_at_once, &calls), -EINTR);
+	cr_assert_eq(calls, 1);
+
+	cr_assert_eq(store->ops->revoke(store, "a", NOW, &rec), 0);
+	cr_assert_eq(store->ops->save_presence(store, p, 1), 0);
+	*online = 0;
+	cr_assert_eq(store->ops->each_node(store, true, collect, online), 0);
+	cr_assert_str_eq(online, "", "a revoked node is never online");
+}
+
+Test(store, settings_are_remembered_and_guarded)
+{
+	char was[32] = "";
+
+	cr_assert_eq(store->ops->setting(store, "pools", "x", false, was, sizeof(was)), 0);
+	cr_assert_eq(store->ops->setting(store, "pools", "x", false, was, sizeof(was)), 0);
+	reopen();
+	cr_assert_eq(store->ops->setting(store, "pools", "y", false, was, sizeof(was)), -EEXIST);
+	cr_assert_str_eq(was, "x");
+	cr_assert_eq(store->ops->setting(store, "pools", "y", true, was, sizeof(was)), 0);
+	cr_assert_eq(store->ops->setting(store, "pools", "y", false, was, sizeof(was)), 0);
+}
+
+/* SQLite's own: what lies in the file. */
+static int exec(const char *sql)
+{
+	sqlite3 *db;
+	int rc;
+
+	cr_assert_eq(sqlite3_open(file, &db), SQLITE_OK);
+	rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
+	sqlite3_close(db);
+	return rc;
+}
+
+Test(store, sqlite_refuses_a_newer_store)
+{
+	char text[256] = "";
+
+	ntm_store_close(store);
+	store = NULL;
+	cr_assert_eq(exec("PRAGMA user_version = 999"), SQLITE_OK);
+	cr_assert_eq(ntm_store_sqlite_open(file, &store, text, sizeof(text)), -ENOTSUP);
+	cr_assert_not_null(strstr(text, "version 999"), "%s", text);
+	cr_assert_null(store);
+}
+
+Test(store, sqlite_says_what_is_wrong_with_a_file)
+{
+	struct ntm_store *s = NULL;
+	char text[256] = "", path[160];
+	FILE *f;
+
+	cr_assert_eq(ntm_store_sqlite_open("/nowhere/dc.db", &s, text, sizeof(text)), -EIO);
+	cr_assert_not_null(strstr(text, "/nowhere/dc.db"));
+	snprintf(path, sizeof(path), "%s/text", dir);
+	f = fopen(path, "w");
+	for (int i = 0; i < 1000; i++)
+		fputs("this is no database\n", f);
+	fclose(f);
+	cr_assert_eq(ntm_store_sqlite_open(path, &s, text, sizeof(text)), -EIO);
+	cr_assert_not_null(strstr(text, "not a database"), "%s", text);
+	unlink(path);
+}
+
+Test(store, sqlite_keeps_no_token_in_the_clear_and_no_file_others_can_read)
+{
+	char needle[] = "very-secret-token", buf[65536], path[128];
+	struct stat st;
+
+	token(needle, NULL);
+	cr_assert_eq(stat(file, &st), 0);
+	cr_assert_eq(st.st_mode & 077, 0);
+	for (int i = 0; i < 2; i++) {
+		FILE *f;
+		size_t n;
+
+		snprintf(path, sizeof(path), "%s%s", file, i ? "-wal" : "");
+		f = fopen(path, "r");
+		cr_assert_not_null(f);
+		while ((n = fread(buf, 1, sizeof(buf), f)))
+			cr_assert_null(memmem(buf, n, needle, strlen(needle)));
+		fclose(f);
+	}
+}
+
+Test(store, sqlite_waits_for_another_writer_and_gives_up_with_an_error)
+{
+	struct ntm_node_record rec;
+	sqlite3 *db;
+
+	token("secret", NULL);
+	cr_assert_eq(sqlite3_open(file, &db), SQLITE_OK);
+	cr_assert_eq(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	cr_assert_eq(enrol("alice", 1, "secret", &rec), -EIO);
+	sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+	sqlite3_close(db);
+	cr_assert_eq(enrol("alice", 1, "secret", &rec), 0, "nothing is left open");
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What a daemon says of itself, its peers, paths and relays. */
+#include <stdio.h>
+#include <string.h>
+
+#include "ctl.h"
+
+enum { ANSWER_MS = 10000 };
+
+static int ask(const struct ctl *ctl, const char *cmd, int argc, char **argv, json_object **result)
+{
+	int bad = ctl_no_arguments(ctl, argc, argv);
+
+	return bad ? bad : ctl_call(ctl, CTL_NODE_DIR, ctl_request(cmd), ANSWER_MS, NULL, NULL, result);
+}
+
+static int list(const struct ctl *ctl, const char *cmd, int argc, char **argv, const struct ctl_column *columns,
+		size_t n, const char *nothing)
+{
+	json_object *result;
+	int ret = ask(ctl, cmd, argc, argv, &result);
+
+	if (ret)
+		return ret;
+	if (ctl->json)
+		ctl_print_json(result);
+	else
+		ctl_print_table(result, columns, n, nothing);
+	json_object_put(result);
+	return CTL_OK;
+}
+
+int peers_main(const struct ctl *ctl, int argc, char **argv)
+{
+	static const struct ctl_column columns[] = {
+	    {"NAME", "name", CTL_TEXT},   {"VIP4", "vip4", CTL_TEXT},         {"VIP6", "vip6", CTL_TEXT},
+	    {"ROUTE", "route", CTL_TEXT}, {"ENDPOINT", "endpoint", CTL_TEXT}, {"LAST HEARD", "last_rx_s", CTL_AGE},
+	};
+
+	return list(ctl, "peers", argc, argv, columns, sizeof(columns) / sizeof(*columns), "no peers");
+}
+
+int paths_main(const struct ctl *ctl, int argc, char **argv)
+{
+	static const struct ctl_column columns[] = {
+	    {"PEER", "peer", CTL_TEXT},
+	    {"PATH", "path_id", CTL_TEXT},
+	    {"STATE", "state", CTL_TEXT},
+	    {"ROUTE", "route", CTL_TEXT},
+	    {"ENDPOINT", "endpoint", CTL_TEXT},
+	    {"RELAY", "relay", CTL_TEXT},
+	    {"RTT", "rtt_ms", CTL_MS},
+	    {"MTU", "mtu", CTL_INT},
+	    {"LANE", "lane", CTL_TEXT},
+	    {"SENT", "tx_bytes", CTL_BYTES},
+	    {"RECEIVED", "rx_bytes", CTL_BYTES},
+	    {"MOVES", "handovers", CTL_INT},
+	    {"LAST HEARD", "last_rx_s", CTL_AGE},
+	};
+
+	return list(ctl, "paths", argc, argv, columns, sizeof(columns) / sizeof(*columns), "no paths");
+}
+
+int relays_main(const struct ctl *ctl, int argc, char **argv)
+{
+	static const struct ctl_column columns[] = {
+	    {"NAME", "name", CTL_TEXT},
+	    {"ENDPOINT", "endpoint", CTL_TEXT},
+	    {"RTT", "rtt_ms", CTL_MS},
+	};
+
+	return list(ctl, "relays", argc, argv, columns, sizeof(columns) / sizeof(*columns), "no relays");
+}
+
+static const char *or_dash(const char *text)
+{
+	return text ? text : "-";
+}
+
+static void print_list(const char *label, json_object *array)
+{
+	size_t n = json_object_is_type(array, json_type_array) ? json_object_array_length(array) : 0;
+
+	printf("%s", label);
+	for (size_t i = 0; i < n; i++)
+		printf("%s%s", i ? ", " : "", json_object_get_string(json_object_array_get_idx(array, i)));
+	puts(n ? "" : "-");
+}
+
+static void print_dc_connection(json_object *dc)
+{
+	const char *reflexive = ctl_text(dc, "reflexive");
+	char rtt[CTL_CELL_LEN];
+
+	printf("  DC         %s, %s", or_dash(ctl_text(dc, "endpoint")),
+	       json_object_get_boolean(ctl_member(dc, "connected")) ? "connected" : "not connected");
+	if (ctl_member(dc, "rtt_ms"))
+		printf(", %s", ctl_cell(dc, "rtt_ms", CTL_MS, rtt));
+	if (reflexive)
+		printf(", sees this node as %s", reflexive);
+	if (ctl_text(dc, "error"))
+		printf(", last error: %s", ctl_text(dc, "error"));
+	putchar('\n');
+}
+
+static void print_uplinks(json_object *uplinks)
+{
+	size_t n = json_object_is_type(uplinks, json_type_array) ? json_object_array_length(uplinks) : 0;
+
+	for (size_t i = 0; i < n; i++) {
+		json_object *u = json_object_array_get_idx(uplinks, i);
+		char mtu[CTL_CELL_LEN];
+
+		printf("  %-9s  %s: MTU %s, XDP %s",
+		       i       ? ""
+		       : n > 1 ? "uplinks"
+			       : "uplink",
+		       or_dash(ctl_text(u, "name")), ctl_cell(u, "mtu", CTL_INT, mtu), or_dash(ctl_text(u, "xdp")));
+		if (ctl_text(u, "addr4"))
+			printf(", %s", ctl_text(u, "addr4"));
+		if (ctl_text(u, "addr6"))
+			printf(", %s", ctl_text(u, "addr6"));
+		putchar('\n');
+	}
+	if (!n)
+		puts("  uplink     none: no interface with a usable address");
+}
+
+/* Those that are not zero. A node's counters are {packets, bytes}, a DC's are numbers. */
+static void print_counters(json_object *counters)
+{
+	if (!json_object_is_type(counters, json_type_object))
+		return;
+	puts("  counters");
+	json_object_object_foreach (counters, name, v) {
+		json_object *packets = ctl_member(v, "packets");
+		char bytes[CTL_CELL_LEN];
+
+		if (packets && json_object_get_int64(packets))
+			printf("    %-16s %12lld packets %12s\n", name, (long long)json_object_get_int64(packets),
+			       ctl_cell(v, "bytes", CTL_BYTES, bytes));
+		else if (!packets && json_object_get_int64(v))
+			printf("    %-24s %12lld\n", name, (long long)json_object_get_int64(v));
+	}
+}
+
+static void print_node(json_object *s)
+{
+	json_object *dns = ctl_member(s, "dns");
+	char uptime[CTL_CELL_LEN], pid[CTL_CELL_LEN];
+
+	puts(or_dash(ctl_text(s, "name")));
+	printf("  addresses  %s, %s\n", or_dash(ctl_text(s, "vip4")), or_dash(ctl_text(s, "vip6")));
+	print_dc_connection(ctl_member(s, "dc"));
+	print_uplinks(ctl_member(s, "uplinks"));
+	if (dns) {
+		printf("  DNS        mode %s, listens on %s\n", or_dash(ctl_text(dns, "mode")),
+		       or_dash(ctl_text(dns, "listen")));
+		print_list("  upstreams  ", ctl_member(dns, "upstreams"));
+	}
+	printf("  agent      version %s, process %s, up %s, datapath %s%s\n", or_dash(ctl_text(s, "version")),
+	       ctl_cell(s, "pid", CTL_INT, pid), ctl_cell(s, "uptime_s", CTL_AGE, uptime),
+	       or_dash(ctl_text(s, "datapath")),
+	       json_object_get_boolean(ctl_member(s, "adopted")) ? ", took over a running data path" : "");
+	print_counters(ctl_member(s, "counters"));
+}
+
+static void print_dc(json_object *s)
+{
+	static const char *const numbers[] = {"nodes", "online", "sessions", "paths"};
+	char cell[CTL_CELL_LEN];
+
+	printf("DC of %s\n", or_dash(ctl_text(s, "zone")));
+	printf("  public key %s\n", or_dash(ctl_text(s, "public_key")));
+	print_list("  listens on ", ctl_member(s, "listen"));
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+		printf("  %-10s %s\n", numbers[i], ctl_cell(s, numbers[i], CTL_INT, cell));
+	printf("  version    %s, up %s\n", or_dash(ctl_text(s, "version")), ctl_cell(s, "uptime_s", CTL_AGE, cell));
+	print_counters(ctl_member(s, "counters"));
+}
+
+int status_main(const struct ctl *ctl, int argc, char **argv)
+{
+	json_object *result;
+	int ret = ask(ctl, "status", argc, argv, &result);
+
+	if (ret)
+		return ret;
+	if (ctl->json)
+		ctl_print_json(result);
+	else if (ctl_member(result, "name"))
+		print_node(result);
+	else
+		print_dc(result);
+	json_object_put(result);
+	return CTL_OK;
+}
