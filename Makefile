@@ -88,7 +88,8 @@ $B/libntmcommon.a: $(COMMON_OBJ)
 LINK = $Q$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
 $B/ntm-node: $(NODE_OBJ) $(DP_OBJ) $B/libntmcommon.a
 	$(LINK)
-$B/ntm: $(CTL_OBJ) $B/libntmcommon.a
+# Its doctor reads node.conf as the agent does.
+$B/ntm: $(CTL_OBJ) $B/user/node/config.o $B/libntmcommon.a
 	$(LINK)
 $B/ntm-dc: $(DC_OBJ) $B/libntmcommon.a
 	$(LINK)

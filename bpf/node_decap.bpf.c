@@ -18,11 +18,7 @@
 #include "lib/ecn.h"
 #include "lib/event.h"
 #include "lib/roam.h"
-#if __has_include("lib/aead.h")
 #include "lib/aead.h"
-#else
-#include "lib/aead_none.h"
-#endif
 #include "lib/deliver.h"
 
 #define NTM_PASS(reason) NTM_VERDICT(XDP_PASS, reason)
@@ -169,7 +165,7 @@ int node_decap(struct xdp_md *ctx)
 	__u64 len = NTM_DATA_END(ctx) - NTM_DATA(ctx);
 
 	/* Computed here: the compiler would keep the two pointers in halves, which the verifier refuses. */
-	NTM_OPAQUE(len);
+	NTM_UNKNOWN(len);
 	return ntm_finish(ntm_decap(ctx), len);
 }
 

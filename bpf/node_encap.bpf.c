@@ -14,11 +14,7 @@
 #include "lib/uplink.h"
 #include "lib/csum.h"
 #include "lib/encap.h"
-#if __has_include("lib/aead.h")
 #include "lib/aead.h"
-#else
-#include "lib/aead_none.h"
-#endif
 
 #define NTM_SHOT(reason) NTM_VERDICT(TC_ACT_SHOT, reason)
 

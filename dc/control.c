@@ -190,8 +190,7 @@ static void cmd_paths(struct ntm_dc *dc, struct ntm_ctl_client *c)
 	char text[NTM_NAME_MAX + 1];
 	struct ntm_dc_path *p;
 
-	TAILQ_FOREACH(p, &dc->paths.all, link)
-	{
+	for (p = TAILQ_FIRST(&dc->paths.all); p; p = TAILQ_NEXT(p, link)) {
 		json_object *o = json_object_new_object();
 
 		snprintf(text, sizeof(text), "%016" PRIx64, p->id);

@@ -4,12 +4,14 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "../user/common/crypto.h"
 #include "../user/common/log.h"
 
 #define SWEEP_MS 1000
-#define PRESENCE_MS 200
+#define PURGE_MS 3600000
+#define WRITE_BEHIND_MS 200
 
 static void on_sweep(uv_timer_t *t)
 {
@@ -19,13 +21,17 @@ static void on_sweep(uv_timer_t *t)
 
 	ntm_dc_sessions_expire(&dc->sessions, now);
 	ntm_dc_paths_expire(&dc->paths, now);
+	if (now - dc->purged_ms >= PURGE_MS) {
+		dc->purged_ms = now;
+		dc->store->ops->purge_paths(dc->store, time(NULL) - NTM_DC_PATH_KEEP_S);
+	}
 	while ((n = ntm_dc_nodes_expire(&dc->nodes, now, dc->conf->lifetime_s * 1000ULL)))
 		ntm_info("%s is offline: nothing heard for %u s", n->rec.label, dc->conf->lifetime_s);
 }
 
-static void on_presence(uv_timer_t *t)
+static void on_write_behind(uv_timer_t *t)
 {
-	ntm_dc_presence_write(t->data, false);
+	ntm_dc_write_behind(t->data, false);
 }
 
 /* Virtual addresses are indices into the pools: those may grow in place, and nothing else, once one was given. */
@@ -80,8 +86,8 @@ int ntm_dc_start(struct ntm_dc *dc, uv_loop_t *loop, const struct ntm_dc_config 
 	uv_update_time(loop);
 	dc->started_ms = ntm_dc_now(dc);
 	uv_timer_init(loop, &dc->sweep);
-	uv_timer_init(loop, &dc->presence);
-	dc->sweep.data = dc->presence.data = dc;
+	uv_timer_init(loop, &dc->write_behind);
+	dc->sweep.data = dc->write_behind.data = dc;
 
 	snprintf(why, cap, "out of memory");
 	err = ntm_cookie_jar_init(&dc->jar, pub, conf->cookie_threshold);
@@ -110,7 +116,7 @@ int ntm_dc_start(struct ntm_dc *dc, uv_loop_t *loop, const struct ntm_dc_config 
 		return err;
 	}
 	uv_timer_start(&dc->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
-	uv_timer_start(&dc->presence, on_presence, PRESENCE_MS, PRESENCE_MS);
+	uv_timer_start(&dc->write_behind, on_write_behind, WRITE_BEHIND_MS, WRITE_BEHIND_MS);
 	ntm_dc_invites_start(dc);
 	return 0;
 }
@@ -126,18 +132,18 @@ void ntm_dc_stop(struct ntm_dc *dc)
 	dc->net = NULL;
 	/* nodes that are online stay so in the store: the next start invites them */
 	if (dc->store)
-		ntm_dc_presence_write(dc, true);
+		ntm_dc_write_behind(dc, true);
 	ntm_store_close(dc->store);
 	dc->store = NULL;
 	if (dc->outbox.timer.loop)
 		ntm_dc_outbox_close(&dc->outbox);
 	uv_close((uv_handle_t *)&dc->sweep, NULL);
-	uv_close((uv_handle_t *)&dc->presence, NULL);
+	uv_close((uv_handle_t *)&dc->write_behind, NULL);
 }
 
 void ntm_dc_free(struct ntm_dc *dc)
 {
-	if (dc->paths.by_pair.buckets)
+	if (dc->paths.by_id.buckets)
 		ntm_dc_paths_free(&dc->paths);
 	if (dc->sessions.by_id.buckets)
 		ntm_dc_sessions_free(&dc->sessions);

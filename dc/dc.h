@@ -66,7 +66,8 @@ struct ntm_dc {
 	struct ntm_dc_paths paths;
 	struct ntm_dc_invites *invites; /* NULL: nobody left to invite */
 	struct ntm_dc_counters counters;
-	uv_timer_t sweep, presence;
+	uv_timer_t sweep, write_behind;
+	uint64_t purged_ms; /* when old paths were cleared from the store last */
 	uint64_t started_ms;
 };
 
@@ -107,11 +108,13 @@ void ntm_dc_seen(struct ntm_dc *dc, struct ntm_dc_session *s);
 int ntm_dc_label(const struct ntm_dc *dc, const char *name, char label[NTM_LABEL_MAX + 1]);
 int ntm_dc_fqdn(const struct ntm_dc *dc, const char *label, char *out, size_t cap); /* -ENAMETOOLONG */
 
-/* presence.c */
-void ntm_dc_presence_write(struct ntm_dc *dc, bool all);
+/* write_behind.c: what the store may learn a little later. all: everything that is waiting, else a batch */
+void ntm_dc_write_behind(struct ntm_dc *dc, bool all);
 
 /* direct.c */
 void ntm_dc_direct(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m);
+/* Tells the node again which of its paths ended because the other end was revoked. */
+void ntm_dc_repeat_releases(struct ntm_dc *dc, struct ntm_dc_node *node);
 void ntm_dc_release(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m);
 /* Persists, drops the session, tells the peers of its paths. As store.h's revoke. */
 int ntm_dc_revoke(struct ntm_dc *dc, const char *label);

@@ -40,7 +40,7 @@ struct ntm_dc_invites {
 	struct absent *absent; /* [next, n) wait for their first try */
 	size_t next, n, cap;
 	struct ntm_table by_id, by_key;
-	TAILQ_HEAD(, invite) sent; /* in the order of due_ms */
+	TAILQ_HEAD(invite_list, invite) sent; /* in the order of due_ms */
 };
 
 static void drop(struct ntm_dc_invites *iv, struct invite *i)

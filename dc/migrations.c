@@ -13,8 +13,10 @@
 	extern const char schema_##name[] __asm__("ntm_schema_" #name)
 
 SCHEMA(001_nodes);
+SCHEMA(002_paths);
 
 const char *const ntm_migrations[] = {
     schema_001_nodes,
+    schema_002_paths,
 };
 const size_t ntm_n_migrations = sizeof(ntm_migrations) / sizeof(ntm_migrations[0]);

@@ -24,7 +24,10 @@ int ntm_dc_paths_init(struct ntm_dc_paths *ps)
 {
 	TAILQ_INIT(&ps->all);
 	TAILQ_INIT(&ps->fresh);
-	return ntm_table_init(&ps->by_pair, 0);
+	TAILQ_INIT(&ps->unsaved);
+	if (ntm_table_init(&ps->by_pair, 0))
+		return -ENOMEM;
+	return ntm_table_init(&ps->by_id, 0);
 }
 
 void ntm_dc_paths_free(struct ntm_dc_paths *ps)
@@ -34,6 +37,7 @@ void ntm_dc_paths_free(struct ntm_dc_paths *ps)
 	while ((p = TAILQ_FIRST(&ps->all)))
 		ntm_dc_path_remove(ps, p);
 	ntm_table_free(&ps->by_pair);
+	ntm_table_free(&ps->by_id);
 }
 
 struct ntm_dc_path *ntm_dc_path_find(const struct ntm_dc_paths *ps, const struct ntm_dc_node *a,
@@ -50,6 +54,14 @@ struct ntm_dc_path *ntm_dc_path_find(const struct ntm_dc_paths *ps, const struct
 	return NULL;
 }
 
+struct ntm_dc_path *ntm_dc_path_by_id(const struct ntm_dc_paths *ps, uint64_t id)
+{
+	/* IDs are ours and random: they are their own hash, and unique */
+	struct ntm_table_link *l = ntm_table_first(&ps->by_id, id);
+
+	return l ? ntm_container_of(l, struct ntm_dc_path, by_id) : NULL;
+}
+
 static void stale(struct ntm_dc_paths *ps, struct ntm_dc_path *p)
 {
 	if (!p->fresh)
@@ -59,11 +71,20 @@ static void stale(struct ntm_dc_paths *ps, struct ntm_dc_path *p)
 	p->fresh = false;
 }
 
+void ntm_dc_path_saved(struct ntm_dc_paths *ps, struct ntm_dc_path *p)
+{
+	if (p->unsaved)
+		TAILQ_REMOVE(&ps->unsaved, p, unsaved_link);
+	p->unsaved = false;
+}
+
 void ntm_dc_path_remove(struct ntm_dc_paths *ps, struct ntm_dc_path *p)
 {
 	stale(ps, p);
+	ntm_dc_path_saved(ps, p);
 	TAILQ_REMOVE(&ps->all, p, link);
 	ntm_table_del(&ps->by_pair, &p->by_pair);
+	ntm_table_del(&ps->by_id, &p->by_id);
 	free(p);
 }
 
@@ -80,7 +101,7 @@ int ntm_dc_path_add(struct ntm_dc_paths *ps, struct ntm_dc_node *initiator, stru
 			free(p);
 			return -EIO;
 		}
-	} while (!p->id);
+	} while (!p->id || ntm_dc_path_by_id(ps, p->id));
 	p->ends[0] = initiator;
 	p->ends[1] = responder;
 	p->sessions[0] = initiator->session ? initiator->session->keys.local_id : 0;
@@ -94,7 +115,10 @@ int ntm_dc_path_add(struct ntm_dc_paths *ps, struct ntm_dc_node *initiator, stru
 		ntm_dc_path_remove(ps, TAILQ_FIRST(&ps->all));
 	TAILQ_INSERT_TAIL(&ps->all, p, link);
 	TAILQ_INSERT_TAIL(&ps->fresh, p, fresh_link);
+	p->unsaved = true;
+	TAILQ_INSERT_TAIL(&ps->unsaved, p, unsaved_link);
 	ntm_table_add(&ps->by_pair, &p->by_pair, pair_hash(initiator, responder));
+	ntm_table_add(&ps->by_id, &p->by_id, p->id);
 	*out = p;
 	return 0;
 }
@@ -105,6 +129,6 @@ void ntm_dc_paths_expire(struct ntm_dc_paths *ps, uint64_t now_ms)
 
 	while ((p = TAILQ_FIRST(&ps->fresh)) && now_ms - p->created_ms >= NTM_DC_SAME_REQUEST_MS)
 		stale(ps, p);
-	while ((p = TAILQ_FIRST(&ps->all)) && now_ms - p->created_ms >= NTM_DC_PATH_KEEP_MS)
+	while ((p = TAILQ_FIRST(&ps->all)) && now_ms - p->created_ms >= NTM_DC_PATH_KEEP_S * 1000ULL)
 		ntm_dc_path_remove(ps, p);
 }

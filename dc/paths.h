@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Paths that were directed lately: one record a pair of nodes, at most NTM_DC_PATHS_MAX, forgotten after a day or when
- * newer ones need the room. Both ends asking at once must get one path, so a request within NTM_DC_COALESCE_MS, or the
- * same request again, finds the record; its PSK is wiped when that can no longer happen.
+ * Paths that were directed lately: one record a pair of nodes, at most NTM_DC_PATHS_MAX, forgotten after a month or
+ * when newer ones need the room; the store has them too. Both ends asking at once must get one path, so a request
+ * within NTM_DC_COALESCE_MS, or the same request again, finds the record; its PSK is wiped when that can no longer
+ * happen.
  */
 #ifndef NTM_DC_PATHS_H
 #define NTM_DC_PATHS_H
@@ -18,7 +19,7 @@ enum {
 	NTM_DC_PATHS_MAX = 262144,
 	NTM_DC_COALESCE_MS = 3000,
 	NTM_DC_SAME_REQUEST_MS = 60000,
-	NTM_DC_PATH_KEEP_MS = 86400000,
+	NTM_DC_PATH_KEEP_S = 30 * 86400,
 };
 
 struct ntm_dc_node;
@@ -29,16 +30,17 @@ struct ntm_dc_path {
 	uint64_t sessions[2];        /* their local session IDs when it was directed */
 	uint32_t txid;               /* of the initiator's request */
 	bool fresh;                  /* psk is there */
+	bool unsaved;                /* not in the store yet */
 	uint8_t psk[NTM_PSK_LEN];
 	uint64_t created_ms;
-	struct ntm_table_link by_pair;
-	TAILQ_ENTRY(ntm_dc_path) link, fresh_link;
+	struct ntm_table_link by_pair, by_id;
+	TAILQ_ENTRY(ntm_dc_path) link, fresh_link, unsaved_link;
 };
 TAILQ_HEAD(ntm_dc_path_list, ntm_dc_path);
 
 struct ntm_dc_paths {
-	struct ntm_table by_pair;
-	struct ntm_dc_path_list all, fresh; /* oldest first */
+	struct ntm_table by_pair, by_id;
+	struct ntm_dc_path_list all, fresh, unsaved; /* oldest first */
 };
 
 int ntm_dc_paths_init(struct ntm_dc_paths *ps);
@@ -46,9 +48,11 @@ void ntm_dc_paths_free(struct ntm_dc_paths *ps);
 
 struct ntm_dc_path *ntm_dc_path_find(const struct ntm_dc_paths *ps, const struct ntm_dc_node *a,
 				     const struct ntm_dc_node *b);
+struct ntm_dc_path *ntm_dc_path_by_id(const struct ntm_dc_paths *ps, uint64_t id);
 /* Random ID and PSK; replaces the pair's former record. 0, -ENOMEM or -EIO. */
 int ntm_dc_path_add(struct ntm_dc_paths *ps, struct ntm_dc_node *initiator, struct ntm_dc_node *responder,
 		    uint32_t txid, uint64_t now_ms, struct ntm_dc_path **out);
+void ntm_dc_path_saved(struct ntm_dc_paths *ps, struct ntm_dc_path *p); /* takes it off the list `unsaved` */
 void ntm_dc_path_remove(struct ntm_dc_paths *ps, struct ntm_dc_path *p);
 void ntm_dc_paths_expire(struct ntm_dc_paths *ps, uint64_t now_ms);
 

@@ -32,13 +32,18 @@ int ntm_dc_fqdn(const struct ntm_dc *dc, const char *label, char *out, size_t ca
 
 void ntm_dc_seen(struct ntm_dc *dc, struct ntm_dc_session *s)
 {
+	static struct ntm_log_limit limit;
 	struct ntm_dc_node *n = s->node;
 	struct ntm_addr via = *ntm_dc_net_bound(dc->net, s->route.sock);
 
 	memcpy(via.ip, s->route.local, sizeof(via.ip));
-	if (!n->online)
-		ntm_info("%s is online", n->rec.label);
-	ntm_dc_node_seen(&dc->nodes, n, ntm_dc_now(dc));
+	if (n->online) {
+		ntm_dc_node_seen(&dc->nodes, n, ntm_dc_now(dc));
+	} else {
+		ntm_log_limited(&limit, NTM_LOG_INFO, "%s is online", n->rec.label);
+		ntm_dc_node_seen(&dc->nodes, n, ntm_dc_now(dc));
+		ntm_dc_repeat_releases(dc, n);
+	}
 	if (ntm_addr_equal(&n->rec.endpoint, &s->route.peer) && ntm_addr_equal(&n->rec.via, &via))
 		return;
 	n->rec.endpoint = s->route.peer;

@@ -45,8 +45,16 @@ struct ntm_presence {
 	bool online;
 };
 
+/* A path between two nodes, as directed. */
+struct ntm_path_record {
+	uint64_t id;
+	uint64_t nodes[2];
+	int64_t created_s;
+};
+
 struct ntm_store;
 typedef int (*ntm_store_visit)(void *arg, const struct ntm_node_record *node); /* not 0: stop, and return it */
+typedef int (*ntm_store_visit_path)(void *arg, uint64_t path_id, const uint8_t peer_key[NTM_DH_LEN]);
 
 struct ntm_store_ops {
 	void (*close)(struct ntm_store *s);
@@ -77,11 +85,20 @@ struct ntm_store_ops {
 	int (*token_create)(struct ntm_store *s, const char *token, const char *label, int64_t now_s,
 			    int64_t expires_s);
 
-	/* The live node of that name; -ENOENT, or -EALREADY with *out if it was revoked before. Durable on return. */
+	/*
+	 * The live node of that name, and marks its paths as released; -ENOENT, or -EALREADY with *out if it was
+	 * revoked before. Durable on return.
+	 */
 	int (*revoke)(struct ntm_store *s, const char *label, int64_t now_s, struct ntm_node_record *out);
 
 	/* Many at once, in one transaction; may be lost by a power failure. */
 	int (*save_presence)(struct ntm_store *s, const struct ntm_presence *p, size_t n);
+	int (*save_paths)(struct ntm_store *s, const struct ntm_path_record *p, size_t n); /* replaces the pair's */
+
+	/* The node's paths with the other end's key. only_released: those whose other end was revoked. */
+	int (*each_path)(struct ntm_store *s, uint64_t node, bool only_released, ntm_store_visit_path visit, void *arg);
+	int (*remove_path)(struct ntm_store *s, const struct ntm_path_record *p); /* if the pair's is still this one */
+	int (*purge_paths)(struct ntm_store *s, int64_t before_s);
 };
 
 struct ntm_store {

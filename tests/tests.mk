@@ -23,7 +23,7 @@ LIBS_common := $B/libntmharness.a $B/libntmcommon.a
 LIBS_dc := $B/libntmharness.a $B/libntmdc.a $B/libntmcommon.a
 LIBS_node := $B/libntmharness.a $B/libntmnode.a $B/libntmdp.a $B/libntmcommon.a
 LIBS_dp := $B/libntmharness.a $B/libntmdp.a $B/libntmcommon.a
-LIBS_ctl := $B/libntmharness.a $B/libntmctl.a $B/libntmcommon.a
+LIBS_ctl := $B/libntmharness.a $B/user/node/config.o $B/libntmctl.a $B/libntmcommon.a
 LIBS_all := $B/libntmharness.a $B/libntmdc.a $B/libntmnode.a $B/libntmdp.a $B/libntmctl.a $B/libntmcommon.a
 
 UNIT_SRC := $(wildcard tests/unit/*.c)

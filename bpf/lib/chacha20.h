@@ -16,6 +16,12 @@
 #define __noinline __attribute__((noinline))
 #endif
 
+#ifdef __clang__
+#define NTM_UNROLL _Pragma("unroll")
+#else
+#define NTM_UNROLL
+#endif
+
 #define NTM_CHACHA_BLOCK 64
 #define NTM_CHACHA_C0 0x61707865u
 #define NTM_CHACHA_C1 0x3320646eu
@@ -42,55 +48,80 @@ typedef __u64 __attribute__((may_alias, aligned(1))) ntm_alias64;
 #define NTM_LOAD64(p) NTM_LE64(*(const ntm_alias64 *)(p))
 #define NTM_STORE64(p, v) (*(ntm_alias64 *)(p) = NTM_LE64(v))
 
-#define NTM_ROTL(v, n) ((v) << (n) | (v) >> (32 - (n)))
-
-#define NTM_QR(a, b, c, d)                                                                                             \
-	do {                                                                                                           \
-		a += b;                                                                                                \
-		d ^= a;                                                                                                \
-		d = NTM_ROTL(d, 16);                                                                                   \
-		c += d;                                                                                                \
-		b ^= c;                                                                                                \
-		b = NTM_ROTL(b, 12);                                                                                   \
-		a += b;                                                                                                \
-		d ^= a;                                                                                                \
-		d = NTM_ROTL(d, 8);                                                                                    \
-		c += d;                                                                                                \
-		b ^= c;                                                                                                \
-		b = NTM_ROTL(b, 7);                                                                                    \
+/*
+ * In BPF, operations are written as they shall stand: the compiler would add to a copy of either operand and then need
+ * a register, and a move, more.
+ */
+#ifdef __bpf__
+#define NTM_ADD32(a, b) asm volatile("%0 += %1" : "+w"(a) : "w"(b))
+#define NTM_XOR32(a, b) asm volatile("%0 ^= %1" : "+w"(a) : "w"(b))
+#define NTM_ROTL32(v, n)                                               \
+	do {                                                           \
+		__u32 high;                                            \
+		asm volatile("%1 = %0\n%0 <<= %2\n%1 >>= %3\n%0 |= %1" \
+			     : "+w"(v), "=&w"(high)                    \
+			     : "i"(n), "i"(32 - (n)));                 \
 	} while (0)
+#else
+#define NTM_ADD32(a, b) ((a) += (b))
+#define NTM_XOR32(a, b) ((a) ^= (b))
+#define NTM_ROTL32(v, n) ((v) = (v) << (n) | (v) >> (32 - (n)))
+#endif
+
+#define NTM_QR_STEP(a, b, d, n)   \
+	do {                      \
+		NTM_ADD32(a, b);  \
+		NTM_XOR32(d, a);  \
+		NTM_ROTL32(d, n); \
+	} while (0)
+
+#define NTM_QR(a, b, c, d)                \
+	do {                              \
+		NTM_QR_STEP(a, b, d, 16); \
+		NTM_QR_STEP(c, d, b, 12); \
+		NTM_QR_STEP(a, b, d, 8);  \
+		NTM_QR_STEP(c, d, b, 7);  \
+	} while (0)
+
+/* The rounds can be run backwards: who finds the words in an old stack frame finds the key. */
+static __always_inline void ntm_forget(volatile __u32 *words, int n)
+{
+	NTM_UNROLL
+	for (int i = 0; i < n; i++)
+		words[i] = 0;
+}
 
 /* One word leaves the registers, another enters. */
-#define NTM_SWAP(out, out_at, in, in_at)                                                                               \
-	do {                                                                                                           \
-		x[out_at] = out;                                                                                       \
-		in = x[in_at];                                                                                         \
+#define NTM_SWAP(out, out_at, in, in_at) \
+	do {                             \
+		x[out_at] = out;         \
+		in = x[in_at];           \
 	} while (0)
 
-#define NTM_DOUBLE_ROUND()                                                                                             \
-	do {                                                                                                           \
-		NTM_QR(a0, b0, c0, d0);                                                                                \
-		NTM_SWAP(b0, 4, b1, 5);                                                                                \
-		NTM_QR(a1, b1, c1, d1);                                                                                \
-		NTM_SWAP(c1, 9, a2, 2);                                                                                \
-		NTM_SWAP(c0, 8, b2, 6);                                                                                \
-		NTM_SWAP(d1, 13, c2, 10);                                                                              \
-		NTM_QR(a2, b2, c2, d2);                                                                                \
-		NTM_SWAP(d2, 14, b3, 7);                                                                               \
-		NTM_SWAP(a2, 2, c3, 11);                                                                               \
-		NTM_SWAP(d0, 12, d3, 15);                                                                              \
-		NTM_QR(a3, b3, c3, d3);                                                                                \
-		NTM_QR(a0, b1, c2, d3);                                                                                \
-		NTM_SWAP(d3, 15, d0, 12);                                                                              \
-		NTM_QR(a1, b2, c3, d0);                                                                                \
-		NTM_SWAP(c3, 11, a2, 2);                                                                               \
-		NTM_SWAP(b2, 6, c0, 8);                                                                                \
-		NTM_SWAP(c2, 10, d1, 13);                                                                              \
-		NTM_QR(a2, b3, c0, d1);                                                                                \
-		NTM_SWAP(b3, 7, b0, 4);                                                                                \
-		NTM_SWAP(a2, 2, c1, 9);                                                                                \
-		NTM_SWAP(b1, 5, d2, 14);                                                                               \
-		NTM_QR(a3, b0, c1, d2);                                                                                \
+#define NTM_DOUBLE_ROUND()                \
+	do {                              \
+		NTM_QR(a0, b0, c0, d0);   \
+		NTM_SWAP(b0, 4, b1, 5);   \
+		NTM_QR(a1, b1, c1, d1);   \
+		NTM_SWAP(c1, 9, a2, 2);   \
+		NTM_SWAP(c0, 8, b2, 6);   \
+		NTM_SWAP(d1, 13, c2, 10); \
+		NTM_QR(a2, b2, c2, d2);   \
+		NTM_SWAP(d2, 14, b3, 7);  \
+		NTM_SWAP(a2, 2, c3, 11);  \
+		NTM_SWAP(d0, 12, d3, 15); \
+		NTM_QR(a3, b3, c3, d3);   \
+		NTM_QR(a0, b1, c2, d3);   \
+		NTM_SWAP(d3, 15, d0, 12); \
+		NTM_QR(a1, b2, c3, d0);   \
+		NTM_SWAP(c3, 11, a2, 2);  \
+		NTM_SWAP(b2, 6, c0, 8);   \
+		NTM_SWAP(c2, 10, d1, 13); \
+		NTM_QR(a2, b3, c0, d1);   \
+		NTM_SWAP(b3, 7, b0, 4);   \
+		NTM_SWAP(a2, 2, c1, 9);   \
+		NTM_SWAP(b1, 5, d2, 14);  \
+		NTM_QR(a3, b0, c1, d2);   \
 	} while (0)
 
 /*
@@ -129,7 +160,7 @@ static __always_inline void ntm_chacha20_init(volatile __u32 x[16], const void *
 	x[1] = NTM_CHACHA_C1;
 	x[2] = NTM_CHACHA_C2;
 	x[3] = NTM_CHACHA_C3;
-#pragma unroll
+	NTM_UNROLL
 	for (int i = 0; i < 8; i++)
 		x[4 + i] = NTM_LOAD32((const __u8 *)key + 4 * i);
 	x[12] = counter;
@@ -143,16 +174,16 @@ static __always_inline void ntm_chacha20_init(volatile __u32 x[16], const void *
 #define NTM_KEY_WORD(key, i) NTM_LOAD32((const __u8 *)(key) + 4 * (i))
 
 /* emit(i, pair) for the eight pairs of words. */
-#define NTM_CHACHA_OUTPUT(x, key, counter, n0, n1, n2, emit)                                                           \
-	do {                                                                                                           \
-		emit(0, NTM_CHACHA_PAIR(x, 0, NTM_CHACHA_C0, NTM_CHACHA_C1));                                          \
-		emit(1, NTM_CHACHA_PAIR(x, 1, NTM_CHACHA_C2, NTM_CHACHA_C3));                                          \
-		emit(2, NTM_CHACHA_PAIR(x, 2, NTM_KEY_WORD(key, 0), NTM_KEY_WORD(key, 1)));                            \
-		emit(3, NTM_CHACHA_PAIR(x, 3, NTM_KEY_WORD(key, 2), NTM_KEY_WORD(key, 3)));                            \
-		emit(4, NTM_CHACHA_PAIR(x, 4, NTM_KEY_WORD(key, 4), NTM_KEY_WORD(key, 5)));                            \
-		emit(5, NTM_CHACHA_PAIR(x, 5, NTM_KEY_WORD(key, 6), NTM_KEY_WORD(key, 7)));                            \
-		emit(6, NTM_CHACHA_PAIR(x, 6, counter, n0));                                                           \
-		emit(7, NTM_CHACHA_PAIR(x, 7, n1, n2));                                                                \
+#define NTM_CHACHA_OUTPUT(x, key, counter, n0, n1, n2, emit)                                \
+	do {                                                                                \
+		emit(0, NTM_CHACHA_PAIR(x, 0, NTM_CHACHA_C0, NTM_CHACHA_C1));               \
+		emit(1, NTM_CHACHA_PAIR(x, 1, NTM_CHACHA_C2, NTM_CHACHA_C3));               \
+		emit(2, NTM_CHACHA_PAIR(x, 2, NTM_KEY_WORD(key, 0), NTM_KEY_WORD(key, 1))); \
+		emit(3, NTM_CHACHA_PAIR(x, 3, NTM_KEY_WORD(key, 2), NTM_KEY_WORD(key, 3))); \
+		emit(4, NTM_CHACHA_PAIR(x, 4, NTM_KEY_WORD(key, 4), NTM_KEY_WORD(key, 5))); \
+		emit(5, NTM_CHACHA_PAIR(x, 5, NTM_KEY_WORD(key, 6), NTM_KEY_WORD(key, 7))); \
+		emit(6, NTM_CHACHA_PAIR(x, 6, counter, n0));                                \
+		emit(7, NTM_CHACHA_PAIR(x, 7, n1, n2));                                     \
 	} while (0)
 
 #endif

@@ -33,7 +33,7 @@
 #define NTM_WRITE(x, v) (*(volatile typeof(x) *)&(x) = (v))
 
 /* The compiler forgets what it knows of x, so that a check that the verifier needs stays in the program. */
-#define NTM_OPAQUE(x) asm volatile("" : "+r"(x))
+#define NTM_UNKNOWN(x) asm volatile("" : "+r"(x))
 
 #define NTM_DATA(ctx) ((void *)(long)(ctx)->data)
 #define NTM_DATA_END(ctx) ((void *)(long)(ctx)->data_end)

@@ -55,7 +55,7 @@ static __always_inline int ntm_reframe(struct xdp_md *ctx, const struct ntm_sett
 	if (bpf_xdp_adjust_head(ctx, (int)(inner_off - ETH_HLEN)))
 		return NTM_DROP(RX_ERROR);
 	extra = NTM_DATA_END(ctx) - NTM_DATA(ctx);
-	NTM_OPAQUE(extra);
+	NTM_UNKNOWN(extra);
 	extra -= ETH_HLEN + in->len;
 	if (extra > 0 && bpf_xdp_adjust_tail(ctx, -extra))
 		return NTM_DROP(RX_ERROR);

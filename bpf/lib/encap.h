@@ -27,7 +27,7 @@ static __always_inline __u32 ntm_outer_len(__u32 is_ipv6)
  * for all; it exchanges an IPv4 header for room of an IPv6 header or the other way round, so that 20 bytes of room come
  * with it, or 20 bytes of the inner header have to be put back.
  */
-static __always_inline int ntm_make_room(struct __sk_buff *skb, const struct ntm_tx *tx)
+static __noinline int ntm_make_room(struct __sk_buff *skb, const struct ntm_tx *tx)
 {
 	const __u32 diff = sizeof(struct ipv6hdr) - sizeof(struct iphdr);
 	__u8 head[sizeof(struct ipv6hdr) - sizeof(struct iphdr)];

@@ -24,8 +24,14 @@ struct ntm_rx {
 #define NTM_REJECT(rx, reason) \
 	(ntm_is_local(&(rx)->dst) ? NTM_VERDICT(XDP_DROP, reason) : NTM_VERDICT(XDP_PASS, reason))
 
-/* Does a chain of extension headers, or an IPv4 header with options, lead to UDP with the own port? */
-static __noinline int ntm_is_own_udp(struct xdp_md *ctx, __u32 off, __u32 proto)
+enum ntm_chain {
+	NTM_CHAIN_OTHER,
+	NTM_CHAIN_FRAGMENT, /* of UDP */
+	NTM_CHAIN_OWN_UDP,
+};
+
+/* Where a chain of extension headers leads, or an IPv4 header with options (proto IPPROTO_UDP). */
+static __noinline int ntm_follow_chain(struct xdp_md *ctx, __u32 off, __u32 proto)
 {
 	__u32 zero = 0;
 	struct ntm_settings *s = bpf_map_lookup_elem(&ntm_settings, &zero);
@@ -33,20 +39,29 @@ static __noinline int ntm_is_own_udp(struct xdp_md *ctx, __u32 off, __u32 proto)
 	struct udphdr udp;
 
 	if (!s)
-		return 0;
+		return NTM_CHAIN_OTHER;
 	for (int i = 0; i < NTM_EXT_HDRS && proto != IPPROTO_UDP; i++) {
-		if (proto != NEXTHDR_HOP && proto != NEXTHDR_ROUTING && proto != NEXTHDR_DEST && proto != NEXTHDR_AUTH)
-			return 0;
 		if (bpf_xdp_load_bytes(ctx, off, &opt, sizeof(opt)))
-			return 0;
-		off += proto == NEXTHDR_AUTH ? (opt.hdrlen + 2) * 4 : (opt.hdrlen + 1) * 8;
+			return NTM_CHAIN_OTHER;
+		switch (proto) {
+		case NEXTHDR_FRAGMENT:
+			return opt.nexthdr == IPPROTO_UDP ? NTM_CHAIN_FRAGMENT : NTM_CHAIN_OTHER;
+		case NEXTHDR_HOP:
+		case NEXTHDR_ROUTING:
+		case NEXTHDR_DEST:
+			off += (opt.hdrlen + 1) * 8;
+			break;
+		case NEXTHDR_AUTH:
+			off += (opt.hdrlen + 2) * 4;
+			break;
+		default:
+			return NTM_CHAIN_OTHER;
+		}
 		proto = opt.nexthdr;
 	}
-	if (proto == NEXTHDR_FRAGMENT)
-		return 2;
 	if (proto != IPPROTO_UDP || bpf_xdp_load_bytes(ctx, off, &udp, sizeof(udp)))
-		return 0;
-	return udp.dest == s->port;
+		return NTM_CHAIN_OTHER;
+	return udp.dest == s->port ? NTM_CHAIN_OWN_UDP : NTM_CHAIN_OTHER;
 }
 
 static __always_inline int ntm_parse_udp(struct ntm_rx *rx, const struct ntm_settings *s, void *data, void *data_end,
@@ -66,8 +81,8 @@ static __always_inline int ntm_parse_udp(struct ntm_rx *rx, const struct ntm_set
 	 */
 	off = (void *)(udp + 1) - data;
 	left = data_end - (void *)udp;
-	NTM_OPAQUE(off);
-	NTM_OPAQUE(left);
+	NTM_UNKNOWN(off);
+	NTM_UNKNOWN(left);
 	rx->hdr_off = off & NTM_HDR_OFF_MASK;
 	/* A frame may be longer (Ethernet pads to 60 bytes), never shorter. */
 	if (len < sizeof(*udp) || len != ip_payload || len > left)
@@ -92,7 +107,8 @@ static __always_inline int ntm_parse_ipv4(struct xdp_md *ctx, struct ntm_rx *rx,
 		return NTM_VERDICT(XDP_PASS, RX_FRAGMENT);
 	ihl = ip->ihl * 4;
 	if (ihl != sizeof(*ip)) {
-		if (ihl > sizeof(*ip) && ntm_is_own_udp(ctx, (void *)ip - data + ihl, IPPROTO_UDP))
+		if (ihl > sizeof(*ip) &&
+		    ntm_follow_chain(ctx, (void *)ip - data + ihl, IPPROTO_UDP) == NTM_CHAIN_OWN_UDP)
 			return NTM_VERDICT(XDP_PASS, RX_IP_OPTIONS);
 		return NTM_VERDICT(XDP_PASS, RX_OTHER);
 	}
@@ -111,10 +127,10 @@ static __always_inline int ntm_parse_ipv6(struct xdp_md *ctx, struct ntm_rx *rx,
 	if (ntm_in_pool6(s, &ip6->saddr) || ntm_in_pool6(s, &ip6->daddr))
 		return NTM_VERDICT(XDP_DROP, RX_CLEAR);
 	if (ip6->nexthdr != IPPROTO_UDP) {
-		switch (ntm_is_own_udp(ctx, (void *)(ip6 + 1) - data, ip6->nexthdr)) {
-		case 1:
+		switch (ntm_follow_chain(ctx, (void *)(ip6 + 1) - data, ip6->nexthdr)) {
+		case NTM_CHAIN_OWN_UDP:
 			return NTM_VERDICT(XDP_PASS, RX_IP_OPTIONS);
-		case 2:
+		case NTM_CHAIN_FRAGMENT:
 			return NTM_VERDICT(XDP_PASS, RX_FRAGMENT);
 		default:
 			return NTM_VERDICT(XDP_PASS, RX_OTHER);

@@ -28,39 +28,74 @@ static __always_inline void ntm_poly1305_init(volatile __u32 rs[NTM_POLY_RS], co
 	rs[6] = r3 + (r3 >> 2);
 }
 
+#ifdef __bpf__
+/* A move of 32 bits clears the rest: one instruction where the compiler shifts up and down. */
+#define NTM_LOW32(low, v) asm volatile("%0 = %1" : "=w"(low) : "w"((__u32)(v)))
+#define NTM_HOLD64(v) asm volatile("" : "+r"(v))
+#else
+#define NTM_LOW32(low, v) ((low) = (__u32)(v))
+#define NTM_HOLD64(v) ((void)(v))
+#endif
+
+/* In this order: the compiler would load all of rs first and spill it. */
+#define NTM_POLY_MUL(t, i, h)  \
+	do {                   \
+		t = rs[i];     \
+		t *= (h);      \
+		NTM_HOLD64(t); \
+	} while (0)
+#define NTM_POLY_MULADD(t, i, h)             \
+	do {                                 \
+		__u64 product;               \
+                                             \
+		NTM_POLY_MUL(product, i, h); \
+		t += product;                \
+		NTM_HOLD64(t);               \
+	} while (0)
+#define NTM_POLY_LOW(h, t)         \
+	do {                       \
+		__u32 low;         \
+                                   \
+		NTM_LOW32(low, t); \
+		h = low;           \
+	} while (0)
+
 /* h = (h + m + 2^128 * bit) * r mod 2^130 - 5, partly reduced. h0..h3 are __u64 of the caller, and rs its array. */
-#define NTM_POLY_BLOCK_AT(m0, m1, m2, m3, bit)                                                                         \
-	do {                                                                                                           \
-		__u64 t0, t1, t2, t3;                                                                                  \
-                                                                                                                       \
-		h0 += (m0);                                                                                            \
-		h1 += (m1);                                                                                            \
-		h2 += (m2);                                                                                            \
-		h3 += (m3);                                                                                            \
-		h3 += (__u64)(bit) << 32;                                                                              \
-		t0 = rs[0] * h0;                                                                                       \
-		t1 = rs[1] * h0;                                                                                       \
-		t2 = rs[2] * h0;                                                                                       \
-		t3 = rs[3] * h0;                                                                                       \
-		t0 += rs[6] * h1;                                                                                      \
-		t1 += rs[0] * h1;                                                                                      \
-		t2 += rs[1] * h1;                                                                                      \
-		t3 += rs[2] * h1;                                                                                      \
-		t0 += rs[5] * h2;                                                                                      \
-		t1 += rs[6] * h2;                                                                                      \
-		t2 += rs[0] * h2;                                                                                      \
-		t3 += rs[1] * h2;                                                                                      \
-		t0 += rs[4] * h3;                                                                                      \
-		t1 += rs[5] * h3;                                                                                      \
-		t2 += rs[6] * h3;                                                                                      \
-		t3 += rs[0] * h3;                                                                                      \
-		t1 += t0 >> 32;                                                                                        \
-		t2 += t1 >> 32;                                                                                        \
-		t3 += t2 >> 32;                                                                                        \
-		h0 = (__u32)t0 + (t3 >> 34) * 5;                                                                       \
-		h1 = (__u32)t1;                                                                                        \
-		h2 = (__u32)t2;                                                                                        \
-		h3 = t3 << 30 >> 30;                                                                                   \
+#define NTM_POLY_BLOCK_AT(m0, m1, m2, m3, bit) \
+	do {                                   \
+		__u64 t0, t1, t2, t3;          \
+                                               \
+		h0 += (m0);                    \
+		h1 += (m1);                    \
+		h2 += (m2);                    \
+		h3 += (m3);                    \
+		h3 += (__u64)(bit) << 32;      \
+		NTM_POLY_MUL(t0, 0, h0);       \
+		NTM_POLY_MUL(t1, 1, h0);       \
+		NTM_POLY_MUL(t2, 2, h0);       \
+		NTM_POLY_MUL(t3, 3, h0);       \
+		NTM_POLY_MULADD(t0, 6, h1);    \
+		NTM_POLY_MULADD(t1, 0, h1);    \
+		NTM_POLY_MULADD(t2, 1, h1);    \
+		NTM_POLY_MULADD(t3, 2, h1);    \
+		NTM_POLY_MULADD(t0, 5, h2);    \
+		NTM_POLY_MULADD(t1, 6, h2);    \
+		NTM_POLY_MULADD(t2, 0, h2);    \
+		NTM_POLY_MULADD(t3, 1, h2);    \
+		NTM_POLY_MULADD(t0, 4, h3);    \
+		NTM_POLY_MULADD(t1, 5, h3);    \
+		NTM_POLY_MULADD(t2, 6, h3);    \
+		NTM_POLY_MULADD(t3, 0, h3);    \
+		t1 += t0 >> 32;                \
+		t2 += t1 >> 32;                \
+		t3 += t2 >> 32;                \
+		NTM_POLY_LOW(h0, t0);          \
+		NTM_POLY_LOW(h1, t1);          \
+		NTM_POLY_LOW(h2, t2);          \
+		h0 += (t3 >> 34) * 5;          \
+		h3 = t3 << 30;                 \
+		NTM_HOLD64(h3);                \
+		h3 >>= 30;                     \
 	} while (0)
 
 /* tag = (h mod 2^130 - 5) + pad mod 2^128 */
@@ -86,7 +121,8 @@ static __always_inline void ntm_poly1305_finish(__u64 h0, __u64 h1, __u64 h2, __
 	g1 = h1 + (g0 >> 32);
 	g2 = h2 + (g1 >> 32);
 	g3 = h3 + (g2 >> 32);
-	keep = (g3 >> 34) - 1; /* all ones if h < 2^130 - 5 */
+	keep = (g3 >> 34) - 1;         /* all ones if h < 2^130 - 5 */
+	asm volatile("" : "+r"(keep)); /* stays a mask: no branch on it */
 
 	c = ((h0 & keep) | ((__u32)g0 & ~keep)) + pad[0];
 	tag[0] = c;

@@ -46,7 +46,7 @@ static __noinline int ntm_upcall(struct __sk_buff *skb, __u32 type, __be64 path_
 	if (len < sizeof(struct iphdr))
 		return -1;
 	/* Merged into one comparison, the two would tell Linux 6.1's verifier nothing. */
-	NTM_OPAQUE(len);
+	NTM_UNKNOWN(len);
 	if (len > NTM_INNER_MAX)
 		return -1;
 	ev = bpf_ringbuf_reserve(&ntm_events, sizeof(*ev), 0);

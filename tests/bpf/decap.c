@@ -208,6 +208,11 @@ static void fragment6(struct fx_frame *p)
 {
 	put_ext(p, 44, 8);
 }
+static void icmp_fragment6(struct fx_frame *p)
+{
+	p->data[20] = 58;
+	put_ext(p, 44, 8);
+}
 static void options6(struct fx_frame *p)
 {
 	put_ext(p, 60, 16);
@@ -451,6 +456,7 @@ static const struct row rows[] = {
 	{"last fragment", last_fragment, false, PASS, NTM_R_RX_FRAGMENT, false},
 	{"fragment of TCP", tcp_fragment, false, PASS, NTM_R_RX_OTHER, false},
 	{"IPv6 fragment", fragment6, true, PASS, NTM_R_RX_FRAGMENT, false},
+	{"IPv6 fragment of ICMPv6", icmp_fragment6, true, PASS, NTM_R_RX_OTHER, false},
 	{"IPv4 options", options4, false, PASS, NTM_R_RX_IP_OPTIONS, false},
 	{"IPv4 options, other port", options4_other, false, PASS, NTM_R_RX_OTHER, false},
 	{"IPv6 extension headers", options6, true, PASS, NTM_R_RX_IP_OPTIONS, false},

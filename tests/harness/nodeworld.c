@@ -296,9 +296,8 @@ static void dc_receives(struct world *w, const struct world_packet *p)
 	if (ntm_hdr_type(h) == NTM_T_SESSION_INIT) {
 		struct world_session s = {.used = true, .peer = p->src};
 
-		cr_assert_eq(ntm_session_accept(w->dc.priv, w->dc.pub, p->data, p->len, ++id, 3600, now_ms(), &s.s,
-						&answer),
-			     0);
+		cr_assert_eq(
+		    ntm_session_accept(w->dc.priv, w->dc.pub, p->data, p->len, ++id, 3600, now_ms(), &s.s, &answer), 0);
 		w->dc.sessions[p->from] = s;
 		put(w, WORLD_DC, &p->src, &answer, sizeof(answer));
 	} else if (ntm_hdr_type(h) == NTM_T_SESSION_RESP) {

@@ -33,10 +33,10 @@ struct world_session {
 
 struct world_dc {
 	uint8_t priv[NTM_DH_LEN], pub[NTM_DH_LEN];
-	bool down;	  /* hears nothing */
-	bool coalesce;	  /* who asks second gets the path of who asked first; else each gets its own */
-	bool no_bob;	  /* OFFLINE */
-	bool refuse;	  /* registrations: BAD_TOKEN */
+	bool down;         /* hears nothing */
+	bool coalesce;     /* who asks second gets the path of who asked first; else each gets its own */
+	bool no_bob;       /* OFFLINE */
+	bool refuse;       /* registrations: BAD_TOKEN */
 	unsigned requests; /* direction requests, resends not counted */
 	unsigned registrations, keepalives, releases, acks;
 	uint32_t last_txid[WORLD_NODES];
@@ -56,7 +56,7 @@ struct world {
 	/* sees every packet that is sent, lost ones too */
 	void (*see)(struct world *w, const struct world_packet *p);
 	void *arg;
-	uv_loop_t *loop; /* run once a step if set */
+	uv_loop_t *loop;   /* run once a step if set */
 	unsigned seen[16]; /* packets sent, by type */
 };
 

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """udp.py echo ADDRESS PORT: sends back what comes, until an empty datagram. udp.py ask ADDRESS PORT: asks it with many
 sizes, compares. udp.py send ADDRESS PORT COUNT SIZE [random|TYPE]: COUNT datagrams, of random bytes, or with a header
-of this protocol of that TYPE (or "mixed") and random bytes behind it."""
+of this protocol of that TYPE (or "mixed") and random bytes behind it. udp.py forge ADDRESS PORT COUNT PATH-ID EPOCH:
+data of that path with high counters and wrong tags."""
 import os
 import random
 import socket
@@ -50,11 +51,18 @@ def send(s, where, count, size, kind="random"):
             pass
 
 
+def forge(s, where, count, path_id, epoch):
+    for i in range(count):
+        s.sendto(struct.pack("!BBHIQ", 1 << 4 | 11, epoch, 0, 1000000 + i, path_id) + os.urandom(116), where)
+
+
 what, address, port = sys.argv[1:4]
 with open_socket(address) as sock:
     if what == "echo":
         echo(sock, (address, int(port)))
     elif what == "ask":
         ask(sock, (address, int(port)))
+    elif what == "forge":
+        forge(sock, (address, int(port)), int(sys.argv[4]), int(sys.argv[5], 16), int(sys.argv[6]))
     else:
         send(sock, (address, int(port)), int(sys.argv[4]), int(sys.argv[5]), *sys.argv[6:7])

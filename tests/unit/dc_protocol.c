@@ -538,6 +538,41 @@ Test(protocol, one_node_cannot_ask_for_paths_without_end)
 	testnode_close(&b);
 }
 
+Test(protocol, revocation_reaches_peers_after_a_restart_and_those_who_were_away)
+{
+	struct testnode a, b, c;
+	struct ntm_sig to_a, to_c, m, r;
+
+	join(&a, "alice");
+	join(&b, "bob");
+	join(&c, "carol");
+	cr_assert_eq(testnode_direct(&a, "bob", &to_a), 0);
+	cr_assert_eq(testnode_direct(&c, "bob", &to_c), 0);
+	stop_dc();
+	start_dc();
+	cr_assert_eq(testnode_connect(&a), 0);
+	cr_assert_eq(testnode_register(&a, "alice", NULL, &r), 0);
+	cr_assert_eq(ntm_dc_revoke(&dc, "bob"), 0);
+	cr_assert_eq(testnode_recv(&a, &m, 1000), 0);
+	cr_assert_eq(m.msg, NTM_M_RELEASE);
+	cr_assert_eq(m.path_id, to_a.path_id);
+
+	stop_dc();
+	start_dc();
+	cr_assert_eq(testnode_connect(&c), 0);
+	testnode_request(&c, &m, NTM_M_REGISTRATION_REQUEST);
+	strcpy(m.name, "carol");
+	m.have = 1u << NTM_F_NAME;
+	cr_assert_eq(testnode_send(&c, &m), 0);
+	do
+		cr_assert_eq(testnode_recv(&c, &m, 1000), 0);
+	while (m.msg != NTM_M_RELEASE);
+	cr_assert_eq(m.path_id, to_c.path_id);
+	testnode_close(&a);
+	testnode_close(&b);
+	testnode_close(&c);
+}
+
 Test(protocol, release_takes_a_node_offline_and_forgets_a_path)
 {
 	struct testnode a, b;

@@ -299,6 +299,66 @@ Test(store, presence_is_kept)
 	cr_assert_str_eq(online, "", "a revoked node is never online");
 }
 
+struct path_list {
+	uint64_t ids[8];
+	uint8_t keys[8];
+	int n;
+};
+
+static int collect_path(void *arg, uint64_t path_id, const uint8_t peer_key[NTM_DH_LEN])
+{
+	struct path_list *l = arg;
+
+	l->ids[l->n] = path_id;
+	l->keys[l->n++] = peer_key[31];
+	return 0;
+}
+
+static struct path_list paths_of(uint64_t id, bool only_released)
+{
+	struct path_list l = {0};
+
+	cr_assert_eq(store->ops->each_path(store, id, only_released, collect_path, &l), 0);
+	return l;
+}
+
+Test(store, paths_are_known_to_both_ends_and_released_by_revocation)
+{
+	struct ntm_node_record a = node("a", 1), b = node("b", 2), c = node("c", 3), rec;
+	struct ntm_path_record p[3] = {
+	    {.id = 0xffffffffffffff01, .nodes = {a.id, b.id}, .created_s = NOW},
+	    {.id = 2, .nodes = {c.id, b.id}, .created_s = NOW},
+	    {.id = 3, .nodes = {c.id, a.id}, .created_s = NOW + 10},
+	};
+
+	cr_assert_eq(store->ops->save_paths(store, p, 3), 0);
+	reopen();
+	cr_assert_eq(paths_of(a.id, false).n, 2);
+	cr_assert_eq(paths_of(b.id, false).n, 2);
+	cr_assert_eq(paths_of(a.id, true).n, 0);
+
+	cr_assert_eq(store->ops->revoke(store, "b", NOW, &rec), 0);
+	struct path_list l = paths_of(a.id, true);
+	cr_assert_eq(l.n, 1);
+	cr_assert_eq(l.ids[0], 0xffffffffffffff01);
+	cr_assert_eq(l.keys[0], 2);
+	l = paths_of(c.id, true);
+	cr_assert_eq(l.n, 1);
+	cr_assert_eq(l.ids[0], 2);
+
+	p[0] = (struct ntm_path_record){.id = 4, .nodes = {a.id, c.id}, .created_s = NOW};
+	cr_assert_eq(store->ops->save_paths(store, p, 1), 0);
+	cr_assert_eq(paths_of(a.id, false).n, 2, "one record a pair, whoever is first");
+	cr_assert_eq(store->ops->remove_path(store, &p[2]), 0);
+	cr_assert_eq(paths_of(a.id, false).n, 2, "path 3 was replaced before");
+	cr_assert_eq(store->ops->remove_path(store, &p[0]), 0);
+	cr_assert_eq(paths_of(a.id, false).n, 1);
+	cr_assert_eq(store->ops->purge_paths(store, NOW), 0);
+	cr_assert_eq(paths_of(a.id, false).n, 1);
+	cr_assert_eq(store->ops->purge_paths(store, NOW + 1), 0);
+	cr_assert_eq(paths_of(a.id, false).n, 0);
+}
+
 Test(store, settings_are_remembered_and_guarded)
 {
 	char was[32] = "";

@@ -2,6 +2,8 @@
 /* Tunnel Request and Response between two agents: loss, repetition, replay, rekeying, both asking at once. */
 #include <criterion/criterion.h>
 #include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../harness/nodeworld.h"
@@ -124,11 +126,15 @@ Test(handshake, a_lost_route_direction_to_the_responder_is_made_up_for_by_resend
 		world_run(&w, 1);
 	/* The DC's message to bob arrives 300 ms late: requests meanwhile meet a node that knows nothing. */
 	again = w.dc.last_direction[1];
-	for (struct world_packet **p = &w.queue; *p;)
-		if ((*p)->to == 1)
-			*p = (*p)->next;
-		else
+	for (struct world_packet **p = &w.queue, *gone; *p;) {
+		if ((*p)->to != 1) {
 			p = &(*p)->next;
+			continue;
+		}
+		gone = *p;
+		*p = gone->next;
+		free(gone);
+	}
 	w.tail = &w.queue;
 	while (*w.tail)
 		w.tail = &(*w.tail)->next;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The life of a path: silence, new directions, release, adoption by the next agent, MTU, held packets, the control lane. */
+/* The life of a path: silence, new directions, release, adoption by the next agent, MTU, held packets, the control
+ * lane. */
 #include <criterion/criterion.h>
 #include <endian.h>
 #include <string.h>
@@ -242,18 +243,40 @@ Test(path, mtu_black_hole_later_is_noticed)
 	padded_limit = 1300;
 	padded_lost = 0;
 	w.drop = drop_big;
-	world_run(&w, 605000);
+	for (int i = 0; i < 70; i++) {
+		world_traffic(&w, 0, 100);
+		world_traffic(&w, 1, 100);
+		world_run(&w, 1000);
+	}
 	cr_assert_geq(padded_lost, 3);
 	cr_assert_leq(path(0)->path.inner_mtu, 1300);
 	cr_assert_geq(path(0)->path.inner_mtu, 1280);
 }
 
+Test(path, mtu_follows_the_peers_uplink)
+{
+	struct ntm_uplink_info u = w.n[1]->uplinks[0];
+
+	connect_nodes();
+	u.dp.mtu = 1400;
+	ntm_node_set_uplinks(w.n[1], &u, 1, false);
+	world_run(&w, 50);
+	cr_assert_eq(path(0)->path.inner_mtu, 1340);
+	cr_assert_eq(path(1)->path.inner_mtu, 1340);
+	u.dp.mtu = 1500;
+	ntm_node_set_uplinks(w.n[1], &u, 1, false);
+	world_run(&w, 200);
+	cr_assert_eq(path(0)->path.inner_mtu, 1440, "and up again, once proven");
+}
+
 Test(path, mtu_stays_while_the_peer_answers_nothing)
 {
 	connect_nodes();
-	world_run(&w, 590000);
+	world_run(&w, 50000);
+	world_traffic(&w, 0, 100);
+	world_run(&w, 5000);
 	w.drop = drop_path_packets;
-	world_run(&w, 15000);
+	world_run(&w, 30000);
 	cr_assert_eq(path(0)->path.inner_mtu, 1440);
 }
 

@@ -70,7 +70,7 @@ static int parse_number(const char *text, unsigned max, unsigned *out)
 	if (!*text)
 		return -EINVAL;
 	for (const char *p = text; *p; p++) {
-		if (*p < '0' || *p > '9' || p - text > 5)
+		if (*p < '0' || *p > '9' || p - text > 4)
 			return -EINVAL;
 		v = v * 10 + (unsigned)(*p - '0');
 	}

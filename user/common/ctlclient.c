@@ -84,9 +84,11 @@ static int next_line(struct line_reader *r, int timeout_ms, const char **line, s
 	int64_t deadline = now_ms() + timeout_ms;
 	size_t searched = 0;
 
-	r->len -= r->taken;
-	memmove(r->buf, r->buf + r->taken, r->len);
-	r->taken = 0;
+	if (r->taken) {
+		r->len -= r->taken;
+		memmove(r->buf, r->buf + r->taken, r->len);
+		r->taken = 0;
+	}
 	for (;;) {
 		char *end = r->len > searched ? memchr(r->buf + searched, '\n', r->len - searched) : NULL;
 		struct pollfd p = {.fd = r->fd, .events = POLLIN};

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "signal_codec.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 
@@ -73,7 +72,16 @@ static int put_text(struct ntm_wr *w, enum ntm_field f, const char *text, size_t
 
 static void put_u16(struct ntm_wr *w, enum ntm_field f, uint16_t v)
 {
-	put(w, f, &(uint16_t){htons(v)}, 2);
+	ntm_wr_u16(w, (uint16_t)f);
+	ntm_wr_u16(w, 2);
+	ntm_wr_u16(w, v);
+}
+
+static void put_u32(struct ntm_wr *w, enum ntm_field f, uint32_t v)
+{
+	ntm_wr_u16(w, (uint16_t)f);
+	ntm_wr_u16(w, 4);
+	ntm_wr_u32(w, v);
 }
 
 static void put_u64(struct ntm_wr *w, enum ntm_field f, uint64_t v)
@@ -165,7 +173,7 @@ static int put_field(struct ntm_wr *w, const struct ntm_sig *m, enum ntm_field f
 		put_reflexive(w, &m->reflexive);
 		break;
 	case NTM_F_LIFETIME:
-		put(w, f, &(uint32_t){htonl(m->lifetime_s)}, 4);
+		put_u32(w, f, m->lifetime_s);
 		break;
 	case NTM_F_PATH_ID:
 		put_u64(w, f, m->path_id);

@@ -50,13 +50,13 @@ static bool print_pong(json_object *ev, void *name)
 	return true;
 }
 
-/* Milliseconds out of seconds with a fraction; 0: not such a number, or under 1 ms, or over an hour. */
+/* Milliseconds out of seconds with a fraction; 0: not such a number, or under 1 ms, or over a minute. */
 static int parse_interval(const char *text)
 {
 	char *end;
 	double s = strtod(text, &end);
 
-	return end == text || *end || !(s >= 0.001 && s <= 3600) ? 0 : (int)(s * 1000 + 0.5);
+	return end == text || *end || !(s >= 0.001 && s <= 60) ? 0 : (int)(s * 1000 + 0.5);
 }
 
 int ping_main(const struct ctl *ctl, int argc, char **argv)
@@ -78,7 +78,7 @@ int ping_main(const struct ctl *ctl, int argc, char **argv)
 		} else if (opt == 'i') {
 			interval_ms = parse_interval(optarg);
 			if (!interval_ms)
-				return ctl_usage(ctl, "ping: -i %s: not seconds from 0.001 to 3600", optarg);
+				return ctl_usage(ctl, "ping: -i %s: not seconds from 0.001 to 60", optarg);
 		} else {
 			return ctl_usage(ctl, "ping: unknown option, or one without its value");
 		}

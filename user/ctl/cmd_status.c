@@ -129,13 +129,18 @@ static void print_uplinks(json_object *uplinks)
 /* Those that are not zero. A node's counters are {packets, bytes}, a DC's are numbers. */
 static void print_counters(json_object *counters)
 {
+	bool titled = false;
+
 	if (!json_object_is_type(counters, json_type_object))
 		return;
-	puts("  counters");
 	json_object_object_foreach (counters, name, v) {
 		json_object *packets = ctl_member(v, "packets");
 		char bytes[CTL_CELL_LEN];
 
+		if (!titled && json_object_get_int64(packets ? packets : v)) {
+			puts("  counters");
+			titled = true;
+		}
 		if (packets && json_object_get_int64(packets))
 			printf("    %-16s %12lld packets %12s\n", name, (long long)json_object_get_int64(packets),
 			       ctl_cell(v, "bytes", CTL_BYTES, bytes));

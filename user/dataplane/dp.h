@@ -88,7 +88,8 @@ struct ntm_dp_ops {
 	int (*get_addresses)(struct ntm_dp *dp, struct ntm_dp_addresses *a);
 	/*
 	 * All uplinks, the preferred first. Attaches XDP to new ones, detaches from gone ones, fills uplink pair 0 (the
-	 * preferred interface of each family) and the set of local addresses. why: a sentence if an interface fails.
+	 * preferred interface of each family) and the set of local addresses. An interface that fails makes the result
+	 * its error, with a sentence in why; everything else is done all the same.
 	 */
 	int (*set_uplinks)(struct ntm_dp *dp, struct ntm_dp_uplink *u, size_t n, char *why, size_t cap);
 

@@ -5,6 +5,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,15 +21,19 @@
 #include "bpffs.h"
 #include "dp_internal.h"
 
+/*
+ * What fails is reported by whoever asked for it, and libbpf also complains about what is tried and may fail: so its
+ * words, the verifier's log among them, are for debugging.
+ */
 static int libbpf_log(enum libbpf_print_level level, const char *fmt, va_list ap)
 {
-	char line[1024];
-	int n = vsnprintf(line, sizeof(line), fmt, ap);
-	while (n > 0 && (size_t)n < sizeof(line) && line[n - 1] == '\n')
-		line[--n] = 0;
-	/* What fails is reported by whoever asked for it; libbpf also complains about what is tried and may fail. */
-	if (level != LIBBPF_DEBUG)
-		ntm_debug("%s", line);
+	char *text, *rest, *line;
+	if (level == LIBBPF_DEBUG || vasprintf(&text, fmt, ap) < 0)
+		return 0;
+	for (rest = text; (line = strsep(&rest, "\n"));)
+		if (*line)
+			ntm_debug("%s", line);
+	free(text);
 	return 0;
 }
 

@@ -130,6 +130,8 @@ static bool full_name(const struct ntm_node *n, json_object *request, char out[N
 	if (!json_object_object_get_ex(request, "name", &v) || !json_object_is_type(v, json_type_string))
 		return false;
 	text = json_object_get_string(v);
+	if (!text[0] || text[0] == '.')
+		return false;
 	len = strchr(text, '.') || !n->id.zone[0] ? snprintf(out, NTM_NAME_MAX + 1, "%s", text)
 						  : snprintf(out, NTM_NAME_MAX + 1, "%s.%s", text, n->id.zone);
 	if (len <= 0 || len > NTM_NAME_MAX)
@@ -137,6 +139,15 @@ static bool full_name(const struct ntm_node *n, json_object *request, char out[N
 	if (out[len - 1] == '.')
 		out[len - 1] = 0;
 	return out[0] != 0;
+}
+
+/* Milliseconds with three decimals: more would claim a precision that is not there. */
+static json_object *milliseconds(double ms)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%.3f", ms);
+	return json_object_new_double_s(ms, text);
 }
 
 static json_object *address_text(const uint8_t ip[16])
@@ -178,8 +189,7 @@ static void on_resolved(void *arg, int result, struct ntm_tunnel *t)
 	json_object_object_add(o, "path_id", json_object_new_string(id));
 	json_object_object_add(o, "route", json_object_new_string("direct"));
 	json_object_object_add(o, "endpoint", json_object_new_string(ntm_addr_format(&s.endpoint, text)));
-	json_object_object_add(o, "ms",
-			       json_object_new_double((double)(ntm_timers_ns(&n->timers) - j->begin_ns) / 1e6));
+	json_object_object_add(o, "ms", milliseconds((double)(ntm_timers_ns(&n->timers) - j->begin_ns) / 1e6));
 	ntm_ctl_result(j->client, o);
 	job_free(j);
 }
@@ -200,7 +210,7 @@ static void cmd_resolve(struct ntm_control *c, struct ntm_ctl_client *client, js
 		json_object_object_add(o, "path_id", NULL);
 		json_object_object_add(o, "route", json_object_new_string("local"));
 		json_object_object_add(o, "endpoint", NULL);
-		json_object_object_add(o, "ms", json_object_new_double(0));
+		json_object_object_add(o, "ms", milliseconds(0));
 		ntm_ctl_result(client, o);
 		return;
 	}
@@ -217,9 +227,9 @@ static void ping_finish(struct job *j)
 
 	json_object_object_add(o, "sent", json_object_new_int((int)j->sent));
 	json_object_object_add(o, "received", json_object_new_int((int)j->received));
-	json_object_object_add(o, "min_ms", j->received ? json_object_new_double(j->min_ms) : NULL);
-	json_object_object_add(o, "avg_ms", j->received ? json_object_new_double(j->sum_ms / j->received) : NULL);
-	json_object_object_add(o, "max_ms", j->received ? json_object_new_double(j->max_ms) : NULL);
+	json_object_object_add(o, "min_ms", j->received ? milliseconds(j->min_ms) : NULL);
+	json_object_object_add(o, "avg_ms", j->received ? milliseconds(j->sum_ms / j->received) : NULL);
+	json_object_object_add(o, "max_ms", j->received ? milliseconds(j->max_ms) : NULL);
 	ntm_ctl_result(j->client, o);
 	job_free(j);
 }
@@ -281,7 +291,7 @@ static void on_pong(struct ntm_node *n, struct ntm_tunnel *t, uint32_t txid, dou
 			ev = json_object_new_object();
 			json_object_object_add(ev, "event", json_object_new_string("pong"));
 			json_object_object_add(ev, "seq", json_object_new_int((int)j->flight[i].seq));
-			json_object_object_add(ev, "rtt_ms", json_object_new_double(rtt_ms));
+			json_object_object_add(ev, "rtt_ms", milliseconds(rtt_ms));
 			json_object_object_add(ev, "endpoint", json_object_new_string(ntm_addr_format(from, text)));
 			json_object_object_add(ev, "route", json_object_new_string("direct"));
 			ntm_ctl_event(j->client, ev);
@@ -338,7 +348,7 @@ static void cmd_ping(struct ntm_control *c, struct ntm_ctl_client *client, json_
 
 static void cmd_moved(struct ntm_control *c, struct ntm_ctl_client *client)
 {
-	int err = ntm_netwatch_scan(c->node->netwatch, true);
+	int err = c->node->netwatch ? ntm_netwatch_scan(c->node->netwatch, true) : -ENODEV;
 
 	if (err)
 		ntm_ctl_error(client, "internal", "cannot read the network interfaces: %s", strerror(-err));

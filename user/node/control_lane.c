@@ -47,6 +47,7 @@ static int send_message(struct ntm_tunnel *t, const struct ntm_sig *m, const str
 	uint8_t plain[MESSAGE_MAX], out[NTM_CONTROL_MAX];
 	struct ntm_node *n = t->node;
 	struct ntm_dp_stats s;
+	uint8_t src[16];
 	size_t len;
 	int err = ntm_sig_encode(m, plain, sizeof(plain), &len);
 
@@ -62,7 +63,8 @@ static int send_message(struct ntm_tunnel *t, const struct ntm_sig *m, const str
 	}
 	if (!to->port)
 		return -EDESTADDRREQ;
-	err = n->net.send(n->net.arg, to, NULL, out, sizeof(struct ntm_hdr) + len + NTM_TAG_LEN, mode);
+	err = n->net.send(n->net.arg, to, ntm_node_source(n, to, src), out, sizeof(struct ntm_hdr) + len + NTM_TAG_LEN,
+			  mode);
 	if (!err)
 		t->ctl_tx_ns = ntm_timers_ns(&n->timers);
 	return err;
@@ -80,6 +82,11 @@ int ntm_ctl_probe(struct ntm_tunnel *t, enum ntm_probe_kind kind, enum ntm_msg m
 	if (inner > fixed) {
 		m.padding_len = (uint16_t)(inner - fixed);
 		m.have |= 1u << NTM_F_PADDING;
+	}
+	/* The peer's packets must fit our uplink, too. */
+	if (msg == NTM_M_UPDATE_REQUEST || msg == NTM_M_KEEP_ALIVE) {
+		m.mtu = ntm_path_own_mtu(t);
+		m.have |= 1u << NTM_F_MTU;
 	}
 	for (unsigned i = 0; i < NTM_PROBES; i++)
 		if (t->probes[i].sent_ns < slot->sent_ns)
@@ -136,18 +143,29 @@ static void answer(struct ntm_tunnel *t, const struct ntm_sig *m, enum ntm_msg m
 	send_message(t, &r, from, NTM_SEND_NORMAL);
 }
 
+static void take_peer_mtu(struct ntm_tunnel *t, const struct ntm_sig *m)
+{
+	if (!ntm_sig_has(m, NTM_F_MTU) || m->mtu == t->peer_mtu)
+		return;
+	t->peer_mtu = m->mtu;
+	if (t->state == NTM_TUN_UP)
+		ntm_pmtu_recheck(t);
+}
+
 static void handle(struct ntm_tunnel *t, const struct ntm_sig *m, const struct ntm_addr *from)
 {
 	struct ntm_sig r;
 
 	switch (m->msg) {
 	case NTM_M_KEEP_ALIVE:
+		take_peer_mtu(t, m);
 		answer(t, m, NTM_M_KEEP_ALIVE_RESPONSE, from);
 		break;
 	case NTM_M_PROBE:
 		answer(t, m, NTM_M_PROBE_RESPONSE, from);
 		break;
 	case NTM_M_UPDATE_REQUEST:
+		take_peer_mtu(t, m);
 		answer(t, m, NTM_M_UPDATE_RESPONSE, from);
 		break;
 	case NTM_M_KEEP_ALIVE_RESPONSE:

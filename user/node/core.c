@@ -108,6 +108,27 @@ bool ntm_node_has_family(const struct ntm_node *n, bool v6)
 	return false;
 }
 
+const uint8_t *ntm_node_source(const struct ntm_node *n, const struct ntm_addr *to, uint8_t out[16])
+{
+	static const uint8_t none[16];
+	bool v4 = ntm_ip_is_v4(to->ip);
+
+	memset(out, 0, 16);
+	for (unsigned i = 0; i < n->n_uplinks; i++) {
+		const struct ntm_dp_uplink *u = &n->uplinks[i].dp;
+
+		if (v4 && memcmp(u->addr4, none, 4)) {
+			ntm_ip_from_v4(out, u->addr4);
+			break;
+		}
+		if (!v4 && memcmp(u->addr6, none, 16)) {
+			memcpy(out, u->addr6, 16);
+			break;
+		}
+	}
+	return out;
+}
+
 uint16_t ntm_node_uplink_mtu(const struct ntm_node *n, bool v6)
 {
 	for (unsigned i = 0; i < n->n_uplinks; i++)
@@ -152,8 +173,7 @@ static void tell_peers(struct ntm_node *n)
 		struct ntm_dp_stats s;
 
 		next = t->next_all;
-		if ((t->state != NTM_TUN_UP && t->state != NTM_TUN_SILENT) ||
-		    n->dp->ops->stats(n->dp, t->id, &s))
+		if ((t->state != NTM_TUN_UP && t->state != NTM_TUN_SILENT) || n->dp->ops->stats(n->dp, t->id, &s))
 			continue;
 		if (n->n_uplinks && !ntm_node_has_family(n, !ntm_ip_is_v4(s.endpoint.ip))) {
 			ntm_live_unreachable(t);
@@ -162,7 +182,7 @@ static void tell_peers(struct ntm_node *n)
 		ntm_path_send(t, NULL, 0, false);
 		ntm_ctl_probe(t, NTM_PROBE_LIVE, NTM_M_UPDATE_REQUEST, 0, NULL);
 		ntm_live_probe(t);
-		ntm_pmtu_start(t);
+		ntm_pmtu_recheck(t);
 	}
 }
 

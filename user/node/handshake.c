@@ -33,6 +33,17 @@ static uint64_t now_ms(const struct ntm_tunnel *t)
 	return ntm_timers_ms(&t->node->timers);
 }
 
+static void send_request(struct ntm_tunnel *t, const struct ntm_addr *to)
+{
+	struct ntm_node *n = t->node;
+	uint8_t src[16];
+	int err =
+	    n->net.send(n->net.arg, to, ntm_node_source(n, to, src), &t->hs->msg, sizeof(t->hs->msg), NTM_SEND_NORMAL);
+
+	if (err)
+		ntm_debug("path %016" PRIx64 ": tunnel request not sent: %s", t->id, strerror(-err));
+}
+
 static void transmit(struct ntm_tunnel *t)
 {
 	struct ntm_node *n = t->node;
@@ -40,15 +51,12 @@ static void transmit(struct ntm_tunnel *t)
 
 	if (t->has_keys) {
 		if (!n->dp->ops->stats(n->dp, t->id, &s) && s.endpoint.port)
-			n->net.send(n->net.arg, &s.endpoint, NULL, &t->hs->msg, sizeof(t->hs->msg), NTM_SEND_NORMAL);
+			send_request(t, &s.endpoint);
 		return;
 	}
-	for (unsigned i = 0; i < t->n_cands; i++) {
-		const struct ntm_addr *to = &t->cands[i].addr;
-
-		if (ntm_node_has_family(n, !ntm_ip_is_v4(to->ip)))
-			n->net.send(n->net.arg, to, NULL, &t->hs->msg, sizeof(t->hs->msg), NTM_SEND_NORMAL);
-	}
+	for (unsigned i = 0; i < t->n_cands; i++)
+		if (ntm_node_has_family(n, !ntm_ip_is_v4(t->cands[i].addr.ip)))
+			send_request(t, &t->cands[i].addr);
 }
 
 static void hs_free(struct ntm_tunnel *t)

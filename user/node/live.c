@@ -23,7 +23,7 @@ enum {
 	BACKOFF_MIN_MS = 1000,
 	BACKOFF_MAX_MS = 30000,
 	IDLE_RELEASE_S = 3600,
-	RECENT_S = 60, /* traffic in this time: worth a new path before anybody asks */
+	RECENT_S = 60,    /* traffic in this time: worth a new path before anybody asks */
 	JITTER_MS = 8192, /* spreads rekeying after a restart */
 };
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../common/crypto.h"
@@ -20,6 +21,8 @@
 #include "privs.h"
 #include "state.h"
 #include "udp.h"
+
+enum { LOCK_WAIT_MS = 1000, LOCK_PAUSE_MS = 10 };
 
 struct daemon {
 	struct ntm_node node;
@@ -295,6 +298,23 @@ static int open_network(struct daemon *d)
 	return err;
 }
 
+/*
+ * An agent that was killed a moment ago may still hold its lock while the kernel takes its memory apart. A lock's end
+ * can be awaited only without a limit, so it is asked for again and again.
+ */
+static int open_dp_patiently(struct ntm_node *n, const struct ntm_dp_config *c, char *why, size_t cap)
+{
+	const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000};
+	int err;
+
+	for (unsigned waited = 0;; waited += LOCK_PAUSE_MS) {
+		err = ntm_dp_bpf_open(&n->dp, c, &ntm_node_dp_events, n, why, cap);
+		if (err != -EBUSY || waited >= LOCK_WAIT_MS)
+			return err;
+		nanosleep(&pause, NULL);
+	}
+}
+
 static int open_dp(struct daemon *d)
 {
 	struct ntm_node *n = &d->node;
@@ -304,7 +324,7 @@ static int open_dp(struct daemon *d)
 				  .xdp_mode = n->conf.xdp_mode,
 				  .max_paths = n->conf.max_paths};
 	char why[512] = "";
-	int err = ntm_dp_bpf_open(&n->dp, &c, &ntm_node_dp_events, n, why, sizeof(why));
+	int err = open_dp_patiently(n, &c, why, sizeof(why));
 
 	if (err) {
 		ntm_err("%s", why[0] ? why : strerror(-err));
@@ -320,17 +340,13 @@ static int open_dp(struct daemon *d)
 	return uv_poll_start(&d->dp_poll, UV_READABLE, on_dp);
 }
 
-static int open_dns(struct ntm_node *n)
+/* Paths matter more than names: packets to virtual addresses work without the stub. */
+static void open_dns(struct ntm_node *n)
 {
 	char why[256] = "";
-	int err;
 
-	if (n->conf.dns_mode == NTM_DNS_OFF)
-		return 0;
-	err = ntm_dnsstub_open(&n->dns, n, why, sizeof(why));
-	if (err)
-		ntm_err("%s", why);
-	return err;
+	if (n->conf.dns_mode != NTM_DNS_OFF && ntm_dnsstub_open(&n->dns, n, why, sizeof(why)))
+		ntm_warn("%s; names are not answered: choose another dns.listen, or dns.mode = off", why);
 }
 
 static int open_all(struct daemon *d)
@@ -359,9 +375,8 @@ static int open_all(struct daemon *d)
 		err = restore(n);
 	if (!err)
 		err = open_network(d);
-	if (!err)
-		err = open_dns(n);
 	if (!err) {
+		open_dns(n);
 		err = ntm_control_open(&n->control, n, why, sizeof(why));
 		if (err)
 			ntm_err("%s", why);

@@ -99,6 +99,11 @@ int ntm_node_set_identity(struct ntm_node *n, const struct ntm_identity *id);
 /* The uplinks are these now; tells the data plane, the DC and every peer if that changes anything. */
 void ntm_node_set_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, unsigned count, bool force);
 bool ntm_node_has_family(const struct ntm_node *n, bool v6);
+/*
+ * The address that the kernel lane sends from to such an endpoint, for what the agent sends on a path: two sources
+ * would make the peer's endpoint go to and fro. Zero if there is none. Returns out.
+ */
+const uint8_t *ntm_node_source(const struct ntm_node *n, const struct ntm_addr *to, uint8_t out[16]);
 uint16_t ntm_node_uplink_mtu(const struct ntm_node *n, bool v6);
 /* Fills candidates out of all uplinks, the preferred uplink's first. Returns their number. */
 unsigned ntm_node_candidates(const struct ntm_node *n, struct ntm_candidate out[NTM_CANDIDATES_MAX]);

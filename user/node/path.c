@@ -10,6 +10,8 @@
 #include "node.h"
 #include "state.h"
 
+enum { NAMES_SLACK = 4096 }; /* names of paths that are gone, until the list is rewritten */
+
 static bool fqdn_of(const struct ntm_node *n, const char *name, char out[NTM_NAME_MAX + 1])
 {
 	int len = strchr(name, '.') || !n->id.zone[0] ? snprintf(out, NTM_NAME_MAX + 1, "%s", name)
@@ -106,9 +108,32 @@ int ntm_path_directed(struct ntm_node *n, const struct ntm_sig *m, struct ntm_tu
 		}
 	} else {
 		ntm_hs_early(n, t->id);
+		/* Its request may have been there, and the path may have failed to come up. */
+		t = ntm_tunnel_by_id(n, m->path_id);
+		if (!t)
+			return -EIO;
 	}
 	*out = t;
 	return 0;
+}
+
+static bool keep_name(void *arg, uint64_t path_id)
+{
+	return ntm_tunnel_by_id(arg, path_id) != NULL;
+}
+
+static void remember_name(struct ntm_tunnel *t)
+{
+	struct ntm_node *n = t->node;
+	int err;
+
+	if (!n->state)
+		return;
+	err = ntm_state_add_peer(n->state, t->id, t->name);
+	if (!err && ntm_state_peers(n->state) > 2 * n->tunnels.n + NAMES_SLACK)
+		err = ntm_state_compact(n->state, keep_name, n);
+	if (err)
+		ntm_warn("name of a peer not remembered: %s", strerror(-err));
 }
 
 static void send_held(void *arg, const uint8_t *packet, size_t len)
@@ -134,8 +159,8 @@ static void supersede(struct ntm_tunnel *t)
 {
 	struct ntm_node *n = t->node;
 
-	for (struct ntm_tunnel *o = n->tunnels.all; o; o = o->next_all) {
-		if (o == t || memcmp(o->vip6, t->vip6, 16) || o->state == NTM_TUN_OLD || o->state == NTM_TUN_NEW)
+	for (struct ntm_tunnel *o = ntm_tunnel_peer_first(n, t->vip6); o; o = ntm_tunnel_peer_next(o)) {
+		if (o == t || o->state == NTM_TUN_OLD || o->state == NTM_TUN_NEW)
 			continue;
 		ntm_hs_cancel(o);
 		ntm_pmtu_stop(o);
@@ -167,8 +192,7 @@ void ntm_path_up(struct ntm_tunnel *t)
 		 ntm_addr_format(&s.endpoint, ep), ms);
 	supersede(t);
 	ntm_live_start(t);
-	if (n->state)
-		ntm_state_add_peer(n->state, t->id, t->name);
+	remember_name(t);
 	ntm_ip_from_v4(v4, t->vip4);
 	ntm_hold_take(&n->hold, v4, send_held, t);
 	ntm_hold_take(&n->hold, t->vip6, send_held, t);
@@ -229,11 +253,21 @@ void ntm_path_end(struct ntm_tunnel *t, unsigned tell, const char *reason)
 	}
 }
 
+uint16_t ntm_path_own_mtu(const struct ntm_tunnel *t)
+{
+	struct ntm_dp_stats s;
+
+	if (t->node->dp->ops->stats(t->node->dp, t->id, &s))
+		return ntm_node_uplink_mtu(t->node, false);
+	return ntm_node_uplink_mtu(t->node, !ntm_ip_is_v4(s.endpoint.ip));
+}
+
 int ntm_path_send(struct ntm_tunnel *t, const uint8_t *inner, size_t len, bool fragment)
 {
 	uint8_t out[NTM_CONTROL_MAX];
 	struct ntm_node *n = t->node;
 	struct ntm_dp_stats s;
+	uint8_t src[16];
 	size_t out_len;
 	int err = n->dp->ops->seal(n->dp, t->id, inner, len, out, sizeof(out), &out_len);
 
@@ -242,7 +276,7 @@ int ntm_path_send(struct ntm_tunnel *t, const uint8_t *inner, size_t len, bool f
 	if (!err && !s.endpoint.port)
 		err = -EDESTADDRREQ;
 	if (!err)
-		err = n->net.send(n->net.arg, &s.endpoint, NULL, out, out_len,
+		err = n->net.send(n->net.arg, &s.endpoint, ntm_node_source(n, &s.endpoint, src), out, out_len,
 				  fragment ? NTM_SEND_FRAGMENT : NTM_SEND_NORMAL);
 	if (err)
 		ntm_debug("packet not sent on path %016" PRIx64 ": %s", t->id, strerror(-err));
@@ -260,7 +294,7 @@ void ntm_path_moved(struct ntm_tunnel *t, const struct ntm_addr *endpoint)
 		ntm_node_emit(t->node, ev);
 	}
 	if (t->state == NTM_TUN_UP)
-		ntm_pmtu_start(t);
+		ntm_pmtu_recheck(t);
 }
 
 struct adoption {

@@ -5,7 +5,7 @@
  * usually within the first round trip. Sizes only go down when a smaller probe is answered: a peer whose agent is away
  * answers none, though its kernel lane works.
  *
- *   start ─► CONFIRM(max) ──answered──► IDLE ──600 s──► CONFIRM(current), then SEARCH if there may be room for more
+ *   start ─► CONFIRM(max) ──answered──► IDLE ──60 s, traffic──► CONFIRM(current); each 600 s SEARCH for more
  *               │ 3 lost                  ▲
  *               ▼                         │ found
  *             BASE(1280) ──answered──► SEARCH (the largest, then bisecting)
@@ -25,12 +25,14 @@
 enum {
 	PROBE_TRIES = 3,
 	PROBE_MIN_MS = 60,
-	CONFIRM_EVERY_MS = 600000,
+	CONFIRM_EVERY_MS = 60000, /* while there is traffic: a link on the way may have become narrower */
+	RAISE_EVERY_MS = 600000,
 	RETRY_MS = 10000,
 	SMALL_MIN = 512, /* IPv4 promises 576 */
 	ENOUGH = 8,      /* bytes: a search this fine ends */
 };
 
+static const uint64_t confirm_ns = CONFIRM_EVERY_MS * 1000000ull;
 static const unsigned sealed = sizeof(struct ntm_hdr) + NTM_TAG_LEN + 8; /* and UDP */
 
 static void set_mtu(struct ntm_tunnel *t, uint16_t inner)
@@ -114,6 +116,7 @@ static void search(struct ntm_tunnel *t)
 	if (p->hi <= p->lo || p->hi - p->lo <= ENOUGH) {
 		if (current(t) != p->lo)
 			set_mtu(t, p->lo);
+		p->raise_ms = ntm_timers_ms(&t->node->timers) + RAISE_EVERY_MS;
 		rest(t, CONFIRM_EVERY_MS);
 		return;
 	}
@@ -128,6 +131,19 @@ void ntm_pmtu_start(struct ntm_tunnel *t)
 	if (current(t) != p->max)
 		set_mtu(t, p->max);
 	probe(t, NTM_PMTU_CONFIRM, p->max);
+}
+
+void ntm_pmtu_recheck(struct ntm_tunnel *t)
+{
+	uint16_t max = ceiling(t), now = current(t);
+
+	if (now > max) {
+		set_mtu(t, max);
+		now = max;
+	}
+	/* Never up without proof here: traffic is flowing. */
+	t->pmtu.raise_ms = 0;
+	probe(t, NTM_PMTU_CONFIRM, now);
 }
 
 void ntm_pmtu_adopt(struct ntm_tunnel *t, uint16_t inner_mtu)
@@ -174,10 +190,10 @@ static void on_timer(void *arg)
 	struct ntm_pmtu *p = &t->pmtu;
 
 	if (p->phase == NTM_PMTU_IDLE) {
-		if (t->state == NTM_TUN_UP)
+		if (t->state == NTM_TUN_UP && ntm_timers_ns(&t->node->timers) - t->last_data_ns < 2 * confirm_ns)
 			probe(t, NTM_PMTU_CONFIRM, current(t));
 		else
-			rest(t, RETRY_MS);
+			rest(t, CONFIRM_EVERY_MS);
 		return;
 	}
 	if (p->tries >= PROBE_TRIES)
@@ -197,7 +213,7 @@ void ntm_pmtu_answered(struct ntm_tunnel *t, uint16_t inner)
 	case NTM_PMTU_CONFIRM:
 		p->max = ceiling(t);
 		p->hi = p->max;
-		if (inner < p->max)
+		if (inner < p->max && ntm_timers_ms(&t->node->timers) >= p->raise_ms)
 			probe(t, NTM_PMTU_SEARCH, p->max);
 		else
 			rest(t, CONFIRM_EVERY_MS);

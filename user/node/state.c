@@ -13,8 +13,11 @@
 
 #include "node.h"
 
+enum { PEERS_MAX = 1 << 20, BUCKETS = 4096 };
+
 struct peer {
 	uint64_t path_id;
+	uint32_t older; /* index + 1 of the entry before it in its bucket */
 	char name[NTM_NAME_MAX + 1];
 };
 
@@ -23,11 +26,9 @@ struct ntm_state {
 	struct ntm_identity id;
 	struct peer *peers; /* in order of arrival: the last of an ID counts */
 	size_t n, cap;
-	size_t lines; /* in the file */
+	uint32_t newest[BUCKETS]; /* index + 1 */
 	FILE *append;
 };
-
-enum { PEERS_MAX = 1 << 20, COMPACT_SLACK = 4096 };
 
 static int remember(struct ntm_state *s, uint64_t path_id, const char *name)
 {
@@ -41,8 +42,9 @@ static int remember(struct ntm_state *s, uint64_t path_id, const char *name)
 		s->cap = cap;
 	}
 	s->peers[s->n].path_id = path_id;
+	s->peers[s->n].older = s->newest[path_id % BUCKETS];
 	snprintf(s->peers[s->n].name, sizeof(s->peers[s->n].name), "%s", name);
-	s->n++;
+	s->newest[path_id % BUCKETS] = (uint32_t)++s->n;
 	return 0;
 }
 
@@ -108,7 +110,6 @@ static void read_peers(struct ntm_state *s)
 	while (fgets(line, sizeof(line), f)) {
 		int end = 0;
 
-		s->lines++;
 		if (sscanf(line, "%16" SCNx64 " %253[^ \n]%n", &id, name, &end) != 2 || line[end] != '\n' || !id) {
 			bad++;
 			continue;
@@ -238,10 +239,15 @@ int ntm_state_set_identity(struct ntm_state *s, const struct ntm_identity *id)
 
 const char *ntm_state_peer_name(const struct ntm_state *s, uint64_t path_id)
 {
-	for (size_t i = s->n; i > 0; i--)
+	for (uint32_t i = s->newest[path_id % BUCKETS]; i; i = s->peers[i - 1].older)
 		if (s->peers[i - 1].path_id == path_id)
 			return s->peers[i - 1].name;
 	return "";
+}
+
+size_t ntm_state_peers(const struct ntm_state *s)
+{
+	return s->n;
 }
 
 int ntm_state_add_peer(struct ntm_state *s, uint64_t path_id, const char *name)
@@ -258,26 +264,28 @@ int ntm_state_add_peer(struct ntm_state *s, uint64_t path_id, const char *name)
 	if (!s->append)
 		return -errno;
 	fprintf(s->append, "%016" PRIx64 " %s\n", path_id, name);
-	s->lines++;
 	return fflush(s->append) ? -errno : 0;
 }
 
 int ntm_state_compact(struct ntm_state *s, bool (*keep)(void *arg, uint64_t path_id), void *arg)
 {
 	FILE *f = create(s->peers_tmp);
-	size_t kept = 0;
-	int err;
+	size_t n = s->n;
+	int err = 0;
 
 	if (!f)
 		return -errno;
-	for (size_t i = 0; i < s->n; i++) {
-		if (!keep(arg, s->peers[i].path_id))
+	s->n = 0;
+	memset(s->newest, 0, sizeof(s->newest));
+	for (size_t i = 0; i < n; i++) {
+		struct peer p = s->peers[i];
+
+		if (!keep(arg, p.path_id))
 			continue;
-		fprintf(f, "%016" PRIx64 " %s\n", s->peers[i].path_id, s->peers[i].name);
-		s->peers[kept++] = s->peers[i];
+		fprintf(f, "%016" PRIx64 " %s\n", p.path_id, p.name);
+		err = remember(s, p.path_id, p.name); /* never more than there were */
 	}
-	s->n = s->lines = kept;
-	err = replace(f, 0, s->peers_tmp, s->peers_path);
+	err = replace(f, err, s->peers_tmp, s->peers_path);
 	/* The stream would go on writing to the file that was replaced. */
 	if (s->append) {
 		fclose(s->append);

@@ -7,6 +7,7 @@
 #define NTM_NODE_STATE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct ntm_identity;
@@ -21,6 +22,7 @@ int ntm_state_get_identity(const struct ntm_state *s, struct ntm_identity *id);
 int ntm_state_set_identity(struct ntm_state *s, const struct ntm_identity *id);
 const char *ntm_state_peer_name(const struct ntm_state *s, uint64_t path_id); /* "" if not known */
 int ntm_state_add_peer(struct ntm_state *s, uint64_t path_id, const char *name);
+size_t ntm_state_peers(const struct ntm_state *s); /* names remembered, of paths that are gone too */
 /* Rewrites the file with only those that keep() wants. */
 int ntm_state_compact(struct ntm_state *s, bool (*keep)(void *arg, uint64_t path_id), void *arg);
 

@@ -191,6 +191,23 @@ struct ntm_tunnel *ntm_tunnel_by_name(struct ntm_node *n, const char *fqdn)
 	return best;
 }
 
+static struct ntm_tunnel *same_peer(struct ntm_tunnel *t, const uint8_t vip6[16])
+{
+	while (t && memcmp(t->vip6, vip6, 16))
+		t = t->next_vip6;
+	return t;
+}
+
+struct ntm_tunnel *ntm_tunnel_peer_first(struct ntm_node *n, const uint8_t vip6[16])
+{
+	return same_peer(n->tunnels.by_vip6[bucket(vip6, 16)], vip6);
+}
+
+struct ntm_tunnel *ntm_tunnel_peer_next(const struct ntm_tunnel *t)
+{
+	return same_peer(t->next_vip6, t->vip6);
+}
+
 const char *ntm_tunnel_label(const struct ntm_tunnel *t, char out[NTM_ADDR_STRLEN])
 {
 	return t->name[0] ? t->name : ntm_ip_format(t->vip6, out);

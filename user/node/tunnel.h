@@ -44,6 +44,7 @@ struct ntm_pmtu {
 	uint16_t lo, hi; /* works; does not (or: not known to) */
 	uint16_t max;    /* what both uplinks allow */
 	uint8_t tries;
+	uint64_t raise_ms; /* when more than what is in use is tried next */
 	struct ntm_timer timer;
 };
 
@@ -110,6 +111,9 @@ struct ntm_tunnel *ntm_tunnel_by_id(struct ntm_node *n, uint64_t id);
 /* The usable one of several to a peer: UP before SILENT before NEW before OLD, then the youngest. NULL: none. */
 struct ntm_tunnel *ntm_tunnel_by_vip(struct ntm_node *n, const uint8_t ip[16]); /* v4-mapped or IPv6 */
 struct ntm_tunnel *ntm_tunnel_by_name(struct ntm_node *n, const char *fqdn);
+/* All tunnels to the peer of this VIP6, one after the other; NULL ends. */
+struct ntm_tunnel *ntm_tunnel_peer_first(struct ntm_node *n, const uint8_t vip6[16]);
+struct ntm_tunnel *ntm_tunnel_peer_next(const struct ntm_tunnel *t);
 void ntm_tunnel_set_name(struct ntm_tunnel *t, const char *fqdn);
 const char *ntm_tunnel_label(const struct ntm_tunnel *t, char out[NTM_ADDR_STRLEN]); /* name, or VIP6 */
 static inline bool ntm_tunnel_usable(const struct ntm_tunnel *t)
@@ -130,6 +134,8 @@ void ntm_path_end(struct ntm_tunnel *t, unsigned tell, const char *reason); /* d
 void ntm_path_moved(struct ntm_tunnel *t, const struct ntm_addr *endpoint); /* peer's endpoint changed */
 /* Seals an inner packet in the kernel lane's keys and sends it by the socket. len 0: keep-alive. */
 int ntm_path_send(struct ntm_tunnel *t, const uint8_t *inner, size_t len, bool fragment);
+
+uint16_t ntm_path_own_mtu(const struct ntm_tunnel *t); /* of the uplink of the endpoint's family */
 
 /* handshake.c */
 int ntm_hs_start(struct ntm_tunnel *t);
@@ -159,7 +165,8 @@ void ntm_live_unreachable(struct ntm_tunnel *t); /* no uplink of its endpoint's 
 
 /* pmtu.c */
 void ntm_pmtu_init_timer(struct ntm_tunnel *t);
-void ntm_pmtu_start(struct ntm_tunnel *t);                     /* new path, new endpoint or uplink: all over again */
+void ntm_pmtu_start(struct ntm_tunnel *t);   /* a new path: with the most there can be, and proof sought */
+void ntm_pmtu_recheck(struct ntm_tunnel *t); /* another endpoint or uplink */
 void ntm_pmtu_adopt(struct ntm_tunnel *t, uint16_t inner_mtu); /* an earlier agent found this */
 void ntm_pmtu_answered(struct ntm_tunnel *t, uint16_t inner);
 void ntm_pmtu_stop(struct ntm_tunnel *t);

@@ -294,7 +294,7 @@ int ntm_udp_send(void *arg, const struct ntm_addr *to, const uint8_t src[16], co
 	if (sendmsg(s->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		err = -errno;
 	/* An address that went away a moment ago: let the kernel choose. */
-	if (err == -EINVAL && m.msg_control) {
+	if ((err == -EINVAL || err == -ENETUNREACH || err == -EADDRNOTAVAIL) && m.msg_control) {
 		m.msg_control = NULL;
 		m.msg_controllen = 0;
 		err = sendmsg(s->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Where nodes are and which paths they got, written behind: many in a transaction, so no request waits for the disk. */
+#include <string.h>
+#include <time.h>
+
+#include "dc.h"
+
+#define BATCH 1000
+
+static void write_paths(struct ntm_dc *dc, bool all)
+{
+	static struct ntm_path_record batch[BATCH];
+	struct ntm_dc_path *p;
+	uint64_t now_ms = ntm_dc_now(dc);
+	int64_t now_s = time(NULL);
+	size_t count;
+
+	do {
+		count = 0;
+		for (p = TAILQ_FIRST(&dc->paths.unsaved); p && count < BATCH; p = TAILQ_NEXT(p, unsaved_link)) {
+			batch[count++] = (struct ntm_path_record){
+			    .id = p->id,
+			    .nodes = {p->ends[0]->rec.id, p->ends[1]->rec.id},
+			    .created_s = now_s - (int64_t)((now_ms - p->created_ms) / 1000),
+			};
+		}
+		if (!count || dc->store->ops->save_paths(dc->store, batch, count))
+			return;
+		for (size_t i = 0; i < count; i++)
+			ntm_dc_path_saved(&dc->paths, TAILQ_FIRST(&dc->paths.unsaved));
+	} while (all && count == BATCH);
+}
+
+static void write_presence(struct ntm_dc *dc, bool all)
+{
+	static struct ntm_presence batch[BATCH];
+	static struct ntm_dc_node *nodes[BATCH];
+	struct ntm_dc_node *n;
+	uint64_t now_ms = ntm_dc_now(dc);
+	int64_t now_s = time(NULL);
+	size_t count;
+	int err;
+
+	do {
+		count = 0;
+		while (count < BATCH && (n = TAILQ_FIRST(&dc->nodes.dirty))) {
+			TAILQ_REMOVE(&dc->nodes.dirty, n, dirty_link);
+			n->dirty = false;
+			n->rec.last_seen_s = now_s - (int64_t)((now_ms - n->last_seen_ms) / 1000);
+			nodes[count] = n;
+			batch[count++] = (struct ntm_presence){
+			    .id = n->rec.id,
+			    .endpoint = n->rec.endpoint,
+			    .via = n->rec.via,
+			    .last_seen_s = n->rec.last_seen_s,
+			    .online = n->online,
+			};
+		}
+		err = count ? dc->store->ops->save_presence(dc->store, batch, count) : 0;
+		for (size_t i = 0; err && i < count; i++)
+			ntm_dc_node_mark_dirty(&dc->nodes, nodes[i]);
+	} while (all && !err && count == BATCH);
+}
+
+void ntm_dc_write_behind(struct ntm_dc *dc, bool all)
+{
+	write_presence(dc, all);
+	write_paths(dc, all);
+}

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+
+#include "../../user/common/signal_codec.h"
+
+/* All fields, so that each is met by each test below. */
+static struct ntm_sig full(void)
+{
+	struct ntm_sig m;
+
+	ntm_sig_init(&m, NTM_M_ROUTE_DIRECTION, 0xdeadbeef);
+	m.have = (1u << (NTM_F_STALE + 1)) - 2;
+	strcpy(m.name, "bob.ntm.example");
+	strcpy(m.zone, "ntm.example");
+	strcpy(m.token, "TOKEN-7");
+	strcpy(m.error_text, "käse ✓");
+	m.error_code = NTM_E_OFFLINE;
+	memcpy(m.vip4, "\x64\x60\x00\x02", 4);
+	memset(m.vip6, 0xfd, 16);
+	cr_assert_eq(ntm_prefix_parse("100.96.0.0/12", &m.pool4), 0);
+	cr_assert_eq(ntm_prefix_parse("fd4e:544d::/48", &m.pool6), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		m.candidates[i].kind = NTM_CAND_HOST;
+		m.candidates[i].preference = (uint8_t)(100 + i);
+		cr_assert_eq(ntm_addr_parse(i ? "192.0.2.1:4680" : "[2001:db8::1]:9", 0, &m.candidates[i].addr), 0);
+	}
+	m.n_candidates = 3;
+	cr_assert_eq(ntm_addr_parse("198.51.100.1:1024", 0, &m.reflexive), 0);
+	m.lifetime_s = 0x01020304;
+	m.path_id = 0x1122334455667788;
+	m.stale_path_id = 0x8877665544332211;
+	m.role = NTM_ROLE_RESPONDER;
+	memset(m.public_key, 0x11, 32);
+	memset(m.psk, 0x22, 32);
+	m.mtu = 1500;
+	m.keepalive_s = 25;
+	m.padding_len = 40;
+	return m;
+}
+
+static size_t encode(const struct ntm_sig *m, uint8_t out[NTM_SIGNAL_MAX])
+{
+	size_t len;
+
+	cr_assert_eq(ntm_sig_encode(m, out, NTM_SIGNAL_MAX, &len), 0);
+	return len;
+}
+
+/* Everything but the header is gone. */
+static void assert_only_header(const struct ntm_sig *m, uint8_t msg, uint32_t txid)
+{
+	struct ntm_sig want;
+
+	ntm_sig_init(&want, (enum ntm_msg)msg, txid);
+	cr_assert_eq(memcmp(m, &want, sizeof(want)), 0);
+}
+
+Test(signal, round_trip)
+{
+	struct ntm_sig m = full(), back;
+	uint8_t buf[NTM_SIGNAL_MAX];
+	size_t len = encode(&m, buf);
+
+	cr_assert_eq(ntm_sig_decode(&back, buf, len), 0);
+	cr_assert_eq(memcmp(&m, &back, sizeof(m)), 0);
+	cr_assert(ntm_sig_has(&back, NTM_F_PSK));
+}
+
+Test(signal, bytes_on_the_wire)
+{
+	static const uint8_t want[] = {3,   0, 0,  0, 0, 0, 0, 7, 0, 1, 0, 3, 'b', 'o',
+				       'b', 0, 20, 0, 8, 0, 0, 0, 0, 0, 0, 1, 2};
+	uint8_t buf[NTM_SIGNAL_MAX];
+	struct ntm_sig m;
+
+	ntm_sig_init(&m, NTM_M_DIRECTION_REQUEST, 7);
+	strcpy(m.name, "bob");
+	m.stale_path_id = 0x102;
+	m.have = 1u << NTM_F_NAME | 1u << NTM_F_STALE;
+	cr_assert_eq(encode(&m, buf), sizeof(want));
+	cr_assert_eq(memcmp(buf, want, sizeof(want)), 0);
+}
+
+Test(signal, truncated_at_every_byte)
+{
+	struct ntm_sig m = full(), back;
+	uint8_t buf[NTM_SIGNAL_MAX];
+	size_t len = encode(&m, buf), whole = 0;
+
+	for (size_t cut = 0; cut < len; cut++) {
+		int err = ntm_sig_decode(&back, buf, cut);
+		bool boundary = cut == sizeof(struct ntm_sig_hdr);
+
+		for (size_t p = sizeof(struct ntm_sig_hdr); p < cut;) {
+			p += 4 + (size_t)(buf[p + 2] << 8 | buf[p + 3]);
+			boundary |= p == cut;
+		}
+		cr_assert_eq(err, boundary ? 0 : -EBADMSG, "cut at %zu", cut);
+		whole += boundary;
+		if (err && cut >= sizeof(struct ntm_sig_hdr))
+			assert_only_header(&back, m.msg, m.txid);
+		else if (err)
+			assert_only_header(&back, 0, 0);
+	}
+	cr_assert_eq(whole, 22); /* the header alone and after each of 22 fields but the last */
+}
+
+Test(signal, no_space_at_every_size)
+{
+	struct ntm_sig m = full();
+	uint8_t buf[NTM_SIGNAL_MAX];
+	size_t len = encode(&m, buf), out = 12345;
+
+	for (size_t cap = 0; cap < len; cap++)
+		cr_assert_eq(ntm_sig_encode(&m, buf, cap, &out), -ENOSPC);
+	cr_assert_eq(out, 12345);
+	cr_assert_eq(ntm_sig_encode(&m, buf, len, &out), 0);
+}
+
+static size_t put_field(uint8_t *buf, size_t at, unsigned type, size_t len, uint8_t fill)
+{
+	buf[at] = (uint8_t)(type >> 8);
+	buf[at + 1] = (uint8_t)type;
+	buf[at + 2] = (uint8_t)(len >> 8);
+	buf[at + 3] = (uint8_t)len;
+	memset(buf + at + 4, fill, len);
+	return at + 4 + len;
+}
+
+Test(signal, every_field_of_every_wrong_length)
+{
+	static const uint8_t fixed[NTM_F_STALE + 1] = {
+	    [NTM_F_VIP4] = 4,       [NTM_F_VIP6] = 16,       [NTM_F_POOL4] = 5,    [NTM_F_POOL6] = 17,
+	    [NTM_F_CANDIDATE] = 20, [NTM_F_REFLEXIVE] = 18,  [NTM_F_LIFETIME] = 4, [NTM_F_PATH_ID] = 8,
+	    [NTM_F_ROLE] = 1,       [NTM_F_PUBLIC_KEY] = 32, [NTM_F_PSK] = 32,     [NTM_F_ERROR_CODE] = 2,
+	    [NTM_F_MTU] = 2,        [NTM_F_KEEPALIVE] = 2,   [NTM_F_STALE] = 8,
+	};
+	static const uint16_t text_max[NTM_F_STALE + 1] = {[NTM_F_NAME] = NTM_NAME_MAX,
+							   [NTM_F_TOKEN] = NTM_TOKEN_MAX,
+							   [NTM_F_ZONE] = NTM_NAME_MAX,
+							   [NTM_F_ERROR_TEXT] = 127};
+	uint8_t buf[NTM_SIGNAL_MAX] = {NTM_M_KEEP_ALIVE};
+	struct ntm_sig m;
+
+	for (unsigned f = 1; f <= NTM_F_STALE; f++) {
+		for (size_t len = 0; len < 400; len++) {
+			uint8_t fill = text_max[f] ? 'x' : 0;
+			bool right = f == NTM_F_PADDING || (fixed[f] ? len == fixed[f] : len <= text_max[f]);
+			size_t end = put_field(buf, sizeof(struct ntm_sig_hdr), f, len, fill);
+
+			cr_assert_eq(ntm_sig_decode(&m, buf, end), right ? 0 : -EBADMSG, "field %u length %zu", f, len);
+		}
+	}
+}
+
+Test(signal, field_twice)
+{
+	struct ntm_sig m = full(), back;
+	uint8_t buf[2 * NTM_SIGNAL_MAX];
+
+	for (unsigned f = 1; f <= NTM_F_STALE; f++) {
+		size_t len, hdr = sizeof(struct ntm_sig_hdr);
+
+		m.have = 1u << f;
+		m.n_candidates = 1;
+		len = encode(&m, buf);
+		memcpy(buf + len, buf + hdr, len - hdr);
+		cr_assert_eq(ntm_sig_decode(&back, buf, 2 * len - hdr), f == NTM_F_CANDIDATE ? 0 : -EBADMSG, "%u", f);
+	}
+}
+
+Test(signal, candidates_are_bounded)
+{
+	uint8_t buf[NTM_SIGNAL_MAX] = {NTM_M_ROUTE_DIRECTION};
+	size_t at = sizeof(struct ntm_sig_hdr), len;
+	struct ntm_sig m;
+
+	for (unsigned i = 0; i < NTM_CANDIDATES_MAX; i++)
+		at = put_field(buf, at, NTM_F_CANDIDATE, 20, 1);
+	cr_assert_eq(ntm_sig_decode(&m, buf, at), 0);
+	cr_assert_eq(m.n_candidates, NTM_CANDIDATES_MAX);
+	at = put_field(buf, at, NTM_F_CANDIDATE, 20, 1);
+	cr_assert_eq(ntm_sig_decode(&m, buf, at), -EBADMSG);
+	assert_only_header(&m, NTM_M_ROUTE_DIRECTION, 0);
+
+	m.have = 1u << NTM_F_CANDIDATE;
+	m.n_candidates = NTM_CANDIDATES_MAX + 1;
+	cr_assert_eq(ntm_sig_encode(&m, buf, sizeof(buf), &len), -EINVAL);
+}
+
+Test(signal, unknown_fields_are_skipped)
+{
+	static const unsigned unknown[] = {0, 21, 31, 32, 33, 0x8001, 0xffff};
+	struct ntm_sig m, back;
+	uint8_t buf[NTM_SIGNAL_MAX];
+	size_t len;
+
+	ntm_sig_init(&m, (enum ntm_msg)200, 5);
+	m.have = 1u << NTM_F_MTU;
+	m.mtu = 1400;
+	len = encode(&m, buf);
+	for (size_t i = 0; i < sizeof(unknown) / sizeof(*unknown); i++)
+		len = put_field(buf, put_field(buf, len, unknown[i], 3, 9), unknown[i], 0, 0);
+	cr_assert_eq(ntm_sig_decode(&back, buf, len), 0);
+	cr_assert_eq(memcmp(&m, &back, sizeof(m)), 0);
+
+	m.have |= 1u << 21;
+	cr_assert_eq(ntm_sig_encode(&m, buf, sizeof(buf), &len), -EINVAL);
+}
+
+Test(signal, strings)
+{
+	static const char *const bad[] = {"a\nb",
+					  "\x1b[2J",
+					  "\x7f",
+					  "\xc2\x85",
+					  "\xff",
+					  "\xc3",
+					  "\xc0\xaf",
+					  "\xe0\x80\x80",
+					  "\xed\xa0\x80",
+					  "\xf4\x90\x80\x80",
+					  "\xf8\x88\x80\x80\x80"};
+	uint8_t buf[NTM_SIGNAL_MAX] = {NTM_M_ERROR};
+	size_t at = sizeof(struct ntm_sig_hdr), len;
+	struct ntm_sig m;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		size_t end = put_field(buf, at, NTM_F_ERROR_TEXT, strlen(bad[i]), 0);
+
+		memcpy(buf + at + 4, bad[i], strlen(bad[i]));
+		cr_assert_eq(ntm_sig_decode(&m, buf, end), -EBADMSG, "string %zu", i);
+		ntm_sig_init(&m, NTM_M_ERROR, 1);
+		strcpy(m.error_text, bad[i]);
+		m.have = 1u << NTM_F_ERROR_TEXT;
+		cr_assert_eq(ntm_sig_encode(&m, buf, sizeof(buf), &len), -EINVAL, "string %zu", i);
+	}
+	cr_assert_eq(ntm_sig_decode(&m, buf, put_field(buf, at, NTM_F_NAME, 3, 0)), -EBADMSG, "NUL in it");
+	memset(m.token, 'x', sizeof(m.token)); /* no NUL */
+	m.have = 1u << NTM_F_TOKEN;
+	cr_assert_eq(ntm_sig_encode(&m, buf, sizeof(buf), &len), -EINVAL);
+}
+
+Test(signal, pools)
+{
+	static const uint8_t host_bits[] = {0, NTM_F_POOL4, 0, 5, 100, 96, 0, 1, 12},
+			     too_long[] = {0, NTM_F_POOL4, 0, 5, 0, 0, 0, 0, 33};
+	uint8_t buf[64] = {NTM_M_REGISTRATION_RESPONSE};
+	struct ntm_sig m;
+
+	memcpy(buf + 8, host_bits, 9);
+	cr_assert_eq(ntm_sig_decode(&m, buf, 17), -EBADMSG);
+	memcpy(buf + 8, too_long, 9);
+	cr_assert_eq(ntm_sig_decode(&m, buf, 17), -EBADMSG);
+}
+
+/* What is accepted means the same after it was encoded again. */
+Test(signal, random_mutations)
+{
+	struct ntm_sig m = full(), once, twice;
+	uint8_t good[NTM_SIGNAL_MAX], buf[NTM_SIGNAL_MAX + 64], again[2 * NTM_SIGNAL_MAX];
+	size_t len = encode(&m, good), n, accepted = 0;
+	uint64_t x = 88172645463325252u;
+
+	for (unsigned round = 0; round < 10000; round++) {
+		size_t cut = len;
+
+		memcpy(buf, good, len);
+		for (unsigned k = 0; k < 1 + round % 4; k++) {
+			x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+			if (x >> 60 == 0)
+				cut = x % len;
+			else
+				buf[(x >> 8) % len] ^= (uint8_t)(1 + x % 255);
+		}
+		if (ntm_sig_decode(&once, buf, cut)) {
+			cr_assert_eq(once.have, 0);
+			continue;
+		}
+		accepted++;
+		cr_assert_eq(ntm_sig_encode(&once, again, sizeof(again), &n), 0, "round %u", round);
+		cr_assert_eq(ntm_sig_decode(&twice, again, n), 0, "round %u", round);
+		cr_assert_eq(memcmp(&once, &twice, sizeof(once)), 0, "round %u", round);
+	}
+	cr_assert_gt(accepted, 1000);
+	cr_assert_lt(accepted, 10000);
+}
+
+Test(signal, names)
+{
+	cr_assert_str_eq(ntm_error_name(NTM_E_NO_SUCH_NAME), "no_such_name");
+	cr_assert_str_eq(ntm_error_name((enum ntm_error)0), "unknown_error");
+	cr_assert_str_eq(ntm_error_name((enum ntm_error)60000), "unknown_error");
+	cr_assert_str_eq(ntm_msg_name(NTM_M_ERROR), "error");
+	cr_assert_str_eq(ntm_msg_name((enum ntm_msg)255), "unknown_message");
+}

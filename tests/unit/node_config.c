@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* node.conf: what is taken, and that what isn't says file and line. */
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../../user/node/config.h"
+
+#define KEY "i4QbLXL+f3Ls7qCPBdkHBruh0p6tcmmbdLYrk+RrShs="
+#define DC "[dc]\nendpoint = 192.0.2.1\npublic_key = " KEY "\n"
+
+static char file[64];
+
+static void setup(void)
+{
+	int fd;
+
+	strcpy(file, "/tmp/ntm-node-XXXXXX");
+	fd = mkstemp(file);
+	cr_assert_geq(fd, 0);
+	close(fd);
+}
+
+static void teardown(void)
+{
+	unlink(file);
+}
+
+TestSuite(config, .init = setup, .fini = teardown);
+
+static int load(struct ntm_node_config *c, const char *text, char *err, size_t cap)
+{
+	FILE *f = fopen(file, "w");
+
+	fputs(text, f);
+	fclose(f);
+	return ntm_node_config_load(c, file, err, cap);
+}
+
+Test(config, every_key)
+{
+	struct ntm_node_config c;
+	char err[256] = "";
+
+	cr_assert_eq(load(&c,
+			  "[node]\nname = Alice\nprivate_key_file = node.key\ninterface = vpn0\nport = 5000\n"
+			  "uplinks = eth0, wlan0\nxdp_mode = generic\ndatapath = bpf\nruntime_dir = /run/x\n"
+			  "max_paths = 10000\nlog_level = debug\n"
+			  "[dc]\nendpoint = 192.0.2.1:4000, [2001:db8::1]\npublic_key = " KEY "\ntoken = abc\n"
+			  "[dns]\nmode = off\nlisten = 127.0.0.1:5353\nupstream = 192.0.2.53, [2001:db8::53]:54\n",
+			  err, sizeof(err)),
+		     0, "%s", err);
+	cr_assert_str_eq(c.name, "alice");
+	cr_assert_str_eq(c.private_key_file, "/tmp/node.key", "relative to the file");
+	cr_assert_str_eq(c.interface, "vpn0");
+	cr_assert_eq(c.port, 5000);
+	cr_assert_eq(c.uplinks.n, 2);
+	cr_assert_str_eq(c.uplinks.items[1], "wlan0");
+	cr_assert_eq(c.xdp_mode, NTM_XDP_GENERIC);
+	cr_assert_str_eq(c.runtime_dir, "/run/x");
+	cr_assert_eq(c.max_paths, 10000);
+	cr_assert_eq(c.log_level, NTM_LOG_DEBUG);
+	cr_assert_eq(c.dc_endpoints.n, 2);
+	cr_assert_eq(ntohs(c.dc_endpoints.addrs[0].port), 4000);
+	cr_assert_eq(ntohs(c.dc_endpoints.addrs[1].port), NTM_PORT);
+	cr_assert_str_eq(c.dc_token, "abc");
+	cr_assert_eq(c.dns_mode, NTM_DNS_OFF);
+	cr_assert_eq(ntohs(c.dns_listen.port), 5353);
+	cr_assert_eq(c.dns_upstreams.n, 2);
+	cr_assert_eq(ntohs(c.dns_upstreams.addrs[0].port), 53);
+	ntm_node_config_free(&c);
+}
+
+Test(config, defaults)
+{
+	struct ntm_node_config c;
+	char err[256] = "";
+
+	cr_assert_eq(load(&c, "[node]\nname = a\nprivate_key_file = /k\nuplinks = auto\n" DC, err, sizeof(err)), 0,
+		     "%s", err);
+	cr_assert_str_eq(c.interface, "ntm0");
+	cr_assert_str_eq(c.runtime_dir, "/run/ntm");
+	cr_assert_eq(c.port, NTM_PORT);
+	cr_assert_eq(c.uplinks.n, 0);
+	cr_assert_eq(c.xdp_mode, NTM_XDP_AUTO);
+	cr_assert_eq(c.dns_mode, NTM_DNS_AUTO);
+	cr_assert_eq(ntohs(c.dns_listen.port), 53);
+	cr_assert_null(c.dc_token);
+	ntm_node_config_free(&c);
+}
+
+/* One bad line, the fifth; the message names it and says what is wrong. */
+static void refused(const char *line, const char *says)
+{
+	struct ntm_node_config c;
+	char text[1024], err[256] = "", where[80];
+
+	snprintf(text, sizeof(text), "[node]\nname = a\nprivate_key_file = /k\n\n%s\n" DC, line);
+	cr_assert_neq(load(&c, text, err, sizeof(err)), 0, "%s", line);
+	snprintf(where, sizeof(where), "%s:5", file);
+	cr_assert_eq(strncmp(err, where, strlen(where)), 0, "%s: %s", line, err);
+	cr_assert_not_null(strstr(err, says), "%s: %s", line, err);
+}
+
+Test(config, bad_lines_are_named)
+{
+	refused("nonsense = 1", "nonsense");
+	refused("port = 0", "port");
+	refused("port = 70000", "port");
+	refused("interface = waytoolongforthis", "interface name");
+	refused("interface = a/b", "interface name");
+	refused("xdp_mode = offload", "auto, native, generic");
+	refused("datapath = user", "not in this version");
+	refused("datapath = magic", "bpf, user");
+	refused("uplinks = thisnameismuchtoolong", "interface names");
+	refused("max_paths = 1", "between");
+	refused("max_paths = many", "max_paths");
+	refused("log_level = loud", "error, warn, info, debug");
+	refused("name = again", "name");
+}
+
+static void dns_refused(const char *line, const char *says)
+{
+	struct ntm_node_config c;
+	char text[1024], err[256] = "", where[80];
+
+	snprintf(text, sizeof(text), "[node]\nname = a\nprivate_key_file = /k\n[dns]\n%s\n" DC, line);
+	cr_assert_neq(load(&c, text, err, sizeof(err)), 0, "%s", line);
+	snprintf(where, sizeof(where), "%s:5", file);
+	cr_assert_eq(strncmp(err, where, strlen(where)), 0, "%s: %s", line, err);
+	cr_assert_not_null(strstr(err, says), "%s: %s", line, err);
+}
+
+Test(config, dns_modes_of_later_versions_are_refused_by_name)
+{
+	dns_refused("mode = resolved", "resolved: not in this version");
+	dns_refused("mode = resolvconf", "resolvconf: not in this version");
+	dns_refused("mode = hook", "hook: not in this version");
+	dns_refused("mode = sometimes", "not one of");
+	dns_refused("listen = localhost", "address");
+	dns_refused("upstream = 192.0.2.1, bad", "bad");
+	dns_refused("upstream =", "");
+}
+
+Test(config, what_is_required)
+{
+	struct ntm_node_config c;
+	char err[256] = "";
+
+	cr_assert_neq(load(&c, "[node]\nprivate_key_file = /k\n" DC, err, sizeof(err)), 0);
+	cr_assert_not_null(strstr(err, "name"), "%s", err);
+	cr_assert_neq(load(&c, "[node]\nname = a\n" DC, err, sizeof(err)), 0);
+	cr_assert_not_null(strstr(err, "private_key_file"), "%s", err);
+	cr_assert_neq(
+	    load(&c, "[node]\nname = a\nprivate_key_file = /k\n[dc]\npublic_key = " KEY "\n", err, sizeof(err)), 0);
+	cr_assert_not_null(strstr(err, "endpoint"), "%s", err);
+	cr_assert_neq(
+	    load(&c, "[node]\nname = a\nprivate_key_file = /k\n[dc]\nendpoint = 192.0.2.1\n", err, sizeof(err)), 0);
+	cr_assert_not_null(strstr(err, "public_key"), "%s", err);
+	cr_assert_neq(ntm_node_config_load(&c, "/nowhere/node.conf", err, sizeof(err)), 0);
+	cr_assert_not_null(strstr(err, "/nowhere/node.conf"), "%s", err);
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* rtnetlink messages: which interfaces are uplinks, which is preferred, what is worth looking at. */
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/if.h>
+#include <linux/rtnetlink.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../user/node/netwatch.h"
+
+static struct ntm_links links;
+static char buf[4096] __attribute__((aligned(8)));
+
+static struct nlmsghdr *message(uint16_t type)
+{
+	struct nlmsghdr *nlh;
+
+	memset(buf, 0, sizeof(buf));
+	nlh = mnl_nlmsg_put_header(buf);
+	nlh->nlmsg_type = type;
+	return nlh;
+}
+
+static struct nlmsghdr *link_message(int index, const char *name, unsigned flags, uint32_t mtu)
+{
+	struct nlmsghdr *nlh = message(RTM_NEWLINK);
+	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
+
+	ifi->ifi_index = index;
+	ifi->ifi_flags = flags;
+	mnl_attr_put_strz(nlh, IFLA_IFNAME, name);
+	mnl_attr_put_u32(nlh, IFLA_MTU, mtu);
+	return nlh;
+}
+
+static struct nlmsghdr *addr_message(int index, const char *text, uint32_t flags, uint8_t scope)
+{
+	struct nlmsghdr *nlh = message(RTM_NEWADDR);
+	struct ifaddrmsg *ifa = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifa));
+	uint8_t ip[16];
+	bool v4;
+
+	cr_assert_eq(ntm_ip_parse(text, ip), 0);
+	v4 = ntm_ip_is_v4(ip);
+	ifa->ifa_family = v4 ? AF_INET : AF_INET6;
+	ifa->ifa_index = (uint32_t)index;
+	ifa->ifa_scope = scope;
+	mnl_attr_put(nlh, v4 ? IFA_LOCAL : IFA_ADDRESS, v4 ? 4 : 16, v4 ? ip + 12 : ip);
+	mnl_attr_put_u32(nlh, IFA_FLAGS, flags);
+	return nlh;
+}
+
+static struct nlmsghdr *route_message(int family, uint8_t dst_len, int oif, uint32_t metric)
+{
+	struct nlmsghdr *nlh = message(RTM_NEWROUTE);
+	struct rtmsg *rtm = mnl_nlmsg_put_extra_header(nlh, sizeof(*rtm));
+
+	rtm->rtm_family = (unsigned char)family;
+	rtm->rtm_dst_len = dst_len;
+	rtm->rtm_table = RT_TABLE_MAIN;
+	rtm->rtm_type = RTN_UNICAST;
+	mnl_attr_put_u32(nlh, RTA_OIF, (uint32_t)oif);
+	if (metric)
+		mnl_attr_put_u32(nlh, RTA_PRIORITY, metric);
+	return nlh;
+}
+
+static void link_up(int index, const char *name, uint32_t mtu)
+{
+	cr_assert_eq(ntm_links_take(&links, link_message(index, name, IFF_UP | IFF_RUNNING, mtu)), 0);
+}
+
+static void addr(int index, const char *text)
+{
+	cr_assert_eq(ntm_links_take(&links, addr_message(index, text, 0, RT_SCOPE_UNIVERSE)), 0);
+}
+
+static void setup(void)
+{
+	memset(&links, 0, sizeof(links));
+}
+
+TestSuite(links, .init = setup);
+
+static struct ntm_uplink_info out[NTM_UPLINKS_MAX];
+
+static unsigned choose(void)
+{
+	static const struct ntm_string_list all;
+
+	memset(out, 0, sizeof(out));
+	return ntm_links_choose(&links, &all, "ntm0", out);
+}
+
+Test(links, those_that_are_up_with_an_address)
+{
+	cr_assert_eq(ntm_links_take(&links, link_message(1, "lo", IFF_UP | IFF_RUNNING | IFF_LOOPBACK, 65536)), 0);
+	link_up(2, "eth0", 1500);
+	link_up(3, "eth1", 9000);
+	link_up(4, "ntm0", 1440);
+	link_up(5, "ntm0p", 1440);
+	link_up(6, "ntm00", 1500);                                                       /* somebody else's */
+	cr_assert_eq(ntm_links_take(&links, link_message(7, "down0", IFF_UP, 1500)), 0); /* no carrier */
+	for (int i = 1; i <= 7; i++)
+		if (i != 3)
+			addr(i, i == 1 ? "192.0.2.100" : "192.0.2.1");
+	addr(2, "2001:db8::1");
+	cr_assert_eq(choose(), 2);
+	cr_assert_str_eq(out[0].dp.name, "eth0");
+	cr_assert_eq(out[0].dp.ifindex, 2);
+	cr_assert_eq(out[0].dp.mtu, 1500);
+	cr_assert_eq(out[0].dp.addr4[3], 1);
+	cr_assert_eq(out[0].dp.addr6[0], 0x20);
+	cr_assert_eq(out[0].n_addrs, 2);
+	cr_assert_str_eq(out[1].dp.name, "ntm00");
+}
+
+Test(links, addresses_that_do_not_count)
+{
+	link_up(2, "eth0", 1500);
+	addr(2, "127.0.0.2");
+	addr(2, "169.254.1.1");
+	addr(2, "fe80::1");
+	ntm_links_take(&links, addr_message(2, "2001:db8::1", IFA_F_TENTATIVE, RT_SCOPE_UNIVERSE));
+	ntm_links_take(&links, addr_message(2, "2001:db8::2", IFA_F_DADFAILED, RT_SCOPE_UNIVERSE));
+	ntm_links_take(&links, addr_message(2, "2001:db8::3", IFA_F_DEPRECATED, RT_SCOPE_UNIVERSE));
+	ntm_links_take(&links, addr_message(2, "192.0.2.1", 0, RT_SCOPE_HOST));
+	cr_assert_eq(choose(), 0);
+	ntm_links_take(&links, addr_message(2, "2001:db8::4", IFA_F_TEMPORARY, RT_SCOPE_UNIVERSE));
+	addr(2, "2001:db8::5");
+	cr_assert_eq(choose(), 1);
+	cr_assert_eq(out[0].dp.addr6[15], 5, "permanent before temporary");
+	cr_assert_eq(out[0].n_addrs, 2, "both are candidates");
+}
+
+Test(links, the_best_default_route_is_preferred)
+{
+	link_up(2, "eth0", 1500);
+	link_up(3, "wlan0", 1500);
+	link_up(4, "wwan0", 1400);
+	for (int i = 2; i <= 4; i++)
+		addr(i, "192.0.2.1");
+	ntm_links_take(&links, route_message(AF_INET, 0, 3, 600));
+	ntm_links_take(&links, route_message(AF_INET, 0, 4, 100));
+	ntm_links_take(&links, route_message(AF_INET, 24, 2, 0)); /* no default */
+	cr_assert_eq(choose(), 3);
+	cr_assert_str_eq(out[0].dp.name, "wwan0");
+	cr_assert_str_eq(out[1].dp.name, "wlan0");
+	cr_assert_str_eq(out[2].dp.name, "eth0");
+	ntm_links_take(&links, route_message(AF_INET6, 0, 2, 50));
+	choose();
+	cr_assert_str_eq(out[0].dp.name, "eth0");
+}
+
+Test(links, a_list_restricts_the_choice)
+{
+	char *items[] = {"wlan0", "absent0"};
+	struct ntm_string_list wanted = {items, 2};
+
+	link_up(2, "eth0", 1500);
+	link_up(3, "wlan0", 1500);
+	addr(2, "192.0.2.1");
+	addr(3, "192.0.2.2");
+	cr_assert_eq(ntm_links_choose(&links, &wanted, "ntm0", out), 1);
+	cr_assert_str_eq(out[0].dp.name, "wlan0");
+}
+
+Test(links, more_than_there_is_room_for)
+{
+	char name[16];
+
+	for (int i = 1; i <= NTM_LINKS_MAX + 20; i++) {
+		snprintf(name, sizeof(name), "if%d", i);
+		ntm_links_take(&links, link_message(i, name, IFF_UP | IFF_RUNNING, 1500));
+		addr(i, "192.0.2.1");
+	}
+	for (int i = 0; i < 50; i++) {
+		snprintf(name, sizeof(name), "192.0.2.%d", i + 10);
+		addr(1, name);
+	}
+	cr_assert_eq(choose(), NTM_UPLINKS_MAX);
+	cr_assert_leq(out[0].n_addrs, NTM_UPLINK_ADDRS);
+}
+
+Test(links, malformed_messages_are_refused)
+{
+	struct nlmsghdr *nlh;
+	unsigned full;
+
+	nlh = link_message(2, "eth0", IFF_UP, 1500);
+	full = nlh->nlmsg_len;
+	for (unsigned len = NLMSG_HDRLEN; len < full - 8; len += NLMSG_ALIGNTO) {
+		nlh->nlmsg_len = len;
+		cr_assert_neq(ntm_links_take(&links, nlh), 0);
+	}
+	nlh = addr_message(2, "192.0.2.1", 0, 0);
+	for (unsigned len = NLMSG_HDRLEN; len < NLMSG_HDRLEN + sizeof(struct ifaddrmsg) + 8; len += NLMSG_ALIGNTO) {
+		nlh->nlmsg_len = len;
+		cr_assert_neq(ntm_links_take(&links, nlh), 0);
+	}
+	nlh = message(RTM_NEWROUTE);
+	cr_assert_eq(ntm_links_take(&links, nlh), -EBADMSG);
+	cr_assert_eq(links.n, 0);
+	srand(2);
+	for (int i = 0; i < 20000; i++) {
+		nlh = message((uint16_t)(i % 3 == 0 ? RTM_NEWLINK : i % 3 == 1 ? RTM_NEWADDR : RTM_NEWROUTE));
+		nlh->nlmsg_len = (uint32_t)(NLMSG_HDRLEN + rand() % 200);
+		for (unsigned j = NLMSG_HDRLEN; j < nlh->nlmsg_len; j++)
+			buf[j] = (char)(rand() % 4 ? rand() % 32 : rand());
+		(void)ntm_links_take(&links, nlh);
+	}
+	choose();
+}
+
+Test(links, our_own_interface_and_host_routes_are_no_news)
+{
+	cr_assert(ntm_links_relevant(link_message(2, "eth0", 0, 1500), 4, 5));
+	cr_assert_not(ntm_links_relevant(link_message(4, "ntm0", 0, 1500), 4, 5));
+	cr_assert_not(ntm_links_relevant(addr_message(5, "192.0.2.1", 0, 0), 4, 5));
+	cr_assert(ntm_links_relevant(addr_message(2, "192.0.2.1", 0, 0), 4, 5));
+	cr_assert(ntm_links_relevant(route_message(AF_INET, 0, 2, 0), 4, 5));
+	cr_assert_not(ntm_links_relevant(route_message(AF_INET, 32, 4, 0), 4, 5));
+	cr_assert_not(ntm_links_relevant(message(RTM_NEWROUTE), 4, 5));
+	cr_assert_not(ntm_links_relevant(message(RTM_NEWNEIGH), 4, 5));
+}
