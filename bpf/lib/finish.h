@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Steps return NTM_CONTINUE or a verdict: an action for the kernel and the reason for it. A verdict travels unchanged to
- * the one place that counts it and returns.
+ * Steps return NTM_CONTINUE or a verdict: an action for the kernel and the reason for it. A verdict travels unchanged
+ * to the one place that counts it and returns.
  */
 #ifndef NTM_LIB_FINISH_H
 #define NTM_LIB_FINISH_H

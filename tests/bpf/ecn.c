@@ -11,10 +11,10 @@ enum { NOT = 0, ECT1 = 1, ECT0 = 2, CE = 3, LOST = 4 };
 
 /* [inner][outer] → inner field of the delivered packet */
 static const uint8_t figure4[4][4] = {
-	[NOT] = {[NOT] = NOT, [ECT0] = NOT, [ECT1] = NOT, [CE] = LOST},
-	[ECT0] = {[NOT] = ECT0, [ECT0] = ECT0, [ECT1] = ECT1, [CE] = CE},
-	[ECT1] = {[NOT] = ECT1, [ECT0] = ECT1, [ECT1] = ECT1, [CE] = CE},
-	[CE] = {[NOT] = CE, [ECT0] = CE, [ECT1] = CE, [CE] = CE},
+    [NOT] = {[NOT] = NOT, [ECT0] = NOT, [ECT1] = NOT, [CE] = LOST},
+    [ECT0] = {[NOT] = ECT0, [ECT0] = ECT0, [ECT1] = ECT1, [CE] = CE},
+    [ECT1] = {[NOT] = ECT1, [ECT0] = ECT1, [ECT1] = ECT1, [CE] = CE},
+    [CE] = {[NOT] = CE, [ECT0] = CE, [ECT1] = CE, [CE] = CE},
 };
 
 static struct fx f;

@@ -18,8 +18,8 @@
 #include "fixture.h"
 
 static const char *const shared[] = {
-	"ntm_settings", "ntm_uplinks", "ntm_paths",    "ntm_agent",  "ntm_path_ids",
-	"ntm_vips",	"ntm_locals",  "ntm_counters", "ntm_events",
+    "ntm_settings", "ntm_uplinks", "ntm_paths",    "ntm_agent",  "ntm_path_ids",
+    "ntm_vips",     "ntm_locals",  "ntm_counters", "ntm_events",
 };
 
 uint64_t fx_now(void)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Runs the BPF programs on packets in memory (BPF_PROG_TEST_RUN) and looks at verdict, bytes, counters, path and events.
+ * Runs the BPF programs on packets in memory (BPF_PROG_TEST_RUN) and looks at verdict, bytes, counters, path and
+ * events.
  *
  * The world: alice and bob, one path between them, epoch 1 in use. A fixture is one of the two; FX_ME and FX_PEER are
  * seen from there.

@@ -10,12 +10,12 @@
 
 static const uint8_t vip4[2][4] = {{100, 96, 0, 1}, {100, 111, 255, 2}};
 static const uint8_t vip6[2][16] = {
-	{0xfd, 0x4e, 0x54, 0x4d, [15] = 1},
-	{0xfd, 0x4e, 0x54, 0x4d, 0, 0, 0xff, [15] = 2},
+    {0xfd, 0x4e, 0x54, 0x4d, [15] = 1},
+    {0xfd, 0x4e, 0x54, 0x4d, 0, 0, 0xff, [15] = 2},
 };
 static const uint8_t real[2][2][16] = {
-	{{[10] = 0xff, 0xff, 192, 0, 2, 1}, {0x20, 0x01, 0x0d, 0xb8, [15] = 1}},
-	{{[10] = 0xff, 0xff, 198, 51, 100, 2}, {0x20, 0x01, 0x0d, 0xb8, 0, 2, [15] = 2}},
+    {{[10] = 0xff, 0xff, 192, 0, 2, 1}, {0x20, 0x01, 0x0d, 0xb8, [15] = 1}},
+    {{[10] = 0xff, 0xff, 198, 51, 100, 2}, {0x20, 0x01, 0x0d, 0xb8, 0, 2, [15] = 2}},
 };
 
 const uint8_t *fx_vip4(enum fx_side side)
@@ -183,11 +183,11 @@ void fx_sealed_frame(const struct fx *f, struct fx_frame *p, const struct fx_out
 {
 	uint8_t key[NTM_KEY_LEN], epoch = o->epoch ?: FX_EPOCH, d[FX_FRAME_MAX];
 	struct ntm_hdr h = {
-		.ver_type = NTM_WIRE_VERSION << 4 | NTM_T_DATA,
-		.suite_epoch = NTM_SUITE_KERNEL << 4 | epoch,
-		.ctr_hi = htons(o->counter >> 32),
-		.ctr_lo = htonl(o->counter),
-		.id = htobe64(FX_PATH_ID),
+	    .ver_type = NTM_WIRE_VERSION << 4 | NTM_T_DATA,
+	    .suite_epoch = NTM_SUITE_KERNEL << 4 | epoch,
+	    .ctr_hi = htons(o->counter >> 32),
+	    .ctr_lo = htonl(o->counter),
+	    .id = htobe64(FX_PATH_ID),
 	};
 
 	memcpy(d, &h, sizeof(h));

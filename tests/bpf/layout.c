@@ -71,8 +71,8 @@ Test(bpf_layout, ten_thousand_paths, .timeout = 60)
 	}
 	cr_expect_eq(id_n, PATHS + 1);
 	cr_expect_leq(after, (uint64_t)PATH_COST_MAX * PATHS, "a path costs %lu bytes", (unsigned long)(after / PATHS));
-	cr_log_info("10,000 paths: %lu bytes a path, %lu of them for its entries in the hashes\n", (unsigned long)(after / PATHS),
-		    (unsigned long)((after - before) / PATHS));
+	cr_log_info("10,000 paths: %lu bytes a path, %lu of them for its entries in the hashes\n",
+		    (unsigned long)(after / PATHS), (unsigned long)((after - before) / PATHS));
 
 	/* the last one of them works */
 	fx_path(&f)->path_id = 0;
@@ -118,15 +118,15 @@ Test(bpf_layout, maps_are_what_the_contract_says)
 		const char *name;
 		uint32_t type, key, value, flags;
 	} maps[] = {
-		{"ntm_settings", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct ntm_settings), BPF_F_MMAPABLE},
-		{"ntm_uplinks", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct ntm_uplink), BPF_F_MMAPABLE},
-		{"ntm_paths", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct ntm_path), BPF_F_MMAPABLE},
-		{"ntm_agent", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct ntm_path_agent), BPF_F_MMAPABLE},
-		{"ntm_path_ids", BPF_MAP_TYPE_HASH, 8, 4, BPF_F_NO_PREALLOC},
-		{"ntm_vips", BPF_MAP_TYPE_HASH, 16, 4, BPF_F_NO_PREALLOC},
-		{"ntm_locals", BPF_MAP_TYPE_HASH, 16, 4, BPF_F_NO_PREALLOC},
-		{"ntm_counters", BPF_MAP_TYPE_PERCPU_ARRAY, 4, sizeof(struct ntm_counter), 0},
-		{"ntm_events", BPF_MAP_TYPE_RINGBUF, 0, 0, 0},
+	    {"ntm_settings", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct ntm_settings), BPF_F_MMAPABLE},
+	    {"ntm_uplinks", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct ntm_uplink), BPF_F_MMAPABLE},
+	    {"ntm_paths", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct ntm_path), BPF_F_MMAPABLE},
+	    {"ntm_agent", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct ntm_path_agent), BPF_F_MMAPABLE},
+	    {"ntm_path_ids", BPF_MAP_TYPE_HASH, 8, 4, BPF_F_NO_PREALLOC},
+	    {"ntm_vips", BPF_MAP_TYPE_HASH, 16, 4, BPF_F_NO_PREALLOC},
+	    {"ntm_locals", BPF_MAP_TYPE_HASH, 16, 4, BPF_F_NO_PREALLOC},
+	    {"ntm_counters", BPF_MAP_TYPE_PERCPU_ARRAY, 4, sizeof(struct ntm_counter), 0},
+	    {"ntm_events", BPF_MAP_TYPE_RINGBUF, 0, 0, 0},
 	};
 	struct node_encap *enc = node_encap__open();
 	struct node_decap *dec = node_decap__open();

@@ -44,11 +44,11 @@ static int receive(struct fx_outer o, bool bad_tag)
 Test(bpf_roam, address_port_and_family)
 {
 	static const struct fx_outer moves[] = {
-		{.counter = 1, .last_octet = 77},
-		{.counter = 2, .last_octet = 77, .sport = 1024},
-		{.counter = 3, .v6 = true, .sport = 1024},
-		{.counter = 4, .v6 = true, .last_octet = 9},
-		{.counter = 5},
+	    {.counter = 1, .last_octet = 77},
+	    {.counter = 2, .last_octet = 77, .sport = 1024},
+	    {.counter = 3, .v6 = true, .sport = 1024},
+	    {.counter = 4, .v6 = true, .last_octet = 9},
+	    {.counter = 5},
 	};
 
 	path->ep[0].uplink = 3;

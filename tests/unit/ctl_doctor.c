@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -117,9 +118,9 @@ static void *answer(void *arg)
 	socklen_t len = sizeof(from);
 	int fd = *(int *)arg;
 	ssize_t n = recvfrom(fd, q, sizeof(q), 0, (struct sockaddr *)&from, &len);
-	static const uint8_t question[] = "\1a\1x\0\0\1\0";
+	static const uint8_t question[] = "\1a\1x\0\0\1\0\1";
 
-	if (n == 12 + 9 && !memcmp(q + 12, question, sizeof(question))) {
+	if (n == 12 + 9 && !memcmp(q + 12, question, 9)) {
 		q[2] |= 0x80;
 		sendto(fd, q, (size_t)n, 0, (struct sockaddr *)&from, len);
 	}

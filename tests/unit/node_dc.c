@@ -2,6 +2,8 @@
 /* The session with the DC and directions over it: loss, a DC that ends, starts again, refuses, is asked too much. */
 #include <criterion/criterion.h>
 #include <endian.h>
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "../../user/common/crypto.h"
@@ -190,6 +192,21 @@ Test(dc, its_attempts_back_off_while_it_is_down)
 	/* Two nodes, every 16 s, three copies each. */
 	cr_assert_leq(w.seen[NTM_T_SESSION_INIT] - before, 2 * 11 * 3);
 	cr_assert_geq(w.seen[NTM_T_SESSION_INIT] - before, 2 * 9);
+}
+
+Test(dc, an_uplink_that_comes_is_tried_at_once)
+{
+	struct ntm_uplink_info u = w.n[0]->uplinks[0];
+
+	w.dc.down = true;
+	world_run(&w, 120000);
+	while (w.n[0]->dc.hs) /* into the middle of a pause */
+		world_run(&w, 1);
+	world_run(&w, 100);
+	w.dc.down = false;
+	ntm_node_set_uplinks(w.n[0], &u, 1, false);
+	world_run(&w, 50);
+	cr_assert(connected(&w));
 }
 
 Test(dc, that_starts_again_makes_contact_and_nodes_register_there)

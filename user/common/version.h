@@ -2,7 +2,7 @@
 #ifndef NTM_VERSION_H
 #define NTM_VERSION_H
 
-/* The Makefile says it; this is for a file that is compiled by hand. */
+/* A package may set its own: make CPPFLAGS='-DNTM_VERSION=...'. */
 #ifndef NTM_VERSION
 #define NTM_VERSION "0.1.0"
 #endif

@@ -26,6 +26,7 @@ struct job {
 	enum { JOB_RESOLVE, JOB_PING, JOB_MONITOR } kind;
 	uint64_t begin_ns;
 	bool directing;
+	char name[NTM_NAME_MAX + 1];
 	/* ping */
 	uint64_t path_id;
 	unsigned count, sent, received;
@@ -117,7 +118,7 @@ static void explain(struct ntm_ctl_client *client, int result, const char *name)
 	for (unsigned i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 		if (texts[i].result == result)
 			text = texts[i].text;
-	ntm_ctl_error(client, ntm_direction_result_name(result), "%s: %s", name ? name : "?", text);
+	ntm_ctl_error(client, ntm_direction_result_name(result), "%s: %s", name, text);
 }
 
 /* The name as the DC knows it: a label alone gets the zone. */
@@ -179,7 +180,7 @@ static void on_resolved(void *arg, int result, struct ntm_tunnel *t)
 
 	j->directing = false;
 	if (result) {
-		explain(j->client, result, NULL);
+		explain(j->client, result, j->name);
 		job_free(j);
 		return;
 	}
@@ -218,6 +219,7 @@ static void cmd_resolve(struct ntm_control *c, struct ntm_ctl_client *client, js
 	if (!j)
 		return;
 	j->directing = true;
+	memcpy(j->name, name, sizeof(j->name));
 	ntm_direct(n, name, NULL, 0, on_resolved, j);
 }
 
@@ -308,7 +310,7 @@ static void on_ping_directed(void *arg, int result, struct ntm_tunnel *t)
 
 	j->directing = false;
 	if (result) {
-		explain(j->client, result, NULL);
+		explain(j->client, result, j->name);
 		job_free(j);
 		return;
 	}
@@ -343,6 +345,7 @@ static void cmd_ping(struct ntm_control *c, struct ntm_ctl_client *client, json_
 	j->interval_ms = number(request, "interval_ms", 1000, 1, 60000);
 	ntm_timer_init(&j->timer, on_ping_timer, j);
 	j->directing = true;
+	memcpy(j->name, name, sizeof(j->name));
 	ntm_direct(c->node, name, NULL, 0, on_ping_directed, j);
 }
 

@@ -220,7 +220,7 @@ void ntm_node_set_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, u
 	if (!count)
 		ntm_warn("no uplink: no interface is up with an address");
 	uplinks_event(n);
-	if (n->ready || force || n->dc.began) {
+	if (n->ready || force || n->dc.started) {
 		/* The DC first: peers that must be reached anew are asked of it with the new addresses known there. */
 		ntm_dc_reregister(&n->dc);
 		tell_peers(n);

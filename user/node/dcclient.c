@@ -333,6 +333,7 @@ int ntm_dc_init(struct ntm_dcclient *dc, struct ntm_node *n)
 
 void ntm_dc_start(struct ntm_dcclient *dc)
 {
+	dc->started = true;
 	if (!dc->hs)
 		hs_begin(dc);
 }

@@ -53,7 +53,7 @@ struct ntm_dcclient {
 	struct ntm_node *node;
 	struct ntm_dc_session slot[NTM_DC_SLOTS];
 	bool registered; /* on CUR */
-	bool began;      /* was registered once */
+	bool started;
 	size_t endpoint; /* index into conf.dc_endpoints, used for the next handshake */
 
 	struct ntm_session_init_state *hs; /* in progress */

@@ -63,7 +63,7 @@ static void registered(struct ntm_dcclient *dc, const struct ntm_sig *m)
 		schedule_keepalive(dc, REGISTER_RETRY_MS);
 		return;
 	}
-	dc->registered = dc->began = true;
+	dc->registered = true;
 	dc->last_error = 0;
 	if (ntm_sig_has(m, NTM_F_REFLEXIVE))
 		dc->reflexive = m->reflexive;
@@ -146,6 +146,7 @@ void ntm_dc_reregister(struct ntm_dcclient *dc)
 
 	if (!cur->used) {
 		dc->retry_ms = 0;
+		dc->last_kick_ms = 0;
 		ntm_dc_kick(dc);
 	} else if (n->n_uplinks && !ntm_node_has_family(n, !ntm_ip_is_v4(cur->addr.ip))) {
 		/* No need to find out by silence. */

@@ -172,7 +172,7 @@ int ntm_direct(struct ntm_node *n, const char *name, const uint8_t vip[16], uint
 	struct ntm_tunnel *t;
 
 	if (name)
-		for (size_t i = 0; name[i] && i < NTM_NAME_MAX; i++)
+		for (size_t i = 0; i < NTM_NAME_MAX && name[i]; i++)
 			lname[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + 32 : name[i]);
 	if (!vip)
 		vip = none;

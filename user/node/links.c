@@ -229,7 +229,8 @@ unsigned ntm_links_choose(const struct ntm_links *links, const struct ntm_string
 		    is_wanted(l->up.dp.name, wanted))
 			chosen[n++] = l;
 	}
-	qsort(chosen, n, sizeof(chosen[0]), by_preference);
+	if (n > 1)
+		qsort(chosen, n, sizeof(chosen[0]), by_preference);
 	if (n > NTM_UPLINKS_MAX)
 		n = NTM_UPLINKS_MAX;
 	for (unsigned i = 0; i < n; i++) {
