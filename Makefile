@@ -113,7 +113,7 @@ install: all ## install to PREFIX (/usr/local), below DESTDIR
 	for unit in ntm-node ntm-dc; do \
 		sed 's|@PREFIX@|$(PREFIX)|g' dist/$$unit.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit.service && \
 		chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit.service || exit 1; done
-	install -m 644 README.md LICENSE headers/PROTOCOL.md dist/*.conf $(DESTDIR)$(PREFIX)/share/doc/ntm/
+	install -m 644 $(wildcard README.md LICENSE headers/PROTOCOL.md dist/*.conf) $(DESTDIR)$(PREFIX)/share/doc/ntm/
 
 compile_commands.json: ## for editors and clang-tidy
 	$Qtests/harness/compile_commands.py '$(CC) $(CPPFLAGS) $(CFLAGS)' '$(CLANG) $(BPF_CFLAGS)' > $@

@@ -44,7 +44,15 @@ static __always_inline int ntm_check_inner(void *p, void *data_end, const struct
 	return NTM_CONTINUE;
 }
 
-/* The frame becomes Ethernet header and inner packet, nothing behind: one byte over the MTU is lost at the redirect. */
+/*
+ * The frame becomes Ethernet header and inner packet. Nothing may stay behind them, or GRO in ntm0 merges no segments;
+ * and what is over the MTU by more than a VLAN tag is lost at the redirect without a word.
+ *
+ * Except in generic mode: there the kernel, after bpf_xdp_adjust_tail(), sets skb->tail an Ethernet header's length too
+ * far, and TCP, which appends a segment to the one before where that has room, then appends it behind a hole (seen on
+ * 6.18, the code is the same in 6.1). One byte more than the packet makes ip_rcv() and ip6_rcv() trim it, and so
+ * set the tail right.
+ */
 static __always_inline int ntm_reframe(struct xdp_md *ctx, const struct ntm_settings *s, __u32 inner_off,
 				       const struct ntm_inner *in)
 {
@@ -57,6 +65,8 @@ static __always_inline int ntm_reframe(struct xdp_md *ctx, const struct ntm_sett
 	extra = NTM_DATA_END(ctx) - NTM_DATA(ctx);
 	NTM_UNKNOWN(extra);
 	extra -= ETH_HLEN + in->len;
+	if (!(s->native >> (ctx->ingress_ifindex & 31) & 1))
+		extra--;
 	if (extra > 0 && bpf_xdp_adjust_tail(ctx, -extra))
 		return NTM_DROP(RX_ERROR);
 	data = NTM_DATA(ctx);

@@ -23,9 +23,10 @@ static __always_inline __u32 ntm_outer_len(__u32 is_ipv6)
  * headers then reallocates only where headroom is short.
  *
  * bpf_redirect_neigh() chooses by skb->protocol, so that has to become the outer one. BPF_F_ADJ_ROOM_ENCAP_* would do
- * it, but not for a packet that another tunnel (VXLAN, GRE) has encapsulated already. bpf_skb_change_proto() does
- * for all; it exchanges an IPv4 header for room of an IPv6 header or the other way round, so that 20 bytes of room come
- * with it, or 20 bytes of the inner header have to be put back.
+ * it, but would also mark the packet as one with inner headers to be seen by offloads, which ciphertext has not, and
+ * which no second tunnel on its way may encapsulate. bpf_skb_change_proto() exchanges an IPv4 header for room of an
+ * IPv6 header or the other way round, so that 20 bytes of room come with it, or 20 bytes of the inner header have to be
+ * put back.
  */
 static __noinline int ntm_make_room(struct __sk_buff *skb, const struct ntm_tx *tx)
 {

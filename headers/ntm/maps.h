@@ -51,7 +51,7 @@ struct ntm_settings {
 	__u8 pool6[16];    /* [a] */
 	__u8 vip6[16];     /* [a] */
 	__u32 max_paths;   /* [a] entries of ntm_paths */
-	__u32 reserved;
+	__u32 native;      /* [a] bit ifindex % 32: XDP is in native mode on that uplink */
 };
 NTM_ASSERT_SIZE(struct ntm_settings, 80);
 NTM_ASSERT_OFFSET(struct ntm_settings, pool6, 40);

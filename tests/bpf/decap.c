@@ -86,6 +86,20 @@ Test(bpf_decap, padding_is_trimmed)
 	cr_expect_arr_eq(p.data + 14, inner.data, inner.len);
 }
 
+Test(bpf_decap, one_byte_stays_in_generic_mode)
+{
+	for (int inner = 0; inner < 2; inner++) {
+		struct fx_frame p, plain = {.len = 14};
+
+		f.settings->native = ~(1u << FX_IFINDEX);
+		fx_put_inner(&f, &plain, &(struct fx_inner){.v6 = inner, .payload = 99, .reply = true});
+		fx_sealed_frame(&f, &p, &(struct fx_outer){.counter = inner}, plain.data + 14, plain.len - 14);
+		cr_assert_eq(fx_decap(&f, &p), REDIRECT);
+		cr_expect_eq(p.len, plain.len + 1);
+		cr_expect_arr_eq(p.data + 14, plain.data + 14, plain.len - 14);
+	}
+}
+
 /*
  * Packets that are not delivered. The frame is an outer IPv4 or IPv6 one with 100 inner bytes; edit changes it, or the
  * path. authenticated: head, window and times may move.

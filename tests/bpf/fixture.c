@@ -131,6 +131,7 @@ static void build_world(struct fx *f)
 	memcpy(&s->vip4, fx_vip4(f->side), 4);
 	memcpy(s->vip6, fx_vip6(f->side), 16);
 	s->if_ntm0 = FX_IFINDEX;
+	s->native = 1u << FX_IFINDEX;
 	s->if_ntm0p = FX_IFINDEX;
 	memcpy(s->mac_ntm0, "\x02\x00\x00\x00\x00\x10", 6);
 	memcpy(s->mac_ntm0p, "\x02\x00\x00\x00\x00\x20", 6);

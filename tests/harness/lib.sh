@@ -75,7 +75,7 @@ wait_for() {
 e2e_begin() {
 	[ "$(id -u)" = 0 ] || skip "needs root for network namespaces and BPF"
 	local p
-	for p in ip jq ethtool tcpdump ping nc dig; do
+	for p in ip jq ethtool tcpdump ping nc python3; do
 		command -v "$p" >/dev/null || skip "$p is not installed"
 	done
 	[ -x "$B/ntm-node" ] || fail "$B/ntm-node is not built"
@@ -85,7 +85,7 @@ e2e_begin() {
 	trap cleanup EXIT
 	trap 'exit 143' TERM
 	trap 'exit 130' INT
-	say "== $1"
+	[ -n "${QUIET:-}" ] || say "== $1"
 }
 
 # shellcheck disable=SC2317 # called by the trap

@@ -39,6 +39,16 @@ static int check_mode(struct ntm_dp_bpf *d, uint32_t ifindex, bool *native, bool
 	return 0;
 }
 
+/* node_decap has to know: bpf/lib/deliver.h says why. Unknown counts as generic, which is always right. */
+static void note_mode(struct ntm_dp_bpf *d, uint32_t ifindex, bool native)
+{
+	uint32_t bit = 1u << (ifindex % 32);
+	if (native)
+		__atomic_or_fetch(&d->settings->native, bit, __ATOMIC_RELAXED);
+	else
+		__atomic_and_fetch(&d->settings->native, ~bit, __ATOMIC_RELAXED);
+}
+
 static int adopt_pin(void *arg, const char *name)
 {
 	struct ntm_dp_bpf *d = arg;
@@ -56,6 +66,7 @@ static int adopt_pin(void *arg, const char *name)
 		/* Gone meanwhile, or the configuration now asks for the other mode. */
 		return ntm_detach_xdp(d->pins, ifindex, fd);
 	}
+	note_mode(d, ifindex, native);
 	d->links[d->n_links++] = (struct ntm_uplink_link){ifindex, fd, native};
 	return 0;
 }
@@ -73,6 +84,7 @@ static int attach(struct ntm_dp_bpf *d, const struct ntm_dp_uplink *u, char *why
 		snprintf(why, cap, "%s: more than %d uplinks", u->name, NTM_UPLINKS_MAX);
 		return -ENOSPC;
 	}
+	note_mode(d, u->ifindex, false);
 	int fd = ntm_attach_xdp(d->pins, u->ifindex, ntm_decap_fd(d), d->xdp_mode, &native);
 	if (fd == -EBUSY)
 		snprintf(why, cap, "%s already has another XDP program (ip link show %s); detach it first", u->name,
@@ -84,6 +96,7 @@ static int attach(struct ntm_dp_bpf *d, const struct ntm_dp_uplink *u, char *why
 			 strerror(-fd));
 	if (fd < 0)
 		return fd;
+	note_mode(d, u->ifindex, native);
 	d->links[d->n_links++] = (struct ntm_uplink_link){u->ifindex, fd, native};
 	ntm_info("XDP on %s, %s mode", u->name, native ? "native" : "generic");
 	return 0;
