@@ -175,11 +175,15 @@ int testnode_recv(struct testnode *t, struct ntm_sig *m, int timeout_ms)
 {
 	uint8_t buf[NTM_SIGNAL_MAX], plain[NTM_SIGNAL_MAX];
 	size_t len;
-	ssize_t n = testnode_recv_raw(t, buf, sizeof(buf), timeout_ms);
+	ssize_t n;
 	int err;
 
-	if (n < 0)
-		return (int)n;
+	/* A DC that has started again may invite this node to a session meanwhile. */
+	do {
+		n = testnode_recv_raw(t, buf, sizeof(buf), timeout_ms);
+		if (n < 0)
+			return (int)n;
+	} while (n >= (ssize_t)sizeof(struct ntm_hdr) && ntm_hdr_type((struct ntm_hdr *)buf) == NTM_T_SESSION_INIT);
 	err = ntm_session_open(&t->session, buf, (size_t)n, plain, sizeof(plain), &len);
 	return err ? err : ntm_sig_decode(m, plain, len);
 }
