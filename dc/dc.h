@@ -10,6 +10,7 @@
 #include "../user/common/cookie.h"
 #include "../user/common/ctlsock.h"
 #include "../user/common/signal_codec.h"
+#include "../user/common/version.h"
 #include "config.h"
 #include "net.h"
 #include "nodes.h"
@@ -18,10 +19,6 @@
 #include "ratelimit.h"
 #include "sessions.h"
 #include "store.h"
-
-#ifndef NTM_VERSION
-#define NTM_VERSION "0.1.0"
-#endif
 
 /* X(symbol, what is counted); `ntm status` of the DC prints them. */
 /* clang-format off */

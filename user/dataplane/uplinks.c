@@ -43,6 +43,10 @@ static int check_mode(struct ntm_dp_bpf *d, uint32_t ifindex, bool *native, bool
 static void note_mode(struct ntm_dp_bpf *d, uint32_t ifindex, bool native)
 {
 	uint32_t bit = 1u << (ifindex % 32);
+
+	/* two interfaces may share a bit: it is set only if all of them are native */
+	for (size_t i = 0; native && i < d->n_links; i++)
+		native = d->links[i].ifindex % 32 != ifindex % 32 || d->links[i].native;
 	if (native)
 		__atomic_or_fetch(&d->settings->native, bit, __ATOMIC_RELAXED);
 	else

@@ -15,6 +15,7 @@
 #include "../common/cookie.h"
 #include "../common/log.h"
 #include "../common/signal_codec.h"
+#include "../common/version.h"
 #include "../dataplane/dp.h"
 #include "config.h"
 #include "dcclient.h"
@@ -22,10 +23,6 @@
 #include "hold.h"
 #include "timer.h"
 #include "tunnel.h"
-
-#ifndef NTM_VERSION
-#define NTM_VERSION "0.2"
-#endif
 
 enum { NTM_UPLINKS_MAX = 16, NTM_UPLINK_ADDRS = 8 };
 
