@@ -50,10 +50,22 @@ static uint64_t rd_be(struct ntm_rd *r, size_t n)
 	return v;
 }
 
-uint8_t ntm_rd_u8(struct ntm_rd *r) { return (uint8_t)rd_be(r, 1); }
-uint16_t ntm_rd_u16(struct ntm_rd *r) { return (uint16_t)rd_be(r, 2); }
-uint32_t ntm_rd_u32(struct ntm_rd *r) { return (uint32_t)rd_be(r, 4); }
-uint64_t ntm_rd_u64(struct ntm_rd *r) { return rd_be(r, 8); }
+uint8_t ntm_rd_u8(struct ntm_rd *r)
+{
+	return (uint8_t)rd_be(r, 1);
+}
+uint16_t ntm_rd_u16(struct ntm_rd *r)
+{
+	return (uint16_t)rd_be(r, 2);
+}
+uint32_t ntm_rd_u32(struct ntm_rd *r)
+{
+	return (uint32_t)rd_be(r, 4);
+}
+uint64_t ntm_rd_u64(struct ntm_rd *r)
+{
+	return rd_be(r, 8);
+}
 
 struct ntm_wr ntm_wr_init(void *data, size_t cap)
 {
@@ -87,7 +99,19 @@ static void wr_be(struct ntm_wr *w, uint64_t v, size_t n)
 	ntm_wr_bytes(w, b, n);
 }
 
-void ntm_wr_u8(struct ntm_wr *w, uint8_t v) { wr_be(w, v, 1); }
-void ntm_wr_u16(struct ntm_wr *w, uint16_t v) { wr_be(w, v, 2); }
-void ntm_wr_u32(struct ntm_wr *w, uint32_t v) { wr_be(w, v, 4); }
-void ntm_wr_u64(struct ntm_wr *w, uint64_t v) { wr_be(w, v, 8); }
+void ntm_wr_u8(struct ntm_wr *w, uint8_t v)
+{
+	wr_be(w, v, 1);
+}
+void ntm_wr_u16(struct ntm_wr *w, uint16_t v)
+{
+	wr_be(w, v, 2);
+}
+void ntm_wr_u32(struct ntm_wr *w, uint32_t v)
+{
+	wr_be(w, v, 4);
+}
+void ntm_wr_u64(struct ntm_wr *w, uint64_t v)
+{
+	wr_be(w, v, 8);
+}

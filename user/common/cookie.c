@@ -144,8 +144,8 @@ int ntm_cookie_sign(struct ntm_cookie_client *cc, void *msg, size_t len, uint64_
 int ntm_cookie_consume(struct ntm_cookie_client *cc, const struct ntm_cookie_reply *r, uint64_t now_ms)
 {
 	uint8_t cookie[NTM_COOKIE_LEN];
-	int ret = ntm_open(cc->cookie_key, r->nonce, cc->last_mac1, sizeof(cc->last_mac1), r->cookie,
-			   sizeof(r->cookie), cookie);
+	int ret = ntm_open(cc->cookie_key, r->nonce, cc->last_mac1, sizeof(cc->last_mac1), r->cookie, sizeof(r->cookie),
+			   cookie);
 
 	if (ret)
 		return ret;

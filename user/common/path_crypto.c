@@ -19,9 +19,9 @@ static size_t make_prologue(uint8_t out[64], const struct ntm_hdr *h)
 static void put_hdr(struct ntm_hdr *h, unsigned type, uint8_t epoch, uint64_t path_id)
 {
 	*h = (struct ntm_hdr){
-		.ver_type = (uint8_t)(NTM_WIRE_VERSION << 4 | type),
-		.suite_epoch = epoch & 15,
-		.id = htobe64(path_id),
+	    .ver_type = (uint8_t)(NTM_WIRE_VERSION << 4 | type),
+	    .suite_epoch = epoch & 15,
+	    .id = htobe64(path_id),
 	};
 }
 

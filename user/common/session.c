@@ -22,10 +22,10 @@ static size_t make_prologue(uint8_t out[64], const struct ntm_hdr *h)
 static void put_hdr(struct ntm_hdr *h, unsigned type, uint64_t counter, uint64_t id)
 {
 	*h = (struct ntm_hdr){
-		.ver_type = (uint8_t)(NTM_WIRE_VERSION << 4 | type),
-		.ctr_hi = htobe16((uint16_t)(counter >> 32)),
-		.ctr_lo = htobe32((uint32_t)counter),
-		.id = htobe64(id),
+	    .ver_type = (uint8_t)(NTM_WIRE_VERSION << 4 | type),
+	    .ctr_hi = htobe16((uint16_t)(counter >> 32)),
+	    .ctr_lo = htobe32((uint32_t)counter),
+	    .id = htobe64(id),
 	};
 }
 

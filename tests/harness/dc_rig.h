@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A DC in the test's own process, asked over loopback UDP by scripted nodes (testnode.h). For inclusion by a test file,
+ * which names setup() and teardown() in its TestSuite().
+ */
+#ifndef NTM_TEST_DC_RIG_H
+#define NTM_TEST_DC_RIG_H
+
+#include <criterion/criterion.h>
+#include <endian.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <ntm/wire.h>
+
+#include "../../dc/dc.h"
+#include "../../user/common/crypto.h"
+#include "testnode.h"
+
+static uv_loop_t loop;
+static struct ntm_dc dc;
+static struct ntm_dc_config conf;
+static uint8_t dc_priv[NTM_DH_LEN], dc_pub[NTM_DH_LEN];
+static char dir[64], db[96];
+static struct ntm_addr listen_addr;
+
+static inline void start_dc(void)
+{
+	char why[256];
+
+	cr_assert_eq(ntm_dc_start(&dc, &loop, &conf, dc_priv, dc_pub, why, sizeof(why)), 0, "%s", why);
+	listen_addr = *ntm_dc_net_bound(dc.net, 0); /* the next start listens there again */
+}
+
+static inline void stop_dc(void)
+{
+	ntm_dc_stop(&dc);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	ntm_dc_free(&dc);
+}
+
+static inline void setup(void)
+{
+	char why[128];
+
+	cr_assert_eq(ntm_crypto_init(), 0);
+	cr_assert_eq(ntm_x25519_generate(dc_priv, dc_pub), 0);
+	snprintf(dir, sizeof(dir), "/tmp/ntm-dc-XXXXXX");
+	cr_assert_not_null(mkdtemp(dir));
+	snprintf(db, sizeof(db), "%s/dc.db", dir);
+	memset(&conf, 0, sizeof(conf));
+	strcpy(conf.zone, "ntm.example");
+	conf.store_file = db;
+	conf.cookie_threshold = 2000;
+	conf.lifetime_s = 120;
+	conf.keepalive_s = 15;
+	conf.listen.addrs = &listen_addr;
+	conf.listen.n = 1;
+	ntm_addr_parse("127.0.0.1:1", 0, &listen_addr);
+	listen_addr.port = 0;
+	ntm_prefix_parse("100.96.0.0/29", &conf.vip4_pool);
+	ntm_prefix_parse("fd4e:544d::/48", &conf.vip6_pool);
+	cr_assert_eq(ntm_pool_init(&conf.pool, &conf.vip4_pool, &conf.vip6_pool, why, sizeof(why)), 0);
+	uv_loop_init(&loop);
+	start_dc();
+}
+
+static inline void teardown(void)
+{
+	static const char *const suffixes[] = {"", "-wal", "-shm"};
+	char path[128];
+
+	stop_dc();
+	cr_assert_eq(uv_loop_close(&loop), 0);
+	for (int i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "%s%s", db, suffixes[i]);
+		unlink(path);
+	}
+	cr_assert_eq(rmdir(dir), 0);
+}
+
+static inline void token(const char *text, const char *label)
+{
+	int64_t now = time(NULL);
+
+	cr_assert_eq(dc.store->ops->token_create(dc.store, text, label, now, now + 60), 0);
+}
+
+static inline void open_node(struct testnode *t)
+{
+	cr_assert_eq(testnode_open(t, &loop, &listen_addr, dc_pub), 0);
+	cr_assert_eq(testnode_connect(t), 0);
+}
+
+/* Connected and registered, by a token of its own. */
+static inline struct ntm_sig join(struct testnode *t, const char *name)
+{
+	struct ntm_sig answer;
+	char text[NTM_TOKEN_MAX];
+
+	snprintf(text, sizeof(text), "token-of-%s", name);
+	token(text, name);
+	open_node(t);
+	cr_assert_eq(testnode_register(t, name, text, &answer), 0);
+	cr_assert_eq(answer.msg, NTM_M_REGISTRATION_RESPONSE, "%s", answer.error_text);
+	return answer;
+}
+
+static inline struct ntm_addr own_address(const struct testnode *t)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof(sa);
+	struct ntm_addr a;
+
+	getsockname(t->fd, (struct sockaddr *)&sa, &len);
+	ntm_addr_from_sockaddr(&a, (struct sockaddr *)&sa);
+	return a;
+}
+
+static inline int keep_alive(struct testnode *t, struct ntm_sig *answer)
+{
+	struct ntm_sig m;
+
+	testnode_request(t, &m, NTM_M_KEEP_ALIVE);
+	return testnode_ask(t, &m, answer);
+}
+
+static inline void expect_error(const struct ntm_sig *answer, enum ntm_error code)
+{
+	cr_assert_eq(answer->msg, NTM_M_ERROR, "%s", ntm_msg_name(answer->msg));
+	cr_assert_eq(answer->error_code, code, "%s: %s", ntm_error_name(answer->error_code), answer->error_text);
+	cr_assert_neq(answer->error_text[0], 0);
+}
+
+static inline void expect_silence(struct testnode *t)
+{
+	uint8_t buf[NTM_SIGNAL_MAX];
+
+	cr_assert_eq(testnode_recv_raw(t, buf, sizeof(buf), 60), -ETIMEDOUT);
+}
+
+static inline struct ntm_sig await_direction(struct testnode *t)
+{
+	struct ntm_sig m, ack;
+
+	cr_assert_eq(testnode_recv(t, &m, 1000), 0);
+	cr_assert_eq(m.msg, NTM_M_ROUTE_DIRECTION);
+	ntm_sig_init(&ack, NTM_M_ROUTE_ACK, m.txid);
+	cr_assert_eq(testnode_send(t, &ack), 0);
+	return m;
+}
+
+#endif
