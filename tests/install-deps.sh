@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-2-Clause
-# install-deps.sh SET...: installs through apt what is missing for build, demo, test, check, bench. Does nothing, and
+# install-deps.sh SET...: installs through apt what is missing for build, demo, test, check, vm, bench. Does nothing, and
 # quickly, when all is there. --missing SET... only prints the packages that are not installed.
 set -euo pipefail
 
@@ -9,6 +9,7 @@ build="gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev l
 demo="iproute2 iputils-ping ethtool tcpdump jq netcat-openbsd procps util-linux python3"
 test_="$demo libcriterion-dev iperf3 bind9-dnsutils sqlite3 libcap2-bin"
 check="git clang-format clang-tidy cppcheck shellcheck"
+vm="$test_ qemu-system-x86 udev kmod file bsdutils busybox-static python3-requests python3-argcomplete python3-pkg-resources"
 bench="$demo iperf3 wireguard-go wireguard-tools nebula"
 
 only_print=
@@ -23,6 +24,7 @@ for set in "$@"; do
 	demo) want+=" $demo" ;;
 	test) want+=" $test_" ;;
 	check) want+=" $check" ;;
+	vm) want+=" $vm" ;;
 	bench) want+=" $bench" ;;
 	*) echo "install-deps.sh: no set $set" >&2; exit 2 ;;
 	esac

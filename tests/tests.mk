@@ -83,6 +83,12 @@ test: ## install what is missing, build, run every test (root; without it many a
 	@$(MAKE) --no-print-directory tests
 	@NTM_BUILD=$B tests/harness/run
 
+KERNELS ?= 6.1
+test-vm: ## the tests that depend on the kernel, in a VM on KERNELS (6.1; or paths of images)
+	@tests/install-deps.sh build vm
+	@$(MAKE) --no-print-directory tests
+	@tests/vm/matrix.sh $(KERNELS)
+
 bench: ## install what is missing, build, measure against other tunnels (root)
 	@tests/install-deps.sh build bench
 	@$(MAKE) --no-print-directory tests
@@ -103,4 +109,4 @@ format: ## rewrite our C files as .clang-format says
 ci: ## what .ci/run does
 	@.ci/run
 
-.PHONY: tests test bench bench-readme check format ci
+.PHONY: tests test test-vm bench bench-readme check format ci

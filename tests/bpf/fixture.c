@@ -153,6 +153,8 @@ void fx_open(struct fx *f, enum fx_side side, uint32_t max_paths)
 	int err;
 
 	memset(f, 0, sizeof(*f));
+	if (geteuid())
+		cr_skip_test("needs root to load BPF programs");
 	f->side = side;
 	f->max_paths = max_paths ?: 64;
 	f->events = calloc(FX_EVENTS, sizeof(*f->events));
