@@ -38,7 +38,9 @@ CFLAGS += $(shell pkg-config --cflags $(PKGS))
 LDLIBS := $(shell pkg-config --libs $(PKGS)) $(LDLIBS)
 endif
 
+# SANITIZE=address,undefined, or 1 for these two; builds into a directory of its own
 ifneq ($(SANITIZE),)
+override SANITIZE := $(if $(filter 1,$(SANITIZE)),address$(comma)undefined,$(SANITIZE))
 B := build/sanitize-$(subst $(comma),-,$(SANITIZE))
 # gcc loses track of lengths and initialisation in instrumented code; the ordinary build looks at them.
 CFLAGS += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -Wno-format-truncation -Wno-maybe-uninitialized

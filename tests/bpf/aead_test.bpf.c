@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Seals or opens the packet that BPF_PROG_TEST_RUN hands over, as the map says. */
+/* Seals or opens the packet that BPF_PROG_TEST_RUN hands over, as the map says; or, for its own cost, neither. */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include "lib/aead.h"
@@ -10,6 +10,7 @@ struct aead_params {
 	__u32 len;
 	__u32 open;
 	__s32 result;
+	__u32 idle;
 };
 
 struct {
@@ -29,6 +30,8 @@ int aead_tc(struct __sk_buff *skb)
 	p = bpf_map_lookup_elem(&params, &zero);
 	if (!p || bpf_skb_pull_data(skb, skb->len))
 		return 2;
+	if (p->idle)
+		return 0;
 	if (p->open)
 		p->result = ntm_aead_open_skb(skb, p->hdr_off, p->len, p->key);
 	else
@@ -45,6 +48,8 @@ int aead_xdp(struct xdp_md *ctx)
 	p = bpf_map_lookup_elem(&params, &zero);
 	if (!p)
 		return XDP_ABORTED;
+	if (p->idle)
+		return XDP_PASS;
 	if (p->open)
 		p->result = ntm_aead_open_xdp(ctx, p->hdr_off, p->len, p->key);
 	else
