@@ -35,7 +35,13 @@ static int rotate(struct ntm_cookie_jar *jar, uint64_t now_ms)
 		jar->secret_ms = now_ms;
 	if (now_ms - jar->secret_ms < NTM_COOKIE_SECRET_S * 1000ULL)
 		return 0;
-	memcpy(jar->prev_secret, jar->secret, sizeof(jar->secret));
+	/* rotations that nobody asked for have passed too: the old secret is older than one of them */
+	if (now_ms - jar->secret_ms >= 2 * NTM_COOKIE_SECRET_S * 1000ULL) {
+		if (ntm_random(jar->prev_secret, sizeof(jar->prev_secret)))
+			return -EIO;
+	} else {
+		memcpy(jar->prev_secret, jar->secret, sizeof(jar->secret));
+	}
 	jar->secret_ms = now_ms;
 	return ntm_random(jar->secret, sizeof(jar->secret));
 }
