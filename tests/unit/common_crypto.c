@@ -87,10 +87,15 @@ Test(crypto, x25519_rfc7748)
 	cr_assert_eq(ntm_x25519(b, pa, out), 0);
 	ASSERT_HEX(out, 32, "4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742");
 
-	memcpy(pb, out, 32);
-	for (int i = 0; i < 2; i++)
+	cr_assert_eq(ntm_x25519_pair(b, pb, pa, out), 0);
+	ASSERT_HEX(out, 32, "4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742");
+
+	memcpy(pa, out, 32);
+	for (int i = 0; i < 2; i++) {
 		cr_assert_eq(ntm_x25519(a, low_order[i], out), -EINVAL);
-	cr_assert_arr_eq(out, pb, 32, "untouched on failure");
+		cr_assert_eq(ntm_x25519_pair(b, pb, low_order[i], out), -EINVAL);
+	}
+	cr_assert_arr_eq(out, pa, 32, "untouched on failure");
 }
 
 Test(crypto, blake2s_hash_mac_hkdf)

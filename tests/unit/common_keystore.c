@@ -13,13 +13,13 @@
 #define KEY "XasIfmJKikt54X+Lg4AO5m87sSkmGLb9HC+LJ/+I4Os="
 #define PUB "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08="
 
-static int load(const char *text, mode_t mode, char pub_text[45])
+static int load_bytes(const char *text, size_t len, mode_t mode, char pub_text[45])
 {
 	char path[] = "/tmp/ntm-key-XXXXXX", why[256] = "";
 	uint8_t priv[32], pub[32];
 	int fd = mkstemp(path), ret;
 
-	cr_assert(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text) && !fchmod(fd, mode));
+	cr_assert(fd >= 0 && write(fd, text, len) == (ssize_t)len && !fchmod(fd, mode));
 	close(fd);
 	ret = ntm_key_load(path, priv, pub, why, sizeof(why));
 	unlink(path);
@@ -27,6 +27,11 @@ static int load(const char *text, mode_t mode, char pub_text[45])
 	if (!ret)
 		ntm_key_to_text(pub, pub_text);
 	return ret;
+}
+
+static int load(const char *text, mode_t mode, char pub_text[45])
+{
+	return load_bytes(text, strlen(text), mode, pub_text);
 }
 
 Test(keystore, text)
@@ -56,6 +61,7 @@ Test(keystore, files)
 	cr_assert_eq(load(KEY, 0644, text), 0, "a warning only");
 	cr_assert_eq(load("garbage\n", 0600, text), -EINVAL);
 	cr_assert_eq(load("", 0600, text), -EINVAL);
+	cr_assert_eq(load_bytes(KEY "\0x", sizeof(KEY) + 1, 0600, text), -EINVAL, "more behind a NUL");
 	cr_assert_eq(ntm_key_load("/nonexistent/key", priv, pub, why, sizeof(why)), -ENOENT);
 	cr_assert(why[0]);
 }

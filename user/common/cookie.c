@@ -31,19 +31,25 @@ int ntm_cookie_jar_init(struct ntm_cookie_jar *jar, const uint8_t static_pub[NTM
 
 static int rotate(struct ntm_cookie_jar *jar, uint64_t now_ms)
 {
+	uint8_t fresh[2][NTM_HASH_LEN];
+	uint64_t age;
+	int ret;
+
 	if (!jar->secret_ms)
 		jar->secret_ms = now_ms;
-	if (now_ms - jar->secret_ms < NTM_COOKIE_SECRET_S * 1000ULL)
+	age = now_ms - jar->secret_ms;
+	if (age < NTM_COOKIE_SECRET_S * 1000ULL)
 		return 0;
-	/* rotations that nobody asked for have passed too: the old secret is older than one of them */
-	if (now_ms - jar->secret_ms >= 2 * NTM_COOKIE_SECRET_S * 1000ULL) {
-		if (ntm_random(jar->prev_secret, sizeof(jar->prev_secret)))
-			return -EIO;
-	} else {
-		memcpy(jar->prev_secret, jar->secret, sizeof(jar->secret));
+	ret = ntm_random(fresh, sizeof(fresh));
+	if (!ret) {
+		/* after two periods without a request the secret in use is older than the former one may be */
+		memcpy(jar->prev_secret, age < 2 * NTM_COOKIE_SECRET_S * 1000ULL ? jar->secret : fresh[1],
+		       NTM_HASH_LEN);
+		memcpy(jar->secret, fresh[0], NTM_HASH_LEN);
+		jar->secret_ms = now_ms;
 	}
-	jar->secret_ms = now_ms;
-	return ntm_random(jar->secret, sizeof(jar->secret));
+	ntm_wipe(fresh, sizeof(fresh));
+	return ret;
 }
 
 static int cookie_of(uint8_t out[NTM_COOKIE_LEN], const uint8_t secret[NTM_HASH_LEN], const struct ntm_addr *from)
@@ -149,10 +155,14 @@ int ntm_cookie_sign(struct ntm_cookie_client *cc, void *msg, size_t len, uint64_
 
 int ntm_cookie_consume(struct ntm_cookie_client *cc, const struct ntm_cookie_reply *r, uint64_t now_ms)
 {
+	static const uint8_t none[NTM_MAC_LEN];
 	uint8_t cookie[NTM_COOKIE_LEN];
-	int ret = ntm_open(cc->cookie_key, r->nonce, cc->last_mac1, sizeof(cc->last_mac1), r->cookie, sizeof(r->cookie),
-			   cookie);
+	int ret;
 
+	if (ntm_equal(cc->last_mac1, none, sizeof(none))) /* nothing signed yet */
+		return -EBADMSG;
+	ret = ntm_open(cc->cookie_key, r->nonce, cc->last_mac1, sizeof(cc->last_mac1), r->cookie, sizeof(r->cookie),
+		       cookie);
 	if (ret)
 		return ret;
 	memcpy(cc->cookie, cookie, sizeof(cookie));

@@ -21,6 +21,7 @@ static EVP_MAC *blake2smac;
 static _Thread_local EVP_CIPHER_CTX *cipher_ctx;
 static _Thread_local EVP_MD_CTX *md_ctx;
 static _Thread_local EVP_MAC_CTX *mac_ctx;
+static _Thread_local EVP_PKEY_CTX *import_ctx; /* holds no key */
 
 int ntm_crypto_init(void)
 {
@@ -86,11 +87,30 @@ int ntm_x25519_generate(uint8_t priv[NTM_DH_LEN], uint8_t pub[NTM_DH_LEN])
 	return ret;
 }
 
-int ntm_x25519(const uint8_t priv[NTM_DH_LEN], const uint8_t pub[NTM_DH_LEN], uint8_t out[NTM_DH_LEN])
+/* priv NULL: a public key. With both halves given OpenSSL does not compute the public one, half of the work. */
+static EVP_PKEY *import_key(const uint8_t *priv, const uint8_t *pub)
+{
+	OSSL_PARAM params[3], *p = params;
+	EVP_PKEY *k = NULL;
+
+	if (!import_ctx)
+		import_ctx = EVP_PKEY_CTX_new_from_name(NULL, "X25519", NULL);
+	if (priv)
+		*p++ = OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PRIV_KEY, (void *)priv, NTM_DH_LEN);
+	*p++ = OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, (void *)pub, NTM_DH_LEN);
+	*p = OSSL_PARAM_construct_end();
+	if (!import_ctx || EVP_PKEY_fromdata_init(import_ctx) != 1 ||
+	    EVP_PKEY_fromdata(import_ctx, &k, priv ? EVP_PKEY_KEYPAIR : EVP_PKEY_PUBLIC_KEY, params) != 1)
+		return NULL;
+	return k;
+}
+
+int ntm_x25519_pair(const uint8_t priv[NTM_DH_LEN], const uint8_t own_pub[NTM_DH_LEN], const uint8_t pub[NTM_DH_LEN],
+		    uint8_t out[NTM_DH_LEN])
 {
 	static const uint8_t zero[NTM_DH_LEN];
-	EVP_PKEY *k = EVP_PKEY_new_raw_private_key_ex(NULL, "X25519", NULL, priv, NTM_DH_LEN);
-	EVP_PKEY *peer = EVP_PKEY_new_raw_public_key_ex(NULL, "X25519", NULL, pub, NTM_DH_LEN);
+	EVP_PKEY *k = import_key(priv, own_pub);
+	EVP_PKEY *peer = import_key(NULL, pub);
 	EVP_PKEY_CTX *ctx = k ? EVP_PKEY_CTX_new_from_pkey(NULL, k, NULL) : NULL;
 	uint8_t tmp[NTM_DH_LEN] = {0};
 	size_t len = sizeof(tmp);
@@ -110,6 +130,14 @@ int ntm_x25519(const uint8_t priv[NTM_DH_LEN], const uint8_t pub[NTM_DH_LEN], ui
 	EVP_PKEY_free(peer);
 	EVP_PKEY_free(k);
 	return ret;
+}
+
+int ntm_x25519(const uint8_t priv[NTM_DH_LEN], const uint8_t pub[NTM_DH_LEN], uint8_t out[NTM_DH_LEN])
+{
+	uint8_t own_pub[NTM_DH_LEN];
+	int ret = ntm_x25519_public(priv, own_pub);
+
+	return ret ? ret : ntm_x25519_pair(priv, own_pub, pub, out);
 }
 
 int ntm_seal(const uint8_t key[NTM_KEY_LEN], const uint8_t nonce[NTM_NONCE_LEN], const void *ad, size_t ad_len,
@@ -134,7 +162,7 @@ int ntm_open(const uint8_t key[NTM_KEY_LEN], const uint8_t nonce[NTM_NONCE_LEN],
 	EVP_CIPHER_CTX *c = get_cipher_ctx();
 	const uint8_t *p = in;
 	uint8_t tag[NTM_TAG_LEN], end[1];
-	int n;
+	int n, ret;
 
 	if (len < NTM_TAG_LEN)
 		return -EBADMSG;
@@ -145,13 +173,13 @@ int ntm_open(const uint8_t key[NTM_KEY_LEN], const uint8_t nonce[NTM_NONCE_LEN],
 	if (EVP_DecryptInit_ex2(c, chacha, key, nonce, NULL) != 1 ||
 	    EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_SET_TAG, NTM_TAG_LEN, tag) != 1 ||
 	    (ad_len && EVP_DecryptUpdate(c, NULL, &n, ad, (int)ad_len) != 1) ||
-	    (len && EVP_DecryptUpdate(c, out, &n, p, (int)len) != 1) ||
-	    EVP_DecryptFinal_ex(c, len ? out + len : end, &n) != 1) {
-		if (len)
-			ntm_wipe(out, len);
-		return -EBADMSG;
-	}
-	return 0;
+	    (len && EVP_DecryptUpdate(c, out, &n, p, (int)len) != 1))
+		ret = -EIO;
+	else
+		ret = EVP_DecryptFinal_ex(c, len ? out + len : end, &n) == 1 ? 0 : -EBADMSG;
+	if (ret && len)
+		ntm_wipe(out, len);
+	return ret;
 }
 
 int ntm_hash(uint8_t out[NTM_HASH_LEN], const struct ntm_iov *in, size_t n)

@@ -61,14 +61,15 @@ int ntm_key_load(const char *path, uint8_t priv[NTM_DH_LEN], uint8_t pub[NTM_DH_
 		return ret;
 	}
 	n = read(fd, text, sizeof(text) - 1);
-	ret = n < 0 ? -errno : 0;
-	close(fd);
-	if (ret) {
-		snprintf(why, cap, "%s: %s", path, strerror(-ret));
+	if (n < 0) {
+		ret = -errno;
+		snprintf(why, cap, "%s: %s", path, strerror(errno));
+		close(fd);
 		return ret;
 	}
+	close(fd);
 	text[n] = 0;
-	ret = ntm_key_from_text(text, key);
+	ret = strlen(text) == (size_t)n ? ntm_key_from_text(text, key) : -EINVAL;
 	ntm_wipe(text, sizeof(text));
 	if (ret) {
 		snprintf(why, cap, "%s: not a private key; make one with `ntm genkey`", path);

@@ -50,10 +50,11 @@ static int mix_key_and_hash(struct ntm_noise *ns, const uint8_t psk[NTM_PSK_LEN]
 	return ret;
 }
 
-static int mix_dh(struct ntm_noise *ns, const uint8_t priv[NTM_DH_LEN], const uint8_t pub[NTM_DH_LEN])
+static int mix_dh(struct ntm_noise *ns, const uint8_t priv[NTM_DH_LEN], const uint8_t own_pub[NTM_DH_LEN],
+		  const uint8_t pub[NTM_DH_LEN])
 {
 	uint8_t dh[NTM_DH_LEN];
-	int ret = ntm_x25519(priv, pub, dh);
+	int ret = ntm_x25519_pair(priv, own_pub, pub, dh);
 
 	if (!ret)
 		ret = mix_key(ns, dh, sizeof(dh));
@@ -154,12 +155,12 @@ static int write_1(struct ntm_noise *ns, const void *payload, size_t payload_len
 	memcpy(out, ns->e_pub, NTM_DH_LEN);
 	out += NTM_DH_LEN;
 	if (!ret)
-		ret = mix_dh(ns, ns->e, ns->rs);
+		ret = mix_dh(ns, ns->e, ns->e_pub, ns->rs);
 	if (!ret)
 		ret = encrypt_and_hash(ns, ns->s_pub, NTM_DH_LEN, out);
 	out += NTM_DH_LEN + NTM_TAG_LEN;
 	if (!ret)
-		ret = mix_dh(ns, ns->s, ns->rs);
+		ret = mix_dh(ns, ns->s, ns->s_pub, ns->rs);
 	return ret ? ret : encrypt_and_hash(ns, payload, payload_len, out);
 }
 
@@ -171,12 +172,12 @@ static int read_1(struct ntm_noise *ns, const uint8_t *in, size_t in_len, uint8_
 	ret = token_e(ns, ns->re);
 	in += NTM_DH_LEN;
 	if (!ret)
-		ret = mix_dh(ns, ns->s, ns->re);
+		ret = mix_dh(ns, ns->s, ns->s_pub, ns->re);
 	if (!ret)
 		ret = decrypt_and_hash(ns, in, NTM_DH_LEN + NTM_TAG_LEN, ns->rs);
 	in += NTM_DH_LEN + NTM_TAG_LEN;
 	if (!ret)
-		ret = mix_dh(ns, ns->s, ns->rs);
+		ret = mix_dh(ns, ns->s, ns->s_pub, ns->rs);
 	return ret ? ret : decrypt_and_hash(ns, in, in_len - 2 * NTM_DH_LEN - NTM_TAG_LEN, payload);
 }
 
@@ -189,9 +190,9 @@ static int write_2(struct ntm_noise *ns, const void *payload, size_t payload_len
 		ret = token_e(ns, ns->e_pub);
 	memcpy(out, ns->e_pub, NTM_DH_LEN);
 	if (!ret)
-		ret = mix_dh(ns, ns->e, ns->re);
+		ret = mix_dh(ns, ns->e, ns->e_pub, ns->re);
 	if (!ret)
-		ret = mix_dh(ns, ns->e, ns->rs);
+		ret = mix_dh(ns, ns->e, ns->e_pub, ns->rs);
 	if (!ret && ns->has_psk)
 		ret = mix_key_and_hash(ns, ns->psk);
 	return ret ? ret : encrypt_and_hash(ns, payload, payload_len, out + NTM_DH_LEN);
@@ -204,9 +205,9 @@ static int read_2(struct ntm_noise *ns, const uint8_t *in, size_t in_len, uint8_
 	memcpy(ns->re, in, NTM_DH_LEN);
 	ret = token_e(ns, ns->re);
 	if (!ret)
-		ret = mix_dh(ns, ns->e, ns->re);
+		ret = mix_dh(ns, ns->e, ns->e_pub, ns->re);
 	if (!ret)
-		ret = mix_dh(ns, ns->s, ns->re);
+		ret = mix_dh(ns, ns->s, ns->s_pub, ns->re);
 	if (!ret && ns->has_psk)
 		ret = mix_key_and_hash(ns, ns->psk);
 	return ret ? ret : decrypt_and_hash(ns, in + NTM_DH_LEN, in_len - NTM_DH_LEN, payload);

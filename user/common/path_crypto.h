@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Tunnel Request and Response (types 9, 10): Noise IKpsk2 with prologue "NTMobile 1 tunnel" || Path ID (8 bytes,
- * network order). The root keys it gives are spread to suites by ntm_suite_key().
+ * Tunnel Request and Response (types 9, 10): Noise IKpsk2 with prologue "NTMobile 1 tunnel" || the 16 header bytes of
+ * the type 9 message, so Path ID and epoch are authenticated. The root keys it gives are spread to suites by
+ * ntm_suite_key().
  */
 #ifndef NTM_PATH_CRYPTO_H
 #define NTM_PATH_CRYPTO_H

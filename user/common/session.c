@@ -162,32 +162,41 @@ int ntm_session_seal(struct ntm_session *s, const void *in, size_t len, uint8_t 
 	return 0;
 }
 
+/* Bit b of the window, from the lowest of word 0 on: counter rx_head - 1 - b was accepted. */
 static int window_check(const struct ntm_session *s, uint64_t c)
 {
+	uint64_t back = s->rx_head - 1 - c;
+
 	if (c >= s->rx_head)
 		return 0;
-	if ((s->rx_head - 1) / 64 - c / 64 >= WINDOW_WORDS)
+	if (back >= 64 * WINDOW_WORDS)
 		return -ESTALE;
-	return s->rx_window[c / 64 % WINDOW_WORDS] >> c % 64 & 1 ? -EALREADY : 0;
+	return s->rx_window[back / 64] >> back % 64 & 1 ? -EALREADY : 0;
 }
 
-/*
- * A ring of words as in RFC 6479: advancing the head clears the words that it enters. Since head lies anywhere in its
- * word, up to 63 counters of the window's far end have left with it; those count as stale.
- */
+static void window_shift(uint64_t w[WINDOW_WORDS], uint64_t by)
+{
+	size_t words = by < 64 * WINDOW_WORDS ? by / 64 : WINDOW_WORDS, bits = by % 64;
+
+	for (size_t i = WINDOW_WORDS; i-- > 0;) {
+		uint64_t v = i >= words ? w[i - words] << bits : 0;
+
+		if (bits && i > words)
+			v |= w[i - words - 1] >> (64 - bits);
+		w[i] = v;
+	}
+}
+
 static void window_update(struct ntm_session *s, uint64_t c)
 {
-	uint64_t first = s->rx_head ? (s->rx_head - 1) / 64 : 0, last = c / 64;
+	uint64_t back;
 
 	if (c >= s->rx_head) {
-		if (last - first >= WINDOW_WORDS)
-			memset(s->rx_window, 0, sizeof(s->rx_window));
-		else
-			for (uint64_t w = first + 1; w <= last; w++)
-				s->rx_window[w % WINDOW_WORDS] = 0;
+		window_shift(s->rx_window, c + 1 - s->rx_head);
 		s->rx_head = c + 1;
 	}
-	s->rx_window[last % WINDOW_WORDS] |= 1ULL << c % 64;
+	back = s->rx_head - 1 - c;
+	s->rx_window[back / 64] |= 1ULL << back % 64;
 }
 
 int ntm_session_open(struct ntm_session *s, const void *in, size_t in_len, uint8_t *out, size_t cap, size_t *out_len)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A sealed session over datagrams (types 1, 2, 4): node–DC now, DC–DC and DC–RS with the same code. This file
- * knows keys, counters and the replay window of one session; tables, timers and sockets belong to its users.
+ * knows keys, counters and the replay window of one session; tables, timers and sockets belong to its users. Noise
+ * prologue: "NTMobile 1 session" || the 16 header bytes of the type 1 message.
  */
 #ifndef NTM_SESSION_H
 #define NTM_SESSION_H
@@ -22,7 +23,7 @@ struct ntm_session {
 	uint8_t tx_key[NTM_KEY_LEN], rx_key[NTM_KEY_LEN];
 	uint64_t tx_counter;
 	uint64_t rx_head;      /* highest accepted + 1 */
-	uint64_t rx_window[4]; /* 256 counters below rx_head */
+	uint64_t rx_window[4]; /* the 256 counters below rx_head, the newest in bit 0 of word 0 */
 	uint8_t peer_key[NTM_DH_LEN];
 	uint64_t created_ms;
 	uint32_t lifetime_s;
