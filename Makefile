@@ -58,11 +58,12 @@ CTL_OBJ := $(call obj,$(wildcard user/ctl/*.c))
 DC_OBJ := $(call obj,$(wildcard dc/*.c))
 BPF_OBJ := $(patsubst bpf/%.bpf.c,$B/bpf/%.bpf.o,$(wildcard bpf/*.bpf.c))
 SKEL := $(patsubst bpf/%.bpf.c,$B/gen/%.skel.h,$(wildcard bpf/*.bpf.c))
-PROGRAMS := $B/ntm-node $B/ntm $B/ntm-dc
+RELAY_OBJ := $(call obj,$(wildcard user/relay/*.c))
+PROGRAMS := $B/ntm-node $B/ntm-relay $B/ntm $B/ntm-dc
 
 all: bpf user dc ## build everything (default)
 bpf: $(BPF_OBJ) $(SKEL) ## build the BPF objects and their skeletons
-user: $B/ntm-node $B/ntm ## build the node's agent and the command line tool
+user: $B/ntm-node $B/ntm-relay $B/ntm ## build the node's agent, the Relay Server and the command line tool
 dc: $B/ntm-dc ## build the Direction Coordinator
 
 # Debugging information goes, BTF stays.
@@ -91,6 +92,8 @@ $B/libntmcommon.a: $(COMMON_OBJ)
 LINK = $Q$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
 $B/ntm-node: $(NODE_OBJ) $(DP_OBJ) $B/libntmcommon.a
 	$(LINK)
+$B/ntm-relay: $(RELAY_OBJ) $B/libntmnode.a $B/libntmdp.a $B/libntmcommon.a
+	$(LINK)
 # Its doctor reads node.conf as the agent does.
 $B/ntm: $(CTL_OBJ) $B/user/node/config.o $B/libntmcommon.a
 	$(LINK)
@@ -111,9 +114,9 @@ install: all ## install to PREFIX (/usr/local), below DESTDIR
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/lib/ntm/bpf \
 		$(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/ntm
 	install -m 755 $B/ntm $(DESTDIR)$(PREFIX)/bin/
-	install -m 755 $B/ntm-node $B/ntm-dc $(DESTDIR)$(PREFIX)/sbin/
+	install -m 755 $B/ntm-node $B/ntm-relay $B/ntm-dc $(DESTDIR)$(PREFIX)/sbin/
 	install -m 644 $(BPF_OBJ) $(DESTDIR)$(PREFIX)/lib/ntm/bpf/
-	for unit in ntm-node ntm-dc; do \
+	for unit in ntm-node ntm-relay ntm-dc; do \
 		sed 's|@PREFIX@|$(PREFIX)|g' dist/$$unit.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit.service && \
 		chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit.service || exit 1; done
 	install -m 644 $(wildcard README.md LICENSE headers/PROTOCOL.md dist/*.conf) $(DESTDIR)$(PREFIX)/share/doc/ntm/
@@ -129,5 +132,5 @@ help: ## this list
 
 .PHONY: all bpf user dc demo deps install compile_commands.json clean help
 
-ALL_OBJ := $(COMMON_OBJ) $(DP_OBJ) $(NODE_OBJ) $(CTL_OBJ) $(DC_OBJ) $(TEST_OBJ)
+ALL_OBJ := $(COMMON_OBJ) $(DP_OBJ) $(NODE_OBJ) $(RELAY_OBJ) $(CTL_OBJ) $(DC_OBJ) $(TEST_OBJ)
 -include $(ALL_OBJ:.o=.d) $(BPF_OBJ:.o=.d)

@@ -117,7 +117,7 @@ static __always_inline int ntm_open(struct xdp_md *ctx, const struct ntm_rx *rx,
 	NTM_WRITE(path->last_rx_ns, now);
 	if (NTM_UNLIKELY(NTM_READ(path->next_epoch) == epoch))
 		ntm_confirm_epoch(path, epoch, now);
-	if (newest && NTM_UNLIKELY(ntm_endpoint_move(path, rx))) {
+	if (newest && NTM_UNLIKELY(ntm_endpoint_move(path, rx, now))) {
 		ntm_count(NTM_R_RX_ROAMED, rx->udp_len);
 		ntm_event_roamed(path, &rx->src, rx->sport);
 	}

@@ -14,6 +14,7 @@
 # Archives, so that a test takes only the objects it needs and may bring its own of any function.
 $B/libntmdp.a: $(DP_OBJ)
 $B/libntmdc.a: $(filter-out %/main.o,$(DC_OBJ))
+$B/libntmrelay.a: $(filter-out %/main.o,$(RELAY_OBJ))
 $B/libntmnode.a: $(filter-out %/main.o,$(NODE_OBJ))
 $B/libntmctl.a: $(filter-out %/ntm.o,$(CTL_OBJ))
 HARNESS_MAIN := $(shell grep -lE '^int main' tests/harness/*.c 2>/dev/null)
@@ -23,8 +24,9 @@ LIBS_common := $B/libntmharness.a $B/libntmcommon.a
 LIBS_dc := $B/libntmharness.a $B/libntmdc.a $B/libntmcommon.a
 LIBS_node := $B/libntmharness.a $B/libntmnode.a $B/libntmdp.a $B/libntmcommon.a
 LIBS_dp := $B/libntmharness.a $B/libntmdp.a $B/libntmcommon.a
+LIBS_relay := $B/libntmharness.a $B/libntmrelay.a $B/libntmnode.a $B/libntmdp.a $B/libntmcommon.a
 LIBS_ctl := $B/libntmharness.a $B/user/node/config.o $B/libntmctl.a $B/libntmcommon.a
-LIBS_all := $B/libntmharness.a $B/libntmdc.a $B/libntmnode.a $B/libntmdp.a $B/libntmctl.a $B/libntmcommon.a
+LIBS_all := $B/libntmharness.a $B/libntmrelay.a $B/libntmdc.a $B/libntmnode.a $B/libntmdp.a $B/libntmctl.a $B/libntmcommon.a
 
 UNIT_SRC := $(wildcard tests/unit/*.c)
 UNIT_BINS := $(UNIT_SRC:%.c=$B/%)

@@ -22,12 +22,15 @@ static __noinline int ntm_event_roamed(const struct ntm_path *path, const struct
  * The endpoint becomes the source of an authenticated packet with the newest counter. Contention means that somebody
  * else is moving it: the next packet decides. Returns 1 if it moved.
  */
-static __always_inline int ntm_endpoint_move(struct ntm_path *path, const struct ntm_rx *rx)
+static __always_inline int ntm_endpoint_move(struct ntm_path *path, const struct ntm_rx *rx, __u64 now)
 {
 	struct ntm_endpoint *ep = &path->ep[NTM_READ(path->ep_cur) & 1], *next;
 	__u32 cur;
 
 	if (NTM_LIKELY(ep->port == rx->sport && ntm_addr_equal(ep->addr, &rx->src)))
+		return 0;
+	/* The agents have just agreed on another pair of addresses: this packet was sent before. */
+	if (now < NTM_READ(path->hold_until_ns))
 		return 0;
 	if (__sync_val_compare_and_swap(&path->ep_lock, 0, 1))
 		return 0;

@@ -12,7 +12,7 @@
 #include "types.h"
 #include "limits.h"
 
-#define NTM_MAPS_LAYOUT 1 /* goes up with any change below: the agent then refuses to adopt */
+#define NTM_MAPS_LAYOUT 2 /* goes up with any change below: the agent then refuses to adopt */
 
 #define NTM_MAX_PATHS_DEFAULT 4096
 #define NTM_NO_SLOT 0xffffffffu
@@ -52,8 +52,10 @@ struct ntm_settings {
 	__u8 vip6[16];     /* [a] */
 	__u32 max_paths;   /* [a] entries of ntm_paths */
 	__u32 native;      /* [a] bit ifindex % 32: XDP is in native mode on that uplink */
+	__u32 gateway;     /* [a] slot of the path that general destinations take, 0: none */
+	__u32 reserved;
 };
-NTM_ASSERT_SIZE(struct ntm_settings, 80);
+NTM_ASSERT_SIZE(struct ntm_settings, 88);
 NTM_ASSERT_OFFSET(struct ntm_settings, pool6, 40);
 
 /* Where outer packets of one family leave. Writing one of these moves every path that uses it. */
@@ -118,19 +120,22 @@ struct ntm_path {
 	__u64 last_tx_ns;          /* [b] CLOCK_BOOTTIME */
 	__u64 last_rx_ns;          /* [b] last authenticated packet, keep-alives included */
 	__u64 roams;               /* [b] endpoint changes made on authenticated packets */
+	__u64 hold_until_ns;       /* [a] CLOCK_BOOTTIME: until then packets don't move the endpoint (nomination) */
 	struct ntm_tx_epoch tx[NTM_EPOCHS];
 	struct ntm_rx_epoch rx[NTM_EPOCHS];
 };
 NTM_ASSERT_OFFSET(struct ntm_path, ep, 24);
 NTM_ASSERT_OFFSET(struct ntm_path, peer_vip4, 72);
 NTM_ASSERT_OFFSET(struct ntm_path, tx_packets, 96);
-NTM_ASSERT_OFFSET(struct ntm_path, tx, 152);
-NTM_ASSERT_OFFSET(struct ntm_path, rx, 248);
-NTM_ASSERT_SIZE(struct ntm_path, 1416);
+NTM_ASSERT_OFFSET(struct ntm_path, tx, 160);
+NTM_ASSERT_OFFSET(struct ntm_path, rx, 256);
+NTM_ASSERT_SIZE(struct ntm_path, 1424);
 
 enum ntm_path_flags {
 	NTM_PATH_SMALL_OUTER = 1, /* outer MTU carries less than 1,280 inner bytes: bigger ones
 				     go to the agent, which sends the outer packet in fragments */
+	NTM_PATH_GATEWAY = 2,     /* the peer is the way to general nodes: any inner source outside the pools is its */
+	NTM_PATH_CLIENT = 4,      /* this host is a gateway for the peer: any inner destination outside the pools */
 };
 
 struct ntm_counter {
@@ -148,12 +153,15 @@ struct ntm_path_agent {
 	__u64 ctl_tx_counter[NTM_EPOCHS]; /* written before a counter is used */
 	__u64 ctl_rx_head[NTM_EPOCHS];    /* highest accepted + 1; 64-counter window below */
 	__u64 ctl_rx_window[NTM_EPOCHS];
-	__u64 hs_seq;   /* initiator: last used; responder: last accepted */
-	__u64 epoch_ns; /* when the current epoch began, CLOCK_BOOTTIME */
-	__u8 role;      /* enum ntm_role */
+	__u64 hs_seq;                    /* initiator: last used; responder: last accepted */
+	__u64 epoch_ns;                  /* when the current epoch began, CLOCK_BOOTTIME */
+	__u64 relay_seq;                 /* last used in a bind */
+	__u8 relay4[4], relay6[16];      /* the path's RS */
+	__be16 relay4_port, relay6_port; /* 0: not that family */
+	__u8 role;                       /* enum ntm_role */
 	__u8 pad[7];
 };
-NTM_ASSERT_SIZE(struct ntm_path_agent, 264);
+NTM_ASSERT_SIZE(struct ntm_path_agent, 296);
 
 enum ntm_event_type {
 	NTM_EV_NO_PATH = 1, /* packet to a virtual address without a path; data: the inner packet */

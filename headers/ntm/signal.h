@@ -33,30 +33,66 @@ enum ntm_msg {
 	NTM_M_PROBE_RESPONSE = 13,
 	NTM_M_RELEASE = 14, /* a path ends (NTM_F_PATH_ID), or the node leaves */
 	NTM_M_ERROR = 15,
+	NTM_M_CHECK = 16, /* node ↔ node, in the path: does this pair of addresses work (RFC 8445)? moves nothing */
+	NTM_M_CHECK_RESPONSE = 17,
 };
 
 enum ntm_field {
-	NTM_F_NAME = 1,        /* UTF-8 without NUL; a node's label or an FQDN, no trailing dot */
-	NTM_F_TOKEN = 2,       /* UTF-8 */
-	NTM_F_ZONE = 3,        /* UTF-8, FQDN */
-	NTM_F_VIP4 = 4,        /* 4 bytes */
-	NTM_F_VIP6 = 5,        /* 16 bytes */
-	NTM_F_POOL4 = 6,       /* 4 bytes address, u8 prefix length */
-	NTM_F_POOL6 = 7,       /* 16 bytes address, u8 prefix length */
-	NTM_F_CANDIDATE = 8,   /* u8 kind, u8 preference, be16 port, 16 bytes address; repeatable */
-	NTM_F_REFLEXIVE = 9,   /* be16 port, 16 bytes address: sender as the receiver sees it */
-	NTM_F_LIFETIME = 10,   /* be32 seconds */
-	NTM_F_PATH_ID = 11,    /* be64 */
-	NTM_F_ROLE = 12,       /* u8, enum ntm_role */
-	NTM_F_PUBLIC_KEY = 13, /* 32 bytes, X25519 */
-	NTM_F_PSK = 14,        /* 32 bytes */
-	NTM_F_ERROR_CODE = 15, /* be16, enum ntm_error */
-	NTM_F_ERROR_TEXT = 16, /* UTF-8, for people */
-	NTM_F_MTU = 17,        /* be16 bytes */
-	NTM_F_KEEPALIVE = 18,  /* be16 seconds: interval the DC wants */
-	NTM_F_PADDING = 19,    /* any bytes */
-	NTM_F_STALE = 20,      /* be64: the path that the requester found dead; never reuse it */
+	NTM_F_NAME = 1,          /* UTF-8 without NUL; a node's label or an FQDN, no trailing dot */
+	NTM_F_TOKEN = 2,         /* UTF-8 */
+	NTM_F_ZONE = 3,          /* UTF-8, FQDN */
+	NTM_F_VIP4 = 4,          /* 4 bytes */
+	NTM_F_VIP6 = 5,          /* 16 bytes */
+	NTM_F_POOL4 = 6,         /* 4 bytes address, u8 prefix length */
+	NTM_F_POOL6 = 7,         /* 16 bytes address, u8 prefix length */
+	NTM_F_CANDIDATE = 8,     /* u8 kind, u8 preference, be16 port, 16 bytes address; repeatable */
+	NTM_F_REFLEXIVE = 9,     /* be16 port, 16 bytes address: sender as the receiver sees it */
+	NTM_F_LIFETIME = 10,     /* be32 seconds */
+	NTM_F_PATH_ID = 11,      /* be64 */
+	NTM_F_ROLE = 12,         /* u8, enum ntm_role */
+	NTM_F_PUBLIC_KEY = 13,   /* 32 bytes, X25519 */
+	NTM_F_PSK = 14,          /* 32 bytes */
+	NTM_F_ERROR_CODE = 15,   /* be16, enum ntm_error */
+	NTM_F_ERROR_TEXT = 16,   /* UTF-8, for people */
+	NTM_F_MTU = 17,          /* be16 bytes */
+	NTM_F_KEEPALIVE = 18,    /* be16 seconds: interval the DC wants */
+	NTM_F_PADDING = 19,      /* any bytes */
+	NTM_F_STALE = 20,        /* be64: the path that the requester found dead; never reuse it */
+	NTM_F_RELAY = 21,        /* the RS of a path: be16 port, 4 bytes IPv4; be16 port, 16 bytes IPv6; UTF-8 name.
+				    A family that the RS lacks: zeros */
+	NTM_F_RELAY_OFFER = 22,  /* as NTM_F_RELAY, before it be64 probe ID and 32 bytes probe key; repeatable */
+	NTM_F_RELAY_RTT = 23,    /* be32 µs (0xffffffff: no answer), UTF-8 name of the RS; repeatable */
+	NTM_F_RELAY_SECRET = 24, /* 32 bytes: Relay Direction: root of a path's relay keys; Registration Response to an
+				    RS: root of its probe keys */
+	NTM_F_RATE = 25,         /* be32 kbit/s: of a relay path, both directions together; 0: no limit */
+	NTM_F_LOAD = 26,         /* RS → DC: struct ntm_relay_load */
+	NTM_F_CHECK_FLAGS = 27,  /* u8, enum ntm_check_flags */
+	NTM_F_DELAY = 28,        /* be16 seconds after which a Keep Alive is to be answered */
+	NTM_F_GATEWAY = 29, /* u8 1: the wanted peer is any gateway RS; in Route Direction: this path is to/from it */
 };
+
+#define NTM_RELAY_OFFERS_MAX 8
+#define NTM_RELAY_RTT_NONE 0xffffffffu
+
+enum ntm_check_flags {
+	NTM_CHECK_NOMINATE = 1, /* the initiator's choice: both ends use this pair from now on */
+};
+
+enum ntm_load_flags {
+	NTM_LOAD_DRAINING = 1, /* takes no new paths */
+	NTM_LOAD_GATEWAY = 2,  /* is a way to general nodes */
+};
+
+struct ntm_relay_load {
+	__be32 paths, paths_max;
+	__be32 packets_per_s;
+	__be32 drops_per_s;
+	__be64 bytes_per_s;
+	__be16 cpu_permille; /* of all CPUs: softirq and this process */
+	__be16 flags;        /* enum ntm_load_flags */
+	__be32 reserved;     /* 0 */
+};
+NTM_ASSERT_SIZE(struct ntm_relay_load, 32);
 
 enum ntm_role {
 	NTM_ROLE_INITIATOR = 1, /* sends Tunnel Requests and rekeys */

@@ -27,6 +27,7 @@ enum ntm_suite {
 	NTM_SUITE_BULK_AES = 1,    /* bulk lane, AES-256-GCM */
 	NTM_SUITE_BULK_CHACHA = 2, /* bulk lane, ChaCha20-Poly1305 */
 	NTM_SUITE_CONTROL = 8,     /* in-path control for the agent, ChaCha20-Poly1305 */
+	NTM_SUITE_RS_PROBE = 15,   /* type 9 and 10 between a node and an RS: no path, hdr.id is a probe ID */
 };
 
 /*
@@ -133,6 +134,49 @@ struct ntm_tunnel_resp_payload {
 	__u8 reserved[6];
 };
 NTM_ASSERT_SIZE(struct ntm_tunnel_resp_payload, 32);
+
+/*
+ * Type 9 as a node sends it to an RS: binds the address that it comes from to the sender's end of the relay path
+ * hdr.id, and may carry a Tunnel Request for the other end, which the RS sends on as a struct ntm_tunnel_req with the
+ * same header. Told apart by length: 64 bytes without, 208 with the request. The mac is keyed BLAKE2s-128 under the
+ * relay key of that end over all bytes before it. With suite NTM_SUITE_RS_PROBE: 64 bytes, under the probe key.
+ */
+#define NTM_REQUEST_BODY_LEN (sizeof(struct ntm_tunnel_req) - sizeof(struct ntm_hdr))
+
+struct ntm_relay_bind {
+	struct ntm_hdr hdr; /* type 9, counter 0 */
+	__be64 seq;         /* grows with every bind of this end on this path; not greater: replay */
+	__u8 reserved[24];  /* 0; makes the answer no longer than the question */
+	__u8 mac[NTM_MAC_LEN];
+};
+NTM_ASSERT_SIZE(struct ntm_relay_bind, 64);
+
+struct ntm_relay_bind_request {
+	struct ntm_hdr hdr;
+	__be64 seq;
+	__u8 reserved[24];
+	__u8 request[144]; /* struct ntm_tunnel_req without its header */
+	__u8 mac[NTM_MAC_LEN];
+};
+NTM_ASSERT_SIZE(struct ntm_relay_bind_request, 208);
+static_assert(NTM_REQUEST_BODY_LEN == 144, "a Tunnel Request fits behind a bind");
+
+enum ntm_bound_flags {
+	NTM_BOUND_PEER = 1,     /* the other end is bound, too */
+	NTM_BOUND_DRAINING = 2, /* the RS will go: ask the DC for another */
+};
+
+/* Type 10 as an RS answers each of those, to the address it came from. mac: same key, all bytes before it. */
+struct ntm_relay_bound {
+	struct ntm_hdr hdr; /* type 10; suite, epoch and id as in the question */
+	__be64 seq;         /* of the question */
+	__u8 observed[16];  /* the sender's address as the RS sees it; IPv4 as ::ffff:a.b.c.d */
+	__be16 observed_port;
+	__be16 flags;     /* enum ntm_bound_flags */
+	__u8 reserved[4]; /* 0 */
+	__u8 mac[NTM_MAC_LEN];
+};
+NTM_ASSERT_SIZE(struct ntm_relay_bound, 64);
 
 static inline __u8 ntm_hdr_version(const struct ntm_hdr *h)
 {

@@ -85,7 +85,7 @@ Test(dp_paths, errors_of_unknown_and_double_paths)
 	size_t len;
 	cr_expect(eq(int, dp->ops->set_keys(dp, 7, &k, true), -ENOENT));
 	cr_expect(eq(int, dp->ops->activate(dp, 7), -ENOENT));
-	cr_expect(eq(int, dp->ops->set_endpoint(dp, 7, &p.endpoint), -ENOENT));
+	cr_expect(eq(int, dp->ops->set_endpoint(dp, 7, &p.endpoint, 0), -ENOENT));
 	cr_expect(eq(int, dp->ops->set_mtu(dp, 7, 1280, false), -ENOENT));
 	cr_expect(eq(int, dp->ops->del_path(dp, 7), -ENOENT));
 	cr_expect(eq(int, dp->ops->stats(dp, 7, &s), -ENOENT));

@@ -7,8 +7,9 @@
 #include "buf.h"
 
 #define BIT(f) (1u << (f))
-/* Fields that may come once. */
-#define KNOWN_FIELDS ((BIT(NTM_F_STALE) << 1) - 2)
+#define LAST_FIELD NTM_F_GATEWAY
+#define KNOWN_FIELDS ((BIT(LAST_FIELD) << 1) - 2)
+#define REPEATABLE_FIELDS (BIT(NTM_F_CANDIDATE) | BIT(NTM_F_RELAY_OFFER) | BIT(NTM_F_RELAY_RTT))
 
 void ntm_sig_init(struct ntm_sig *m, enum ntm_msg msg, uint32_t txid)
 {
@@ -146,6 +147,87 @@ static void put_padding(struct ntm_wr *w, uint16_t len)
 		ntm_wr_u8(w, 0);
 }
 
+enum { RELAY_ADDRS_LEN = 2 + 4 + 2 + 16, OFFER_LEN = 8 + NTM_KEY_LEN + RELAY_ADDRS_LEN };
+
+static bool relay_ok(const struct ntm_relay_info *r)
+{
+	size_t len = strnlen(r->name, sizeof(r->name));
+
+	return len && len < sizeof(r->name) && text_ok((const uint8_t *)r->name, len) &&
+	       (!r->ep4.port || ntm_ip_is_v4(r->ep4.ip));
+}
+
+static void put_relay_info(struct ntm_wr *w, const struct ntm_relay_info *r)
+{
+	static const uint8_t none[16];
+
+	ntm_wr_bytes(w, &r->ep4.port, 2);
+	ntm_wr_bytes(w, r->ep4.port ? r->ep4.ip + 12 : none, 4);
+	ntm_wr_bytes(w, &r->ep6.port, 2);
+	ntm_wr_bytes(w, r->ep6.port ? r->ep6.ip : none, 16);
+	ntm_wr_bytes(w, r->name, strlen(r->name));
+}
+
+static int put_relay(struct ntm_wr *w, const struct ntm_relay_info *r)
+{
+	if (!relay_ok(r))
+		return -EINVAL;
+	ntm_wr_u16(w, NTM_F_RELAY);
+	ntm_wr_u16(w, (uint16_t)(RELAY_ADDRS_LEN + strlen(r->name)));
+	put_relay_info(w, r);
+	return 0;
+}
+
+static int put_offers(struct ntm_wr *w, const struct ntm_sig *m)
+{
+	if (m->n_offers > NTM_RELAY_OFFERS_MAX)
+		return -EINVAL;
+	for (unsigned i = 0; i < m->n_offers; i++) {
+		const struct ntm_relay_offer *o = &m->offers[i];
+
+		if (!relay_ok(&o->relay))
+			return -EINVAL;
+		ntm_wr_u16(w, NTM_F_RELAY_OFFER);
+		ntm_wr_u16(w, (uint16_t)(OFFER_LEN + strlen(o->relay.name)));
+		ntm_wr_u64(w, o->probe_id);
+		ntm_wr_bytes(w, o->probe_key, NTM_KEY_LEN);
+		put_relay_info(w, &o->relay);
+	}
+	return 0;
+}
+
+static int put_rtts(struct ntm_wr *w, const struct ntm_sig *m)
+{
+	if (m->n_rtts > NTM_RELAY_OFFERS_MAX)
+		return -EINVAL;
+	for (unsigned i = 0; i < m->n_rtts; i++) {
+		const struct ntm_relay_rtt *r = &m->rtts[i];
+		size_t len = strnlen(r->name, sizeof(r->name));
+
+		if (!len || len == sizeof(r->name) || !text_ok((const uint8_t *)r->name, len))
+			return -EINVAL;
+		ntm_wr_u16(w, NTM_F_RELAY_RTT);
+		ntm_wr_u16(w, (uint16_t)(4 + len));
+		ntm_wr_u32(w, r->rtt_us);
+		ntm_wr_bytes(w, r->name, len);
+	}
+	return 0;
+}
+
+static void put_load(struct ntm_wr *w, const struct ntm_load *l)
+{
+	ntm_wr_u16(w, NTM_F_LOAD);
+	ntm_wr_u16(w, sizeof(struct ntm_relay_load));
+	ntm_wr_u32(w, l->paths);
+	ntm_wr_u32(w, l->paths_max);
+	ntm_wr_u32(w, l->packets_per_s);
+	ntm_wr_u32(w, l->drops_per_s);
+	ntm_wr_u64(w, l->bytes_per_s);
+	ntm_wr_u16(w, l->cpu_permille);
+	ntm_wr_u16(w, l->flags);
+	ntm_wr_u32(w, 0);
+}
+
 static int put_field(struct ntm_wr *w, const struct ntm_sig *m, enum ntm_field f)
 {
 	switch (f) {
@@ -202,6 +284,30 @@ static int put_field(struct ntm_wr *w, const struct ntm_sig *m, enum ntm_field f
 	case NTM_F_PADDING:
 		put_padding(w, m->padding_len);
 		break;
+	case NTM_F_RELAY:
+		return put_relay(w, &m->relay);
+	case NTM_F_RELAY_OFFER:
+		return put_offers(w, m);
+	case NTM_F_RELAY_RTT:
+		return put_rtts(w, m);
+	case NTM_F_RELAY_SECRET:
+		put(w, f, m->relay_secret, sizeof(m->relay_secret));
+		break;
+	case NTM_F_RATE:
+		put_u32(w, f, m->rate_kbit);
+		break;
+	case NTM_F_LOAD:
+		put_load(w, &m->load);
+		break;
+	case NTM_F_CHECK_FLAGS:
+		put(w, f, &m->check_flags, 1);
+		break;
+	case NTM_F_DELAY:
+		put_u16(w, f, m->delay_s);
+		break;
+	case NTM_F_GATEWAY:
+		put(w, f, &m->gateway, 1);
+		break;
 	}
 	return 0;
 }
@@ -216,7 +322,7 @@ int ntm_sig_encode(const struct ntm_sig *m, uint8_t *out, size_t cap, size_t *le
 	ntm_wr_u8(&w, 0);
 	ntm_wr_u16(&w, 0);
 	ntm_wr_u32(&w, m->txid);
-	for (unsigned f = 1; f <= NTM_F_STALE; f++) {
+	for (unsigned f = 1; f <= LAST_FIELD; f++) {
 		int err = m->have & BIT(f) ? put_field(&w, m, (enum ntm_field)f) : 0;
 
 		if (err)
@@ -283,6 +389,75 @@ static void get_candidate(struct ntm_rd *v, struct ntm_sig *m)
 	get_addr(v, &c->addr);
 }
 
+static void get_endpoint(struct ntm_rd *v, struct ntm_addr *a, bool v4)
+{
+	uint8_t ip4[4];
+
+	ntm_rd_bytes(v, &a->port, 2);
+	if (v4) {
+		ntm_rd_bytes(v, ip4, 4);
+		ntm_ip_from_v4(a->ip, ip4);
+	} else {
+		ntm_rd_bytes(v, a->ip, 16);
+	}
+	if (!a->port)
+		*a = (struct ntm_addr){0};
+}
+
+static void get_label(struct ntm_rd *v, char name[NTM_LABEL_MAX + 1])
+{
+	if (!ntm_rd_left(v))
+		v->err = -EBADMSG;
+	else
+		get_text(v, name, NTM_LABEL_MAX + 1);
+}
+
+static void get_relay(struct ntm_rd *v, struct ntm_relay_info *r)
+{
+	get_endpoint(v, &r->ep4, true);
+	get_endpoint(v, &r->ep6, false);
+	get_label(v, r->name);
+}
+
+static void get_offer(struct ntm_rd *v, struct ntm_sig *m)
+{
+	struct ntm_relay_offer *o = &m->offers[m->n_offers];
+
+	if (m->n_offers == NTM_RELAY_OFFERS_MAX) {
+		v->err = -EBADMSG;
+		return;
+	}
+	m->n_offers++;
+	o->probe_id = ntm_rd_u64(v);
+	ntm_rd_bytes(v, o->probe_key, NTM_KEY_LEN);
+	get_relay(v, &o->relay);
+}
+
+static void get_rtt(struct ntm_rd *v, struct ntm_sig *m)
+{
+	struct ntm_relay_rtt *r = &m->rtts[m->n_rtts];
+
+	if (m->n_rtts == NTM_RELAY_OFFERS_MAX) {
+		v->err = -EBADMSG;
+		return;
+	}
+	m->n_rtts++;
+	r->rtt_us = ntm_rd_u32(v);
+	get_label(v, r->name);
+}
+
+static void get_load(struct ntm_rd *v, struct ntm_load *l)
+{
+	l->paths = ntm_rd_u32(v);
+	l->paths_max = ntm_rd_u32(v);
+	l->packets_per_s = ntm_rd_u32(v);
+	l->drops_per_s = ntm_rd_u32(v);
+	l->bytes_per_s = ntm_rd_u64(v);
+	l->cpu_permille = ntm_rd_u16(v);
+	l->flags = ntm_rd_u16(v);
+	(void)ntm_rd_u32(v);
+}
+
 static void get_field(struct ntm_rd *v, struct ntm_sig *m, enum ntm_field f)
 {
 	switch (f) {
@@ -347,6 +522,33 @@ static void get_field(struct ntm_rd *v, struct ntm_sig *m, enum ntm_field f)
 		m->padding_len = (uint16_t)ntm_rd_left(v);
 		(void)ntm_rd_view(v, m->padding_len);
 		break;
+	case NTM_F_RELAY:
+		get_relay(v, &m->relay);
+		break;
+	case NTM_F_RELAY_OFFER:
+		get_offer(v, m);
+		break;
+	case NTM_F_RELAY_RTT:
+		get_rtt(v, m);
+		break;
+	case NTM_F_RELAY_SECRET:
+		ntm_rd_bytes(v, m->relay_secret, sizeof(m->relay_secret));
+		break;
+	case NTM_F_RATE:
+		m->rate_kbit = ntm_rd_u32(v);
+		break;
+	case NTM_F_LOAD:
+		get_load(v, &m->load);
+		break;
+	case NTM_F_CHECK_FLAGS:
+		m->check_flags = ntm_rd_u8(v);
+		break;
+	case NTM_F_DELAY:
+		m->delay_s = ntm_rd_u16(v);
+		break;
+	case NTM_F_GATEWAY:
+		m->gateway = ntm_rd_u8(v);
+		break;
 	}
 }
 
@@ -361,7 +563,7 @@ static int decode_fields(struct ntm_sig *m, struct ntm_rd *r)
 			return -EBADMSG;
 		if (type >= 32 || !(KNOWN_FIELDS & BIT(type)))
 			continue;
-		if (m->have & BIT(type) && type != NTM_F_CANDIDATE)
+		if (m->have & BIT(type) & ~REPEATABLE_FIELDS)
 			return -EBADMSG;
 		v = ntm_rd_init(value, len);
 		get_field(&v, m, (enum ntm_field)type);
@@ -431,6 +633,8 @@ const char *ntm_msg_name(enum ntm_msg m)
 	    [NTM_M_PROBE_RESPONSE] = "probe_response",
 	    [NTM_M_RELEASE] = "release",
 	    [NTM_M_ERROR] = "error",
+	    [NTM_M_CHECK] = "check",
+	    [NTM_M_CHECK_RESPONSE] = "check_response",
 	};
 	size_t i = (size_t)m;
 

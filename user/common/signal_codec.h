@@ -18,6 +18,26 @@ struct ntm_candidate {
 	uint8_t preference;
 };
 
+/* An RS, by name and transport addresses (port 0: not that family). */
+struct ntm_relay_info {
+	char name[NTM_LABEL_MAX + 1];
+	struct ntm_addr ep4, ep6;
+};
+struct ntm_relay_offer {
+	struct ntm_relay_info relay;
+	uint64_t probe_id;
+	uint8_t probe_key[NTM_KEY_LEN];
+};
+struct ntm_relay_rtt {
+	char name[NTM_LABEL_MAX + 1];
+	uint32_t rtt_us; /* NTM_RELAY_RTT_NONE: no answer */
+};
+struct ntm_load { /* struct ntm_relay_load in host order */
+	uint32_t paths, paths_max, packets_per_s, drops_per_s;
+	uint64_t bytes_per_s;
+	uint16_t cpu_permille, flags;
+};
+
 /* Which fields are present: bit (1u << NTM_F_*) of `have`. Strings are NUL-terminated here. */
 struct ntm_sig {
 	uint8_t msg;   /* enum ntm_msg */
@@ -40,6 +60,16 @@ struct ntm_sig {
 	uint8_t public_key[NTM_DH_LEN], psk[NTM_PSK_LEN];
 	uint16_t mtu, keepalive_s;
 	uint16_t padding_len;
+	struct ntm_relay_info relay;
+	struct ntm_relay_offer offers[NTM_RELAY_OFFERS_MAX];
+	unsigned n_offers;
+	struct ntm_relay_rtt rtts[NTM_RELAY_OFFERS_MAX];
+	unsigned n_rtts;
+	uint8_t relay_secret[NTM_KEY_LEN];
+	uint32_t rate_kbit;
+	struct ntm_load load;
+	uint8_t check_flags, gateway;
+	uint16_t delay_s;
 };
 
 static inline bool ntm_sig_has(const struct ntm_sig *m, enum ntm_field f)
@@ -51,8 +81,8 @@ void ntm_sig_init(struct ntm_sig *m, enum ntm_msg msg, uint32_t txid); /* zeroes
 /* Encodes every field in `have`. 0 or -ENOSPC, -EINVAL (a string too long). */
 int ntm_sig_encode(const struct ntm_sig *m, uint8_t *out, size_t cap, size_t *len);
 /*
- * 0 or -EBADMSG: truncated, a known field of the wrong length, a field twice (but candidates, of which those beyond
- * NTM_CANDIDATES_MAX are an error), a string with NUL or control characters. *m is zeroed on failure but for msg and
+ * 0 or -EBADMSG: truncated, a known field of the wrong length, a field twice (but candidates, offers and round
+ * trips, of which more than their MAX are an error), a string with NUL or control characters. *m is zeroed on failure but for msg and
  * txid where the fixed header was whole (so that an error can be answered).
  */
 int ntm_sig_decode(struct ntm_sig *m, const uint8_t *in, size_t len);

@@ -46,6 +46,8 @@ struct ntm_dp_path {
 	struct ntm_addr endpoint; /* all zero: not known yet */
 	uint16_t inner_mtu;
 	bool small_outer; /* NTM_PATH_SMALL_OUTER */
+	bool gateway;     /* NTM_PATH_GATEWAY: the peer is the way to general nodes */
+	bool client;      /* NTM_PATH_CLIENT: this host is that for the peer */
 };
 
 struct ntm_dp_keys { /* suite 0, one epoch */
@@ -103,7 +105,8 @@ struct ntm_dp_ops {
 	int (*set_keys)(struct ntm_dp *dp, uint64_t path_id, const struct ntm_dp_keys *k, bool send);
 	/* Points the peer's virtual addresses to this path and installs its route with its MTU. */
 	int (*activate)(struct ntm_dp *dp, uint64_t path_id);
-	int (*set_endpoint)(struct ntm_dp *dp, uint64_t path_id, const struct ntm_addr *ep);
+	/* hold_ms: for so long no packet moves it elsewhere, 0: the next one may */
+	int (*set_endpoint)(struct ntm_dp *dp, uint64_t path_id, const struct ntm_addr *ep, uint32_t hold_ms);
 	/* Updates the path and the route `VIP dev ntm0 mtu N` for both virtual addresses. */
 	int (*set_mtu)(struct ntm_dp *dp, uint64_t path_id, uint16_t inner_mtu, bool small_outer);
 	/* Keys are wiped after running programs are done with them. Routes go if no other path serves the addresses. */

@@ -229,7 +229,7 @@ static int op_activate(struct ntm_dp *dp, uint64_t path_id)
 	return record(dp, (struct ntm_dp_fake_call){.op = NTM_FAKE_ACTIVATE, .path_id = path_id, .result = err});
 }
 
-static int op_set_endpoint(struct ntm_dp *dp, uint64_t path_id, const struct ntm_addr *ep)
+static int op_set_endpoint(struct ntm_dp *dp, uint64_t path_id, const struct ntm_addr *ep, uint32_t hold_ms)
 {
 	struct ntm_dp_fake_path *p = ntm_dp_fake_path(dp, path_id);
 	int err = ordered(dp, NTM_FAKE_SET_ENDPOINT);
@@ -238,7 +238,8 @@ static int op_set_endpoint(struct ntm_dp *dp, uint64_t path_id, const struct ntm
 	if (!err)
 		p->path.endpoint = *ep;
 	return record(
-	    dp, (struct ntm_dp_fake_call){.op = NTM_FAKE_SET_ENDPOINT, .path_id = path_id, .ep = *ep, .result = err});
+	    dp, (struct ntm_dp_fake_call){
+		    .op = NTM_FAKE_SET_ENDPOINT, .path_id = path_id, .ep = *ep, .hold_ms = hold_ms, .result = err});
 }
 
 static int op_set_mtu(struct ntm_dp *dp, uint64_t path_id, uint16_t inner_mtu, bool small_outer)

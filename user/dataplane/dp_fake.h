@@ -29,7 +29,8 @@ struct ntm_dp_fake_call {
 	bool send;          /* SET_KEYS */
 	uint8_t epoch;      /* SET_KEYS */
 	uint16_t mtu;       /* SET_MTU */
-	struct ntm_addr ep; /* SET_ENDPOINT, ADD_PATH; OPEN: from */
+	struct ntm_addr ep;
+	uint32_t hold_ms; /* SET_ENDPOINT, ADD_PATH; OPEN: from */
 	size_t len;         /* SEAL: inner, OPEN: datagram; SET_UPLINKS: how many */
 };
 

@@ -133,7 +133,7 @@ int ntm_path_routes(struct ntm_dp_bpf *d, const struct ntm_path *p);
 void ntm_path_move(struct ntm_path *p, const struct ntm_addr *ep);
 int ntm_dp_add_path(struct ntm_dp *dp, const struct ntm_dp_path *p);
 int ntm_dp_activate(struct ntm_dp *dp, uint64_t path_id);
-int ntm_dp_set_endpoint(struct ntm_dp *dp, uint64_t path_id, const struct ntm_addr *ep);
+int ntm_dp_set_endpoint(struct ntm_dp *dp, uint64_t path_id, const struct ntm_addr *ep, uint32_t hold_ms);
 int ntm_dp_set_mtu(struct ntm_dp *dp, uint64_t path_id, uint16_t inner_mtu, bool small_outer);
 int ntm_dp_del_path(struct ntm_dp *dp, uint64_t path_id);
 /* Wipes what is due and returns when the next thing will be, 0: nothing. */

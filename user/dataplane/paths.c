@@ -257,7 +257,7 @@ void ntm_path_move(struct ntm_path *p, const struct ntm_addr *ep)
 	__atomic_store_n(&p->ep_lock, 0, __ATOMIC_RELEASE);
 }
 
-int ntm_dp_set_endpoint(struct ntm_dp *dp, uint64_t path_id, const struct ntm_addr *ep)
+int ntm_dp_set_endpoint(struct ntm_dp *dp, uint64_t path_id, const struct ntm_addr *ep, uint32_t hold_ms)
 {
 	struct ntm_dp_bpf *d = ntm_dpb(dp);
 	uint32_t slot = ntm_path_slot(d, path_id);
@@ -265,6 +265,7 @@ int ntm_dp_set_endpoint(struct ntm_dp *dp, uint64_t path_id, const struct ntm_ad
 		return -ENOENT;
 	struct ntm_path *p = &d->paths[slot];
 	struct ntm_addr now;
+	__atomic_store_n(&p->hold_until_ns, hold_ms ? ntm_boottime_ns() + hold_ms * 1000000ull : 0, __ATOMIC_RELEASE);
 	to_addr(&p->ep[__atomic_load_n(&p->ep_cur, __ATOMIC_ACQUIRE) & 1], &now);
 	if (!ntm_addr_equal(&now, ep))
 		ntm_path_move(p, ep);

@@ -156,7 +156,8 @@ static void authenticated(struct ntm_dp_bpf *d, uint32_t slot, uint8_t epoch, bo
 		ntm_event_push(d, &ev);
 	}
 	const struct ntm_endpoint *ep = &p->ep[__atomic_load_n(&p->ep_cur, __ATOMIC_ACQUIRE) & 1];
-	if (!newest || (ep->port == from->port && !memcmp(ep->addr, from->ip, 16)))
+	if (!newest || (ep->port == from->port && !memcmp(ep->addr, from->ip, 16)) ||
+	    ntm_boottime_ns() < __atomic_load_n(&p->hold_until_ns, __ATOMIC_ACQUIRE))
 		return;
 	ntm_path_move(p, from);
 	__atomic_fetch_add(&p->roams, 1, __ATOMIC_RELAXED);

@@ -222,7 +222,7 @@ static void roam(struct ntm_tunnel *t, const struct ntm_addr *from)
 
 	if (dp->ops->stats(dp, t->id, &s) || ntm_addr_equal(&s.endpoint, from))
 		return;
-	if (!dp->ops->set_endpoint(dp, t->id, from))
+	if (!dp->ops->set_endpoint(dp, t->id, from, 0))
 		ntm_path_moved(t, from);
 }
 

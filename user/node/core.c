@@ -58,6 +58,8 @@ void ntm_node_input(struct ntm_node *n, const struct ntm_addr *from, const uint8
 		ntm_dc_input(&n->dc, from, to, data, len);
 		break;
 	case NTM_T_TUNNEL_REQ:
+		if (n->hooks.datagram && n->hooks.datagram(n, from, to, data, len))
+			break;
 		ntm_hs_request(n, from, to, data, len);
 		break;
 	case NTM_T_TUNNEL_RESP:

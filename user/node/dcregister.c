@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "../common/crypto.h"
 #include "dcclient_int.h"
 #include "node.h"
 
@@ -82,6 +83,8 @@ static void registered(struct ntm_dcclient *dc, const struct ntm_sig *m)
 				       json_object_new_string(ntm_addr_format(&dc->slot[NTM_DC_CUR].addr, addr)));
 		ntm_node_emit(n, ev);
 	}
+	if (n->hooks.registered)
+		n->hooks.registered(n, m);
 	ntm_dc_resend_all(dc);
 }
 
@@ -130,6 +133,8 @@ void ntm_dc_register(struct ntm_dcclient *dc, enum ntm_dc_slot slot)
 		m.mtu = mtu;
 		m.have |= 1u << NTM_F_MTU;
 	}
+	if (n->hooks.keepalive)
+		n->hooks.keepalive(n, &m);
 	/* Older registrations under way say what is no longer so. */
 	ntm_dc_forget(dc, dc);
 	err = ntm_dc_call_on(dc, slot, &m, SETTLE_MS, false, on_registration, dc);
@@ -190,6 +195,8 @@ static void on_keepalive_timer(void *arg)
 		return;
 	}
 	ntm_sig_init(&m, NTM_M_KEEP_ALIVE, 0);
+	if (dc->node->hooks.keepalive)
+		dc->node->hooks.keepalive(dc->node, &m);
 	/* Its own arg, so that forgetting registrations leaves it alone. */
 	ntm_dc_call_on(dc, NTM_DC_CUR, &m, SETTLE_MS, false, on_keepalive_answer, &dc->keepalive_timer);
 }
@@ -230,7 +237,7 @@ static void on_route_direction(struct ntm_dcclient *dc, enum ntm_dc_slot slot, c
 void ntm_dc_message(struct ntm_dcclient *dc, enum ntm_dc_slot slot, const uint8_t *plain, size_t len)
 {
 	struct ntm_tunnel *t;
-	struct ntm_sig m;
+	struct ntm_sig m, answer;
 
 	memset(&m, 0, sizeof(m));
 	if (ntm_sig_decode(&m, plain, len)) {
@@ -269,9 +276,17 @@ void ntm_dc_message(struct ntm_dcclient *dc, enum ntm_dc_slot slot, const uint8_
 			ntm_path_end(t, NTM_PATH_END_QUIET, "released by the DC");
 		break;
 	default:
+		if (dc->node->hooks.message) {
+			ntm_sig_init(&answer, NTM_M_ERROR, m.txid);
+			if (dc->node->hooks.message(dc->node, &m, &answer)) {
+				ntm_dc_send_on(dc, slot, &answer);
+				break;
+			}
+		}
 		answer_error(dc, slot, m.txid, NTM_E_UNKNOWN_MESSAGE);
 	}
-	memset(m.psk, 0, sizeof(m.psk));
+	ntm_wipe(m.psk, sizeof(m.psk));
+	ntm_wipe(m.relay_secret, sizeof(m.relay_secret));
 }
 
 void ntm_dc_init_messages(struct ntm_dcclient *dc)

@@ -243,7 +243,7 @@ void ntm_hs_response(struct ntm_node *n, const struct ntm_addr *from, const uint
 	hs_free(t);
 	t->peer_mtu = be16toh(p.mtu);
 	/* The first authentic answer decides where the path goes; later, authenticated packets do. */
-	err = first ? n->dp->ops->set_endpoint(n->dp, t->id, from) : 0;
+	err = first ? n->dp->ops->set_endpoint(n->dp, t->id, from, 0) : 0;
 	if (!err)
 		err = install(t, &k, true);
 	ntm_wipe(&k, sizeof(k));
@@ -356,7 +356,7 @@ static void accept_request(struct ntm_tunnel *t, const struct ntm_addr *from, co
 	if (!err) {
 		rec->hs_seq = be64toh(req.seq);
 		if (first || !t->ctl_rx_ns)
-			err = n->dp->ops->set_endpoint(n->dp, t->id, from);
+			err = n->dp->ops->set_endpoint(n->dp, t->id, from, 0);
 	}
 	if (!err)
 		err = install(t, &k, false);

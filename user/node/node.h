@@ -53,8 +53,21 @@ struct ntm_uplink_info {
 	unsigned n_addrs;
 };
 
+/* What an RS, which is a node of its DC with more to say, adds to the session with it. All may be NULL. */
+struct ntm_node_hooks {
+	void (*registered)(struct ntm_node *n, const struct ntm_sig *m); /* a Registration Response was taken */
+	void (*keepalive)(struct ntm_node *n, struct ntm_sig *m);        /* adds fields to a Keep Alive or registration */
+	/* A message of the DC's that is none for a node. Fills the answer, to be sent if true. */
+	bool (*message)(struct ntm_node *n, const struct ntm_sig *m, struct ntm_sig *answer);
+	/* A datagram of type 9 or 10 that is no Tunnel Request or Response of a path here. True: taken. */
+	bool (*datagram)(struct ntm_node *n, const struct ntm_addr *from, const uint8_t to[16], const uint8_t *data,
+			 size_t len);
+	void *arg;
+};
+
 struct ntm_node {
 	struct ntm_node_config conf;
+	struct ntm_node_hooks hooks;
 	const char *conf_file;
 	uint8_t priv[NTM_DH_LEN], pub[NTM_DH_LEN];
 	struct ntm_timers timers;
