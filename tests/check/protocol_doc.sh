@@ -30,12 +30,12 @@ while read -r number name; do
 	# "Keep Alive, its Response": a row of two names the second by its last word
 	cells "$number" 2 | tr -- - ' ' | grep -qE "\b($name|(ntm )?${name% response}( request)?, .*response)\b" ||
 		lacks "message $number, $name"
-done < <(constants headers/ntm/signal.h ntm_msg NTM_M_ 15)
+done < <(constants headers/ntm/signal.h ntm_msg NTM_M_ 17)
 
 while read -r number name; do
 	name=$(tr '[:lower:] ' '[:upper:]_' <<<"$name")
 	grep -qE "^\|([^|]*, )? ?${number} ${name}[ ,|]" "$doc" || lacks "field $number $name"
-done < <(constants headers/ntm/signal.h ntm_field NTM_F_ 20)
+done < <(constants headers/ntm/signal.h ntm_field NTM_F_ 29)
 
 while read -r number name; do
 	cells "$number" 2 | grep -qxF "\`${name// /_}\`" || lacks "error $number, $name"
@@ -54,7 +54,7 @@ done < <(constants headers/ntm/wire.h ntm_wire_type NTM_T_ 7)
 while read -r number name; do
 	name=${name%% *}
 	grep -qE " $number (in-path )?$name\b" <<<"$one_line" || lacks "suite $number, $name"
-done < <(constants headers/ntm/wire.h ntm_suite NTM_SUITE_ 4)
+done < <(constants headers/ntm/wire.h ntm_suite NTM_SUITE_ 5)
 
 # The table of reasons, row for row
 # shellcheck disable=SC2016
@@ -69,6 +69,9 @@ done <<'END'
 2 ntm_session_resp
 3 ntm_cookie_reply
 9 ntm_tunnel_req
+9 ntm_relay_bind
+9 ntm_relay_bind_request
 10 ntm_tunnel_resp
+10 ntm_relay_bound
 END
 exit $failed
