@@ -53,7 +53,7 @@ Test(keystore, text)
 Test(keystore, files)
 {
 	uint8_t priv[32], pub[32];
-	char text[45], why[256] = "";
+	char text[45], why[256] = "", spaces[300];
 
 	cr_assert_eq(ntm_crypto_init(), 0);
 	cr_assert_eq(load(KEY "\n", 0600, text), 0);
@@ -62,6 +62,10 @@ Test(keystore, files)
 	cr_assert_eq(load("garbage\n", 0600, text), -EINVAL);
 	cr_assert_eq(load("", 0600, text), -EINVAL);
 	cr_assert_eq(load_bytes(KEY "\0x", sizeof(KEY) + 1, 0600, text), -EINVAL, "more behind a NUL");
+	memset(spaces, ' ', sizeof(spaces));
+	memcpy(spaces, KEY, strlen(KEY));
+	memcpy(spaces + sizeof(spaces) - 8, "garbage", 8);
+	cr_assert_eq(load(spaces, 0600, text), -EINVAL, "more behind blanks");
 	cr_assert_eq(ntm_key_load("/nonexistent/key", priv, pub, why, sizeof(why)), -ENOENT);
 	cr_assert(why[0]);
 }

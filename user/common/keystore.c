@@ -69,7 +69,8 @@ int ntm_key_load(const char *path, uint8_t priv[NTM_DH_LEN], uint8_t pub[NTM_DH_
 	}
 	close(fd);
 	text[n] = 0;
-	ret = strlen(text) == (size_t)n ? ntm_key_from_text(text, key) : -EINVAL;
+	/* A full buffer: there may be more in the file, so it is not one key. */
+	ret = strlen(text) == (size_t)n && (size_t)n < sizeof(text) - 1 ? ntm_key_from_text(text, key) : -EINVAL;
 	ntm_wipe(text, sizeof(text));
 	if (ret) {
 		snprintf(why, cap, "%s: not a private key; make one with `ntm genkey`", path);

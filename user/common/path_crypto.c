@@ -82,7 +82,8 @@ int ntm_tunnel_finish(struct ntm_tunnel_init_state *st, const void *msg, size_t 
 	size_t n;
 	int ret;
 
-	if (len != sizeof(resp))
+	/* Path ID 0: never begun, or finished already. */
+	if (len != sizeof(resp) || !st->path_id)
 		return -EBADMSG;
 	memcpy(&resp, msg, sizeof(resp));
 	put_hdr(&want, NTM_T_TUNNEL_RESP, st->epoch, st->path_id);
