@@ -9,6 +9,8 @@
 
 #include <ntm/limits.h>
 
+#include "relays.h"
+
 #define DEFAULT_RUNTIME_DIR "/run/ntm-dc"
 
 static int parse_store(const char *v, void *field, char *why, size_t cap)
@@ -165,6 +167,41 @@ void ntm_dc_config_free(struct ntm_dc_config *c)
 	memset(c, 0, sizeof(*c));
 }
 
+/* One address of a family is what nodes can be told of a relay. */
+static bool one_of_each_family(const struct ntm_dc_remote *r)
+{
+	unsigned n[2] = {0, 0};
+
+	for (size_t i = 0; i < r->endpoints.n; i++)
+		n[ntm_ip_is_v4(r->endpoints.addrs[i].ip)]++;
+	return n[0] < 2 && n[1] < 2;
+}
+
+static int check_relays(const char *file, const struct ntm_dc_config *c, char *err, size_t cap)
+{
+	if (c->relays.n > NTM_DC_RELAYS_MAX) {
+		snprintf(err, cap, "%s: more than %d relays", file, NTM_DC_RELAYS_MAX);
+		return -EINVAL;
+	}
+	for (size_t i = 0; i < c->relays.n; i++) {
+		const struct ntm_dc_remote *r = c->relays.items[i];
+
+		if (!one_of_each_family(r)) {
+			snprintf(err, cap, "%s: [relay %s]: endpoint takes one IPv4 and one IPv6 address", file,
+				 r->name);
+			return -EINVAL;
+		}
+		for (size_t k = 0; k < i; k++) {
+			if (!memcmp(c->relays.items[k]->public_key, r->public_key, NTM_DH_LEN)) {
+				snprintf(err, cap, "%s: [relay %s] and [relay %s] have one key", file,
+					 c->relays.items[k]->name, r->name);
+				return -EINVAL;
+			}
+		}
+	}
+	return 0;
+}
+
 int ntm_dc_config_load(const char *file, struct ntm_dc_config *c, char *err, size_t cap)
 {
 	char why[160];
@@ -186,6 +223,8 @@ int ntm_dc_config_load(const char *file, struct ntm_dc_config *c, char *err, siz
 		snprintf(err, cap, "%s: lifetime must be at least twice keepalive", file);
 		rc = -EINVAL;
 	}
+	if (!rc)
+		rc = check_relays(file, c, err, cap);
 	for (size_t i = 0; !rc && i < c->peers.n; i++) {
 		if (!strcmp(c->peers.items[i]->name, c->zone)) {
 			snprintf(err, cap, "%s: [peer %s] is this DC's own zone", file, c->zone);

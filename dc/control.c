@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Commands of the control socket: token_create, nodes, revoke, paths, status. */
+/* Commands of the control socket: token_create, nodes, revoke, paths, relays, status. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -24,6 +24,11 @@ static void add_string(json_object *o, const char *key, const char *value)
 static void add_int(json_object *o, const char *key, int64_t v)
 {
 	json_object_object_add(o, key, json_object_new_int64(v));
+}
+
+static void add_bool(json_object *o, const char *key, bool v)
+{
+	json_object_object_add(o, key, json_object_new_boolean(v));
 }
 
 static const char *argument(json_object *request, const char *key)
@@ -132,7 +137,7 @@ static int list_node(void *arg, const struct ntm_node_record *rec)
 	}
 	ntm_key_to_text(rec->public_key, key);
 	add_string(o, "public_key", key);
-	json_object_object_add(o, "online", json_object_new_boolean(live && live->online));
+	add_bool(o, "online", live && live->online);
 	add_string(o, "endpoint", endpoint->port ? ntm_addr_format(endpoint, addr) : NULL);
 	if (live)
 		add_int(o, "last_seen_s", (int64_t)((ntm_dc_now(dc) - live->last_seen_ms) / 1000));
@@ -140,7 +145,8 @@ static int list_node(void *arg, const struct ntm_node_record *rec)
 		add_int(o, "last_seen_s", time(NULL) - rec->last_seen_s);
 	else
 		json_object_object_add(o, "last_seen_s", NULL);
-	json_object_object_add(o, "revoked", json_object_new_boolean(rec->revoked_s != 0));
+	add_bool(o, "relay", rec->relay);
+	add_bool(o, "revoked", rec->revoked_s != 0);
 	json_object_array_add(l->nodes, o);
 	return 0;
 }
@@ -148,7 +154,7 @@ static int list_node(void *arg, const struct ntm_node_record *rec)
 static void cmd_nodes(struct ntm_dc *dc, struct ntm_ctl_client *c)
 {
 	struct listing l = {dc, json_object_new_array()};
-	int err = dc->store->ops->each_node(dc->store, false, list_node, &l);
+	int err = dc->store->ops->each_node(dc->store, NTM_STORE_ALL, list_node, &l);
 
 	if (!err) {
 		ntm_ctl_result(c, l.nodes);
@@ -169,7 +175,13 @@ static void cmd_revoke(struct ntm_dc *dc, struct ntm_ctl_client *c, json_object 
 		ntm_ctl_error(c, "bad_argument", "revoke needs a name");
 		return;
 	}
-	err = ntm_dc_label(dc, name, label) ? -ENOENT : ntm_dc_revoke(dc, label);
+	err = ntm_dc_label(dc, name, label) ? -ENOENT : 0;
+	if (!err && ntm_dc_relay_by_name(&dc->relays, label)) {
+		ntm_ctl_error(c, "relay", "%s is a relay of the configuration: take it out there, then reload", label);
+		return;
+	}
+	if (!err)
+		err = ntm_dc_revoke(dc, label);
 	if (err == -ENOENT) {
 		ntm_ctl_error(c, "no_such_name", "no node is named %s", name);
 	} else if (err == -EALREADY) {
@@ -191,16 +203,60 @@ static void cmd_paths(struct ntm_dc *dc, struct ntm_ctl_client *c)
 	struct ntm_dc_path *p;
 
 	for (p = TAILQ_FIRST(&dc->paths.all); p; p = TAILQ_NEXT(p, link)) {
+		const struct ntm_dc_relay *relay = ntm_dc_path_relay(dc, p);
 		json_object *o = json_object_new_object();
 
 		snprintf(text, sizeof(text), "%016" PRIx64, p->id);
 		add_string(o, "path_id", text);
 		add_string(o, "a", ntm_dc_fqdn(dc, p->ends[0]->rec.label, text, sizeof(text)) ? NULL : text);
 		add_string(o, "b", ntm_dc_fqdn(dc, p->ends[1]->rec.label, text, sizeof(text)) ? NULL : text);
+		add_string(o, "relay", relay ? relay->info.name : NULL);
+		add_bool(o, "gateway", p->gateway);
 		add_int(o, "age_s", (int64_t)((ntm_dc_now(dc) - p->created_ms) / 1000));
 		json_object_array_add(list, o);
 	}
 	ntm_ctl_result(c, list);
+}
+
+static void add_endpoint(json_object *o, const char *key, const struct ntm_addr *a)
+{
+	char text[NTM_ADDR_STRLEN];
+
+	add_string(o, key, a->port ? ntm_addr_format(a, text) : NULL);
+}
+
+static void cmd_relays(struct ntm_dc *dc, struct ntm_ctl_client *c)
+{
+	json_object *list = json_object_new_array();
+
+	for (unsigned i = 0; i < dc->relays.n; i++) {
+		const struct ntm_dc_relay *r = dc->relays.items[i];
+		json_object *o = json_object_new_object();
+
+		add_string(o, "name", r->info.name);
+		add_bool(o, "online", r->state != NTM_DC_RELAY_OFFLINE);
+		add_bool(o, "draining", r->state == NTM_DC_RELAY_DRAINING);
+		add_bool(o, "gateway", ntm_dc_relay_is_gateway(r));
+		add_int(o, "paths", r->load.paths);
+		add_int(o, "paths_max", r->load.paths_max);
+		add_int(o, "packets_per_s", r->load.packets_per_s);
+		add_int(o, "bytes_per_s", (int64_t)r->load.bytes_per_s);
+		add_int(o, "drops_per_s", r->load.drops_per_s);
+		add_int(o, "cpu_permille", r->load.cpu_permille);
+		add_endpoint(o, "endpoint4", &r->info.ep4);
+		add_endpoint(o, "endpoint6", &r->info.ep6);
+		json_object_array_add(list, o);
+	}
+	ntm_ctl_result(c, list);
+}
+
+static unsigned relays_online(const struct ntm_dc *dc)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < dc->relays.n; i++)
+		n += dc->relays.items[i]->state != NTM_DC_RELAY_OFFLINE;
+	return n;
 }
 
 static void cmd_status(struct ntm_dc *dc, struct ntm_ctl_client *c)
@@ -227,6 +283,8 @@ static void cmd_status(struct ntm_dc *dc, struct ntm_ctl_client *c)
 	add_int(o, "online", (int64_t)dc->nodes.n_online);
 	add_int(o, "sessions", (int64_t)dc->sessions.by_id.n);
 	add_int(o, "paths", (int64_t)dc->paths.by_pair.n);
+	add_int(o, "relays", dc->relays.n);
+	add_int(o, "relays_online", relays_online(dc));
 	add_int(counters, "rx", (int64_t)net->rx);
 	add_int(counters, "tx", (int64_t)net->tx);
 	add_int(counters, "tx_dropped", (int64_t)net->tx_dropped);
@@ -251,11 +309,13 @@ static void on_command(struct ntm_ctl_client *c, const char *cmd, json_object *r
 		cmd_revoke(dc, c, request);
 	else if (!strcmp(cmd, "paths"))
 		cmd_paths(dc, c);
+	else if (!strcmp(cmd, "relays"))
+		cmd_relays(dc, c);
 	else if (!strcmp(cmd, "status"))
 		cmd_status(dc, c);
 	else
 		ntm_ctl_error(c, "unknown_command",
-			      "this is a DC: it knows token_create, nodes, revoke, paths, status");
+			      "this is a DC: it knows token_create, nodes, revoke, paths, relays, status");
 }
 
 static void on_closed(struct ntm_ctl_client *c, void *arg)

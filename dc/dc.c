@@ -13,11 +13,19 @@
 #define PURGE_MS 3600000
 #define WRITE_BEHIND_MS 200
 
+void ntm_dc_expire_nodes(struct ntm_dc *dc)
+{
+	struct ntm_dc_node *n;
+
+	while ((n = ntm_dc_nodes_expire(&dc->nodes, ntm_dc_now(dc), dc->conf->lifetime_s * 1000ULL)))
+		ntm_info("%s is offline: nothing heard for %u s", n->rec.label, dc->conf->lifetime_s);
+	ntm_dc_relays_expire(dc);
+}
+
 static void on_sweep(uv_timer_t *t)
 {
 	struct ntm_dc *dc = t->data;
 	uint64_t now = ntm_dc_now(dc);
-	struct ntm_dc_node *n;
 
 	ntm_dc_sessions_expire(&dc->sessions, now);
 	ntm_dc_paths_expire(&dc->paths, now);
@@ -25,8 +33,9 @@ static void on_sweep(uv_timer_t *t)
 		dc->purged_ms = now;
 		dc->store->ops->purge_paths(dc->store, time(NULL) - NTM_DC_PATH_KEEP_S);
 	}
-	while ((n = ntm_dc_nodes_expire(&dc->nodes, now, dc->conf->lifetime_s * 1000ULL)))
-		ntm_info("%s is offline: nothing heard for %u s", n->rec.label, dc->conf->lifetime_s);
+	ntm_dc_retired_expire(dc, now);
+	ntm_dc_expire_nodes(dc);
+	ntm_dc_answer_delayed(dc);
 }
 
 static void on_write_behind(uv_timer_t *t)
@@ -88,6 +97,7 @@ int ntm_dc_start(struct ntm_dc *dc, uv_loop_t *loop, const struct ntm_dc_config 
 	uv_timer_init(loop, &dc->sweep);
 	uv_timer_init(loop, &dc->write_behind);
 	dc->sweep.data = dc->write_behind.data = dc;
+	TAILQ_INIT(&dc->retired);
 
 	snprintf(why, cap, "out of memory");
 	err = ntm_cookie_jar_init(&dc->jar, pub, conf->cookie_threshold);
@@ -98,11 +108,16 @@ int ntm_dc_start(struct ntm_dc *dc, uv_loop_t *loop, const struct ntm_dc_config 
 	if (!err)
 		err = ntm_dc_paths_init(&dc->paths);
 	if (!err)
-		err = ntm_dc_outbox_init(&dc->outbox, loop, ntm_dc_send_to_node, dc);
+		err = ntm_dc_outbox_init(&dc->outbox, loop, ntm_dc_send_to_node, ntm_dc_request_lost, dc);
 	if (!err)
 		err = ntm_store_sqlite_open(conf->store_file, &dc->store, why, cap);
 	if (!err)
 		err = check_pools(dc, why, cap);
+	if (!err) {
+		err = ntm_dc_relays_apply(dc, &conf->relays);
+		if (err)
+			snprintf(why, cap, "cannot let the relays in: %s", strerror(-err));
+	}
 	if (!err)
 		err = ntm_dc_net_open(&dc->net, loop, conf->listen.addrs, conf->listen.n, ntm_dc_receive_datagram, dc,
 				      why, cap);
@@ -147,6 +162,8 @@ void ntm_dc_free(struct ntm_dc *dc)
 		ntm_dc_paths_free(&dc->paths);
 	if (dc->sessions.by_id.buckets)
 		ntm_dc_sessions_free(&dc->sessions);
+	ntm_dc_retired_free(dc);
+	ntm_dc_relays_free(&dc->relays);
 	ntm_dc_nodes_free(&dc->nodes);
 	ntm_wipe(dc, sizeof(*dc));
 }
@@ -165,7 +182,10 @@ static bool same_addrs(const struct ntm_addr_list *a, const struct ntm_addr_list
 void ntm_dc_reload(struct ntm_dc *dc, const struct ntm_dc_config *now)
 {
 	const struct ntm_dc_config *was = dc->conf;
+	int err = ntm_dc_relays_apply(dc, &now->relays);
 
+	if (err)
+		ntm_err("not all relays were taken over: %s", strerror(-err));
 	dc->jar.threshold = now->cookie_threshold;
 	if (strcmp(was->zone, now->zone) || strcmp(was->store_file, now->store_file) ||
 	    strcmp(was->private_key_file, now->private_key_file) || strcmp(was->runtime_dir, now->runtime_dir) ||

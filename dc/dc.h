@@ -17,6 +17,7 @@
 #include "outbox.h"
 #include "paths.h"
 #include "ratelimit.h"
+#include "relays.h"
 #include "sessions.h"
 #include "store.h"
 
@@ -37,7 +38,10 @@
 	X(registrations, "registrations answered") \
 	X(enrolments, "nodes let in by a token") \
 	X(directions, "direction requests answered") \
-	X(keepalives, "keep-alives answered")
+	X(keepalives, "keep-alives answered") \
+	X(relay_directions, "paths given to a relay") \
+	X(relay_refusals, "paths that a relay refused or did not answer for") \
+	X(relays_lost, "times that a relay went offline")
 /* clang-format on */
 
 struct ntm_dc_counters {
@@ -47,6 +51,8 @@ struct ntm_dc_counters {
 };
 
 struct ntm_dc_invites;
+struct ntm_dc_retired;
+TAILQ_HEAD(ntm_dc_retired_list, ntm_dc_retired);
 
 struct ntm_dc {
 	uv_loop_t *loop;
@@ -61,6 +67,9 @@ struct ntm_dc {
 	struct ntm_dc_sessions sessions;
 	struct ntm_dc_outbox outbox;
 	struct ntm_dc_paths paths;
+	struct ntm_dc_relays relays;
+	struct ntm_dc_retired_list retired; /* replaced paths that relays still have, oldest first */
+	size_t n_retired;
 	struct ntm_dc_invites *invites; /* NULL: nobody left to invite */
 	struct ntm_dc_counters counters;
 	uv_timer_t sweep, write_behind;
@@ -79,6 +88,8 @@ void ntm_dc_stop(struct ntm_dc *dc);
 void ntm_dc_free(struct ntm_dc *dc);
 /* A configuration read anew. Takes what can change; says what cannot. dc keeps its pointer to the old one. */
 void ntm_dc_reload(struct ntm_dc *dc, const struct ntm_dc_config *now);
+/* Nodes and relays that fell silent go offline; a sweep of each second does it. */
+void ntm_dc_expire_nodes(struct ntm_dc *dc);
 
 static inline uint64_t ntm_dc_now(const struct ntm_dc *dc)
 {
@@ -90,6 +101,11 @@ void ntm_dc_receive_datagram(void *dc, const struct ntm_dc_route *from, uint8_t 
 void ntm_dc_send_encoded(struct ntm_dc *dc, struct ntm_dc_session *s, const uint8_t *data, size_t len);
 void ntm_dc_send_to_node(void *dc, struct ntm_dc_node *to, const uint8_t *data, size_t len);
 void ntm_dc_reply(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m);
+/* Elsewhere than to where the session's peer is. */
+void ntm_dc_reply_to(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_dc_route *to,
+		     const struct ntm_sig *m);
+/* A request of the outbox had no answer. */
+void ntm_dc_request_lost(void *dc, struct ntm_dc_node *to, const struct ntm_dc_sent *what);
 void ntm_dc_reply_error(struct ntm_dc *dc, struct ntm_dc_session *s, uint32_t txid, enum ntm_error code,
 			const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 /* For the log: the node's name, or address and key of a session without one. Valid until the next call. */
@@ -97,7 +113,10 @@ const char *ntm_dc_session_name(const struct ntm_dc_session *s);
 
 /* register.c */
 void ntm_dc_register(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m);
-void ntm_dc_keep_alive(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m);
+/* from: where it came from, and is answered if it carries NTM_F_DELAY; all others to where the peer is */
+void ntm_dc_keep_alive(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_dc_route *from,
+		       const struct ntm_sig *m);
+void ntm_dc_answer_delayed(struct ntm_dc *dc); /* the keep-alives that are due */
 /* An authenticated message of a bound session came: presence. */
 void ntm_dc_seen(struct ntm_dc *dc, struct ntm_dc_session *s);
 /* The label in a name of this zone, "alice" or "alice.ntm.example", lower-cased. -EINVAL no label, -EXDEV other zone.
@@ -110,11 +129,28 @@ void ntm_dc_write_behind(struct ntm_dc *dc, bool all);
 
 /* direct.c */
 void ntm_dc_direct(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m);
+/* Both ends are sent the path's direction, as it is now, in place of what was on its way. */
+void ntm_dc_direct_again(struct ntm_dc *dc, struct ntm_dc_path *p);
+
+/* release.c */
 /* Tells the node again which of its paths ended because the other end was revoked. */
 void ntm_dc_repeat_releases(struct ntm_dc *dc, struct ntm_dc_node *node);
 void ntm_dc_release(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m);
-/* Persists, drops the session, tells the peers of its paths. As store.h's revoke. */
+void ntm_dc_send_release(struct ntm_dc *dc, struct ntm_dc_node *to, uint64_t path_id);
+/* Persists, drops the session, tells the peers and relays of its paths. As store.h's revoke. */
 int ntm_dc_revoke(struct ntm_dc *dc, const char *label);
+
+/* relay_paths.c */
+struct ntm_dc_relay *ntm_dc_path_relay(const struct ntm_dc *dc, const struct ntm_dc_path *p); /* NULL: none */
+/* Chooses a relay for the path and tells it. suspect: one to be avoided; may be NULL. */
+void ntm_dc_relay_direct(struct ntm_dc *dc, struct ntm_dc_path *p, const struct ntm_dc_relay *suspect);
+/* The relay that this node is does not take the path: both ends get another. */
+void ntm_dc_relay_failed(struct ntm_dc *dc, struct ntm_dc_node *node, uint64_t path_id, const char *why);
+void ntm_dc_relay_release(struct ntm_dc *dc, const struct ntm_dc_path *p);
+/* Released a minute later: the ends use it until its successor is up. */
+void ntm_dc_relay_retire(struct ntm_dc *dc, uint64_t path_id, uint32_t relay_id);
+void ntm_dc_retired_expire(struct ntm_dc *dc, uint64_t now_ms);
+void ntm_dc_retired_free(struct ntm_dc *dc);
 
 /* invite.c: after a restart, sessions to the nodes that were online */
 void ntm_dc_invites_start(struct ntm_dc *dc);

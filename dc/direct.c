@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
 #include "../user/common/crypto.h"
 #include "../user/common/log.h"
@@ -24,11 +23,25 @@ static void add_candidate(struct ntm_sig *m, const struct ntm_candidate *c)
 		m->candidates[m->n_candidates++] = *c;
 }
 
+/* A relay that is an end itself is where the configuration says, whatever it thinks. */
+static void add_relays_own(struct ntm_sig *m, const struct ntm_relay_info *info)
+{
+	const struct ntm_addr *addrs[] = {&info->ep4, &info->ep6};
+
+	for (int i = 0; i < 2; i++) {
+		struct ntm_candidate c = {.addr = *addrs[i], .kind = NTM_CAND_HOST};
+
+		if (c.addr.port)
+			add_candidate(m, &c);
+	}
+}
+
 /* The Route Direction for ends[mine]. */
 static int fill_direction(const struct ntm_dc *dc, const struct ntm_dc_path *p, int mine, struct ntm_sig *m)
 {
 	const struct ntm_dc_node *other = p->ends[!mine];
 	struct ntm_candidate reflexive = {.addr = other->rec.endpoint, .kind = NTM_CAND_REFLEXIVE};
+	const struct ntm_dc_relay *relay = ntm_dc_path_relay(dc, p);
 	int err = ntm_dc_fqdn(dc, other->rec.label, m->name, sizeof(m->name));
 
 	if (err)
@@ -44,6 +57,16 @@ static int fill_direction(const struct ntm_dc *dc, const struct ntm_dc_path *p, 
 		m->mtu = other->mtu;
 		m->have |= 1u << NTM_F_MTU;
 	}
+	if (p->gateway) {
+		m->gateway = 1;
+		m->have |= 1u << NTM_F_GATEWAY;
+	}
+	if (relay) {
+		m->relay = relay->info;
+		m->have |= 1u << NTM_F_RELAY;
+	}
+	if (other->relay)
+		add_relays_own(m, &other->relay->info);
 	/* room for the reflexive one is kept: behind a NAT it is the only one of use */
 	for (unsigned i = 0; i < other->n_candidates && m->n_candidates < NTM_CANDIDATES_MAX - 1; i++) {
 		if (!ntm_pool_contains(&dc->conf->pool, other->candidates[i].addr.ip))
@@ -82,6 +105,10 @@ static struct ntm_dc_node *find_target(struct ntm_dc *dc, struct ntm_dc_session 
 			err = ops->node_by_index(dc->store, index, &rec);
 	} else {
 		ntm_dc_reply_error(dc, s, m->txid, NTM_E_MALFORMED, "a direction request needs a name or an address");
+		return NULL;
+	}
+	if (node && node->relay && !ntm_dc_relay_is_gateway(node->relay)) {
+		ntm_dc_reply_error(dc, s, m->txid, NTM_E_OFFLINE, "%s is a relay", node->rec.label);
 		return NULL;
 	}
 	if (node && node->online && node->session)
@@ -125,154 +152,154 @@ static bool take_budget(struct ntm_dc_node *n, uint64_t now)
 	return true;
 }
 
-void ntm_dc_direct(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m)
+/* A new path between the two, told to its responder and its relay; the initiator's answer is the caller's to send. */
+static int make_path(struct ntm_dc *dc, struct ntm_dc_node *me, struct ntm_dc_node *other, const struct ntm_sig *m,
+		     bool gateway, struct ntm_dc_path **out)
 {
-	struct ntm_dc_node *me = s->node, *other = find_target(dc, s, m);
-	uint64_t now = ntm_dc_now(dc);
-	struct ntm_sig mine, theirs;
-	struct ntm_dc_path *p;
-	bool made = false;
-	int err = 0;
+	struct ntm_dc_path *former = ntm_dc_path_find(&dc->paths, me, other), *p;
+	struct ntm_dc_relay *was = former ? ntm_dc_path_relay(dc, former) : NULL, *r;
+	uint64_t now = ntm_dc_now(dc), former_id = former ? former->id : 0;
+	bool dead = former && ntm_sig_has(m, NTM_F_STALE) && m->stale_path_id == former_id;
+	struct ntm_sig theirs;
+	int err;
 
-	if (!other)
-		return;
+	/* a copy of the former direction must not arrive behind the new one */
+	if (former && now - former->created_ms < NTM_DC_COALESCE_MS)
+		ntm_dc_outbox_forget(&dc->outbox, me, other);
+	err = ntm_dc_path_add(&dc->paths, me, other, m->txid, now, &p);
+	if (err)
+		return err;
+	if (was)
+		ntm_dc_relay_retire(dc, former_id, was->id);
+	p->gateway = gateway;
+	if (gateway) {
+		r = other->relay ? other->relay : me->relay;
+		p->relay_id = r->id;
+		r->directed++;
+	} else if (!me->relay && !other->relay) {
+		ntm_dc_relay_direct(dc, p, dead ? was : NULL);
+	}
+	ntm_sig_init(&theirs, NTM_M_ROUTE_DIRECTION, 0);
+	err = fill_direction(dc, p, 1, &theirs);
+	if (!err)
+		err = ntm_dc_outbox_add(&dc->outbox, other, me, &theirs);
+	ntm_wipe(theirs.psk, sizeof(theirs.psk));
+	if (err) {
+		ntm_dc_relay_release(dc, p);
+		ntm_dc_path_remove(&dc->paths, p);
+		return err;
+	}
+	*out = p;
+	return 0;
+}
+
+/* The gateway for this node: the one it was given for this very request, else the best. NULL: an error was answered. */
+static struct ntm_dc_node *find_gateway(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m)
+{
+	struct ntm_dc_node *me = s->node;
+	struct ntm_dc_path *p = ntm_dc_path_by_id(&dc->paths, me->gateway_path);
+	struct ntm_dc_relay_wish wish = {.ends = {me}, .gateway = true};
+	struct ntm_dc_relay *r;
+
+	if (me->relay) {
+		ntm_dc_reply_error(dc, s, m->txid, NTM_E_DENIED, "a relay has no gateway");
+		return NULL;
+	}
+	if (p && p->gateway && (p->ends[0] == me || p->ends[1] == me)) {
+		if (answers(p, me, m, ntm_dc_now(dc)))
+			return p->ends[p->ends[0] == me];
+		if (ntm_sig_has(m, NTM_F_STALE) && m->stale_path_id == p->id)
+			wish.suspect = ntm_dc_relay_by_id(&dc->relays, p->relay_id);
+	}
+	r = ntm_dc_relay_choose(&dc->relays, &wish);
+	if (r)
+		return r->node;
+	ntm_dc_reply_error(dc, s, m->txid, NTM_E_OFFLINE, "no gateway is online");
+	return NULL;
+}
+
+/* The other end; NULL: an error was answered. *gateway: is this to be a gateway's path? */
+static struct ntm_dc_node *find_other(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m,
+				      bool *gateway)
+{
+	struct ntm_dc_node *me = s->node, *other;
+	struct ntm_dc_path *p;
+
+	*gateway = ntm_sig_has(m, NTM_F_GATEWAY) && m->gateway;
+	if (*gateway && (m->gateway != 1 || m->have & (1u << NTM_F_NAME | 1u << NTM_F_VIP4 | 1u << NTM_F_VIP6))) {
+		ntm_dc_reply_error(dc, s, m->txid, NTM_E_MALFORMED, "either a gateway is wanted or a node");
+		return NULL;
+	}
+	if (me->relay && !ntm_dc_relay_is_gateway(me->relay)) {
+		ntm_dc_reply_error(dc, s, m->txid, NTM_E_DENIED, "a relay has no paths of its own");
+		return NULL;
+	}
+	if (*gateway)
+		return find_gateway(dc, s, m);
+	other = find_target(dc, s, m);
 	if (other == me) {
 		ntm_dc_reply_error(dc, s, m->txid, NTM_E_DENIED, "a node has no path to itself");
-		return;
+		return NULL;
 	}
-	ntm_sig_init(&mine, NTM_M_ROUTE_DIRECTION, m->txid);
-	ntm_sig_init(&theirs, NTM_M_ROUTE_DIRECTION, 0);
+	if (other && (me->relay || other->relay)) {
+		/* the pair has one path: what goes through the gateway must not end by a look at the gateway */
+		p = ntm_dc_path_find(&dc->paths, me, other);
+		*gateway = p && p->gateway;
+	}
+	return other;
+}
+
+void ntm_dc_direct(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m)
+{
+	struct ntm_dc_node *me = s->node, *other;
+	uint64_t now = ntm_dc_now(dc);
+	struct ntm_dc_path *p;
+	struct ntm_sig mine;
+	bool gateway;
+	int err = 0;
+
+	other = find_other(dc, s, m, &gateway);
+	if (!other)
+		return;
 	p = ntm_dc_path_find(&dc->paths, me, other);
-	if (!p || !answers(p, me, m, now)) {
+	if (!p || p->gateway != gateway || !answers(p, me, m, now)) {
 		if (!take_budget(me, now)) {
 			ntm_dc_reply_error(dc, s, m->txid, NTM_E_BUSY, "too many new paths: try again");
 			return;
 		}
-		/* a copy of the former direction must not arrive behind the new one */
-		if (p && now - p->created_ms < NTM_DC_COALESCE_MS)
-			ntm_dc_outbox_forget(&dc->outbox, me, other);
-		err = ntm_dc_path_add(&dc->paths, me, other, m->txid, now, &p);
-		made = !err;
-		if (!err)
-			err = fill_direction(dc, p, 1, &theirs);
-		if (!err)
-			err = ntm_dc_outbox_add(&dc->outbox, other, me, &theirs);
+		err = make_path(dc, me, other, m, gateway, &p);
 	}
+	ntm_sig_init(&mine, NTM_M_ROUTE_DIRECTION, m->txid);
 	if (!err)
 		err = fill_direction(dc, p, p->ends[0] == me ? 0 : 1, &mine);
 	if (err) {
-		if (made)
-			ntm_dc_path_remove(&dc->paths, p);
 		ntm_dc_reply_error(dc, s, m->txid, err == -EBUSY ? NTM_E_BUSY : NTM_E_INTERNAL, "%s",
 				   err == -EBUSY ? "too many directions under way: try again" : strerror(-err));
 	} else {
+		if (gateway && !me->relay)
+			me->gateway_path = p->id;
 		dc->counters.directions++;
 		ntm_debug("path %016" PRIx64 ": %s asks for %s", p->id, me->rec.label, other->rec.label);
 		ntm_dc_reply(dc, s, &mine);
 	}
 	ntm_wipe(mine.psk, sizeof(mine.psk));
-	ntm_wipe(theirs.psk, sizeof(theirs.psk));
 }
 
-void ntm_dc_release(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m)
-{
-	static struct ntm_log_limit limit;
-	struct ntm_path_record rec;
-	struct ntm_dc_path *p;
-
-	if (!ntm_sig_has(m, NTM_F_PATH_ID)) {
-		ntm_log_limited(&limit, NTM_LOG_INFO, "%s leaves", s->node->rec.label);
-		ntm_dc_node_offline(&dc->nodes, s->node);
-		return;
-	}
-	p = ntm_dc_path_by_id(&dc->paths, m->path_id);
-	if (!p || (p->ends[0] != s->node && p->ends[1] != s->node))
-		return;
-	rec = (struct ntm_path_record){.id = p->id, .nodes = {p->ends[0]->rec.id, p->ends[1]->rec.id}};
-	if (!p->unsaved)
-		dc->store->ops->remove_path(dc->store, &rec);
-	ntm_dc_path_remove(&dc->paths, p);
-}
-
-static int send_release(struct ntm_dc *dc, struct ntm_dc_node *to, uint64_t path_id)
+void ntm_dc_direct_again(struct ntm_dc *dc, struct ntm_dc_path *p)
 {
 	struct ntm_sig m;
-	int err;
 
-	ntm_sig_init(&m, NTM_M_RELEASE, 0);
-	m.path_id = path_id;
-	m.have = 1u << NTM_F_PATH_ID;
-	err = ntm_dc_outbox_add(&dc->outbox, to, NULL, &m);
-	if (err)
-		ntm_warn("%s was not told that path %016" PRIx64 " ended: %s", to->rec.label, path_id, strerror(-err));
-	return 0;
-}
+	ntm_dc_outbox_forget(&dc->outbox, p->ends[0], p->ends[1]);
+	for (int i = 0; i < 2; i++) {
+		int err;
 
-/* A node that is away hears of it when it comes back (ntm_dc_repeat_releases). */
-static int release_at_peer(void *arg, uint64_t path_id, const uint8_t peer_key[NTM_DH_LEN])
-{
-	struct ntm_dc *dc = arg;
-	struct ntm_dc_node *peer = ntm_dc_node_by_key(&dc->nodes, peer_key);
-
-	return peer && peer->online ? send_release(dc, peer, path_id) : 0;
-}
-
-struct repetition {
-	struct ntm_dc *dc;
-	struct ntm_dc_node *node;
-};
-
-static int release_again(void *arg, uint64_t path_id, const uint8_t peer_key[NTM_DH_LEN])
-{
-	struct repetition *r = arg;
-
-	(void)peer_key;
-	return send_release(r->dc, r->node, path_id);
-}
-
-void ntm_dc_repeat_releases(struct ntm_dc *dc, struct ntm_dc_node *node)
-{
-	struct repetition r = {dc, node};
-
-	if (dc->store->ops->each_path(dc->store, node->rec.id, true, release_again, &r))
-		ntm_warn_limited("%s may not know of all paths that ended", node->rec.label);
-}
-
-static void forget_paths(struct ntm_dc *dc, const struct ntm_dc_node *node)
-{
-	struct ntm_dc_path *p, *next;
-
-	for (p = TAILQ_FIRST(&dc->paths.all); p; p = next) {
-		next = TAILQ_NEXT(p, link);
-		if (p->ends[0] == node || p->ends[1] == node)
-			ntm_dc_path_remove(&dc->paths, p);
+		ntm_sig_init(&m, NTM_M_ROUTE_DIRECTION, 0);
+		err = fill_direction(dc, p, i, &m);
+		if (!err)
+			err = ntm_dc_outbox_add(&dc->outbox, p->ends[i], p->ends[!i], &m);
+		if (err)
+			ntm_warn_limited("%s was not told of its path's new relay: %s", p->ends[i]->rec.label,
+					 strerror(-err));
 	}
-}
-
-int ntm_dc_revoke(struct ntm_dc *dc, const char *label)
-{
-	struct ntm_node_record rec;
-	struct ntm_dc_node *node;
-	int err;
-
-	ntm_dc_write_behind(dc, true); /* its newest paths are released with the others */
-	err = dc->store->ops->revoke(dc->store, label, time(NULL), &rec);
-	if (err)
-		return err;
-	ntm_info("%s revoked", label);
-	ntm_dc_invite_arrived(dc, rec.public_key);
-	node = ntm_dc_node_by_key(&dc->nodes, rec.public_key);
-	if (node)
-		ntm_dc_outbox_forget(&dc->outbox, node, NULL);
-	if (dc->store->ops->each_path(dc->store, rec.id, false, release_at_peer, dc))
-		ntm_warn("%s: not all peers were told", label);
-	if (!node)
-		return 0;
-	forget_paths(dc, node);
-	if (node->session) {
-		ntm_dc_reply_error(dc, node->session, 0, NTM_E_DENIED, "this key was revoked");
-		ntm_dc_session_remove(&dc->sessions, node->session);
-	}
-	ntm_dc_node_remove(&dc->nodes, node);
-	return 0;
+	ntm_wipe(m.psk, sizeof(m.psk));
 }

@@ -29,7 +29,8 @@ const char *ntm_dc_session_name(const struct ntm_dc_session *s)
 	return text;
 }
 
-void ntm_dc_send_encoded(struct ntm_dc *dc, struct ntm_dc_session *s, const uint8_t *data, size_t len)
+static void send_on(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_dc_route *to, const uint8_t *data,
+		    size_t len)
 {
 	uint8_t out[NTM_SIGNAL_MAX];
 	size_t out_len;
@@ -38,7 +39,12 @@ void ntm_dc_send_encoded(struct ntm_dc *dc, struct ntm_dc_session *s, const uint
 	if (err)
 		ntm_warn_limited("cannot seal a message to %s: %s", ntm_dc_session_name(s), strerror(-err));
 	else
-		ntm_dc_net_send(dc->net, &s->route, out, out_len);
+		ntm_dc_net_send(dc->net, to, out, out_len);
+}
+
+void ntm_dc_send_encoded(struct ntm_dc *dc, struct ntm_dc_session *s, const uint8_t *data, size_t len)
+{
+	send_on(dc, s, &s->route, data, len);
 }
 
 void ntm_dc_send_to_node(void *arg, struct ntm_dc_node *to, const uint8_t *data, size_t len)
@@ -47,7 +53,8 @@ void ntm_dc_send_to_node(void *arg, struct ntm_dc_node *to, const uint8_t *data,
 		ntm_dc_send_encoded(arg, to->session, data, len);
 }
 
-void ntm_dc_reply(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m)
+void ntm_dc_reply_to(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_dc_route *to,
+		     const struct ntm_sig *m)
 {
 	uint8_t data[NTM_SIGNAL_MAX - sizeof(struct ntm_hdr) - NTM_TAG_LEN];
 	size_t len;
@@ -58,9 +65,14 @@ void ntm_dc_reply(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_
 				 strerror(-err));
 		return;
 	}
-	ntm_dc_send_encoded(dc, s, data, len);
-	if (ntm_sig_has(m, NTM_F_PSK))
+	send_on(dc, s, to, data, len);
+	if (m->have & (1u << NTM_F_PSK | 1u << NTM_F_RELAY_SECRET | 1u << NTM_F_RELAY_OFFER))
 		ntm_wipe(data, len);
+}
+
+void ntm_dc_reply(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m)
+{
+	ntm_dc_reply_to(dc, s, &s->route, m);
 }
 
 void ntm_dc_reply_error(struct ntm_dc *dc, struct ntm_dc_session *s, uint32_t txid, enum ntm_error code,
@@ -147,7 +159,28 @@ static void on_stranger_message(struct ntm_dc *dc, struct ntm_dc_session *s, con
 	}
 }
 
-static void on_node_message(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m)
+void ntm_dc_request_lost(void *arg, struct ntm_dc_node *to, const struct ntm_dc_sent *what)
+{
+	struct ntm_dc *dc = arg;
+
+	if (what->msg != NTM_M_RELAY_DIRECTION)
+		return;
+	ntm_dc_relay_failed(dc, to, what->path_id, "no answer");
+}
+
+/* An answer to a request of ours: no use in resending that. */
+static void on_error_answer(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m)
+{
+	const char *name = ntm_error_name(m->error_code);
+	struct ntm_dc_sent what;
+
+	ntm_warn_limited("%s answers %s: %s", s->node->rec.label, name, m->error_text);
+	if (ntm_dc_outbox_ack(&dc->outbox, s->node, m->txid, &what) && what.msg == NTM_M_RELAY_DIRECTION)
+		ntm_dc_relay_failed(dc, s->node, what.path_id, name);
+}
+
+static void on_node_message(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_dc_route *from,
+			    const struct ntm_sig *m)
 {
 	switch (m->msg) {
 	case NTM_M_REGISTRATION_REQUEST:
@@ -157,17 +190,25 @@ static void on_node_message(struct ntm_dc *dc, struct ntm_dc_session *s, const s
 		ntm_dc_direct(dc, s, m);
 		return;
 	case NTM_M_ROUTE_ACK:
-		ntm_dc_outbox_ack(&dc->outbox, s->node, m->txid);
+		ntm_dc_outbox_ack(&dc->outbox, s->node, m->txid, NULL);
+		return;
+	case NTM_M_RELAY_RESPONSE:
+		if (s->node->relay)
+			ntm_dc_outbox_ack(&dc->outbox, s->node, m->txid, NULL);
+		else
+			ntm_dc_reply_error(dc, s, m->txid, NTM_E_DENIED, "this node is no relay");
+		return;
+	case NTM_M_RELAY_DIRECTION:
+		ntm_dc_reply_error(dc, s, m->txid, NTM_E_DENIED, "relays are directed by their DC only");
 		return;
 	case NTM_M_KEEP_ALIVE:
-		ntm_dc_keep_alive(dc, s, m);
+		ntm_dc_keep_alive(dc, s, from, m);
 		return;
 	case NTM_M_RELEASE:
 		ntm_dc_release(dc, s, m);
 		return;
-	case NTM_M_ERROR: /* an answer to a request of ours: no use in resending that */
-		ntm_warn_limited("%s answers %s: %s", s->node->rec.label, ntm_error_name(m->error_code), m->error_text);
-		ntm_dc_outbox_ack(&dc->outbox, s->node, m->txid);
+	case NTM_M_ERROR:
+		on_error_answer(dc, s, m);
 		return;
 	default:
 		ntm_dc_reply_error(dc, s, m->txid, NTM_E_UNKNOWN_MESSAGE, "message %u is not known", m->msg);
@@ -206,8 +247,12 @@ static void on_signal(struct ntm_dc *dc, const struct ntm_dc_route *from, const 
 		return;
 	}
 
-	/* only the newest message says where the peer is: an older one may have been held back on its way */
-	if (s->keys.rx_head > head)
+	err = ntm_sig_decode(&m, plain, plain_len);
+	/*
+	 * Only the newest message says where the peer is: an older one may have been held back on its way. And a
+	 * keep-alive that is answered later comes from another port, to find out how long a NAT remembers it.
+	 */
+	if (s->keys.rx_head > head && !(!err && m.msg == NTM_M_KEEP_ALIVE && ntm_sig_has(&m, NTM_F_DELAY)))
 		s->route = *from;
 	ntm_dc_session_confirm(&dc->sessions, s, now);
 	if (s->state == NTM_DC_STRANGER) {
@@ -218,13 +263,13 @@ static void on_signal(struct ntm_dc *dc, const struct ntm_dc_route *from, const 
 	if (s->node)
 		ntm_dc_seen(dc, s);
 
-	if (ntm_sig_decode(&m, plain, plain_len)) {
+	if (err) {
 		dc->counters.malformed++;
 		ntm_dc_reply_error(dc, s, m.txid, NTM_E_MALFORMED, "message could not be decoded");
 		return;
 	}
 	if (s->node)
-		on_node_message(dc, s, &m);
+		on_node_message(dc, s, from, &m);
 	else
 		on_stranger_message(dc, s, &m);
 }

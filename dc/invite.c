@@ -157,7 +157,7 @@ void ntm_dc_invites_start(struct ntm_dc *dc)
 	if (!err)
 		err = ntm_table_init(&iv->by_key, 0);
 	if (!err)
-		err = dc->store->ops->each_node(dc->store, true, remember, iv);
+		err = dc->store->ops->each_node(dc->store, NTM_STORE_ONLINE, remember, iv);
 	if (err)
 		ntm_warn("nodes will not be invited, but come when their sessions end: %s", strerror(-err));
 	if (err || !iv->n) {

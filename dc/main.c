@@ -83,8 +83,6 @@ static void say_what_waits(const struct ntm_dc_config *c)
 {
 	if (c->dns_listen.n)
 		ntm_warn("dns_listen is configured: this version has no DNS server yet");
-	if (c->relays.n)
-		ntm_warn("%zu relays are configured: this version does not use relays yet", c->relays.n);
 	if (c->peers.n)
 		ntm_warn("%zu peers are configured: this version does not talk to other DCs yet", c->peers.n);
 }

@@ -14,9 +14,11 @@
 
 SCHEMA(001_nodes);
 SCHEMA(002_paths);
+SCHEMA(003_relays);
 
 const char *const ntm_migrations[] = {
     schema_001_nodes,
     schema_002_paths,
+    schema_003_relays,
 };
 const size_t ntm_n_migrations = sizeof(ntm_migrations) / sizeof(ntm_migrations[0]);

@@ -114,17 +114,25 @@ void ntm_dc_node_mark_dirty(struct ntm_dc_nodes *ns, struct ntm_dc_node *n)
 	TAILQ_INSERT_TAIL(&ns->dirty, n, dirty_link);
 }
 
+static void leave_order(struct ntm_dc_nodes *ns, struct ntm_dc_node *n)
+{
+	if (n->in_order)
+		TAILQ_REMOVE(&ns->online, n, online_link);
+	n->in_order = false;
+}
+
 void ntm_dc_node_seen(struct ntm_dc_nodes *ns, struct ntm_dc_node *n, uint64_t now_ms)
 {
 	n->last_seen_ms = now_ms;
-	if (n->online) {
-		TAILQ_REMOVE(&ns->online, n, online_link);
-	} else {
+	leave_order(ns, n);
+	if (!n->online) {
 		n->online = true;
 		ns->n_online++;
 		ntm_dc_node_mark_dirty(ns, n);
 	}
-	TAILQ_INSERT_TAIL(&ns->online, n, online_link);
+	n->in_order = !n->relay;
+	if (n->in_order)
+		TAILQ_INSERT_TAIL(&ns->online, n, online_link);
 }
 
 void ntm_dc_node_offline(struct ntm_dc_nodes *ns, struct ntm_dc_node *n)
@@ -133,7 +141,7 @@ void ntm_dc_node_offline(struct ntm_dc_nodes *ns, struct ntm_dc_node *n)
 		return;
 	n->online = false;
 	ns->n_online--;
-	TAILQ_REMOVE(&ns->online, n, online_link);
+	leave_order(ns, n);
 	ntm_dc_node_mark_dirty(ns, n);
 }
 
@@ -158,7 +166,9 @@ int ntm_dc_node_set_candidates(struct ntm_dc_node *node, const struct ntm_candid
 			return -ENOMEM;
 	}
 	for (unsigned i = 0; i < n; i++) {
-		if (c[i].addr.port && ntm_ip_is_usable(c[i].addr.ip))
+		bool kind_ok = c[i].kind == NTM_CAND_HOST || c[i].kind == NTM_CAND_REFLEXIVE;
+
+		if (kind_ok && c[i].addr.port && ntm_ip_is_usable(c[i].addr.ip))
 			usable[kept++] = c[i];
 	}
 	free(node->candidates);

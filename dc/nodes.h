@@ -9,6 +9,7 @@
 #include <sys/queue.h>
 
 #include "../user/common/signal_codec.h"
+#include "relays.h"
 #include "store.h"
 #include "table.h"
 
@@ -20,19 +21,25 @@ struct ntm_dc_node {
 	struct ntm_dc_session *session;   /* the one that messages to it are sealed by; may be NULL */
 	struct ntm_candidate *candidates; /* as the node announced them, usable ones only */
 	unsigned n_candidates;
-	uint16_t mtu;          /* of its uplink, bytes; 0: unknown */
-	bool online;           /* heard of within its lifetime */
-	bool dirty;            /* presence differs from the store's */
-	uint64_t last_seen_ms; /* monotonic */
-	uint64_t budget_ms;    /* when budget was filled up last */
-	uint32_t budget;       /* new paths that it may ask for now */
+	uint16_t mtu;                            /* of its uplink, bytes; 0: unknown */
+	bool online;                             /* heard of within its lifetime */
+	bool dirty;                              /* presence differs from the store's */
+	uint64_t last_seen_ms;                   /* monotonic */
+	uint64_t budget_ms;                      /* when budget was filled up last */
+	uint32_t budget;                         /* new paths that it may ask for now */
+	struct ntm_dc_relay *relay;              /* it is this one; NULL: an ordinary node */
+	struct ntm_dc_rtt rtts[NTM_DC_RTTS_MAX]; /* as the node measured them */
+	unsigned n_rtts;
+	uint32_t offers_generation, offers_txid; /* relays it was told last, and in the answer to what */
+	uint64_t gateway_path;                   /* the last one it got; may be gone */
+	bool in_order;                           /* on the list `online` of all nodes */
 	TAILQ_ENTRY(ntm_dc_node) online_link, dirty_link;
 };
 TAILQ_HEAD(ntm_dc_node_list, ntm_dc_node);
 
 struct ntm_dc_nodes {
 	struct ntm_table by_key, by_label, by_index;
-	struct ntm_dc_node_list online; /* least recently heard of first */
+	struct ntm_dc_node_list online; /* least recently heard of first; no relays, whose lifetime is another */
 	struct ntm_dc_node_list dirty;
 	size_t n_online;
 };
@@ -50,11 +57,11 @@ void ntm_dc_node_remove(struct ntm_dc_nodes *ns, struct ntm_dc_node *node);     
 /* Heard of, authenticated: it is online. */
 void ntm_dc_node_seen(struct ntm_dc_nodes *ns, struct ntm_dc_node *node, uint64_t now_ms);
 void ntm_dc_node_offline(struct ntm_dc_nodes *ns, struct ntm_dc_node *node);
-/* The next node not heard of for lifetime_ms, made offline; NULL: none. */
+/* The next node, relays apart, not heard of for lifetime_ms, made offline; NULL: none. */
 struct ntm_dc_node *ntm_dc_nodes_expire(struct ntm_dc_nodes *ns, uint64_t now_ms, uint64_t lifetime_ms);
 
 void ntm_dc_node_mark_dirty(struct ntm_dc_nodes *ns, struct ntm_dc_node *node);
-/* Replaces the node's candidates by the usable ones of c. -ENOMEM leaves the old. */
+/* Replaces the node's candidates by those of c, host and reflexive ones, that are usable. -ENOMEM leaves the old. */
 int ntm_dc_node_set_candidates(struct ntm_dc_node *node, const struct ntm_candidate *c, unsigned n);
 
 #endif

@@ -18,6 +18,7 @@ struct ntm_dc_outbox_entry {
 	struct ntm_dc_node *to;
 	const struct ntm_dc_node *about;
 	uint32_t txid;
+	struct ntm_dc_sent what;
 	unsigned stage;
 	uint64_t due_ms;
 	size_t len;
@@ -37,6 +38,15 @@ static void enter(struct ntm_dc_outbox *o, struct ntm_dc_outbox_entry *e, unsign
 	e->stage = stage;
 	e->due_ms = uv_now(o->timer.loop) + delay_ms[stage];
 	TAILQ_INSERT_TAIL(&o->stages[stage], e, link);
+}
+
+static void give_up(struct ntm_dc_outbox *o, struct ntm_dc_outbox_entry *e)
+{
+	struct ntm_dc_node *to = e->to;
+	struct ntm_dc_sent what = e->what;
+
+	drop(o, e);
+	o->lost(o->arg, to, &what); /* may add and forget entries */
 }
 
 static void on_timer(uv_timer_t *timer);
@@ -68,7 +78,7 @@ static void on_timer(uv_timer_t *timer)
 			if (i == NTM_DC_OUTBOX_STAGES - 1) {
 				o->unanswered++;
 				ntm_debug("%s did not acknowledge request %08x", e->to->rec.label, e->txid);
-				drop(o, e);
+				give_up(o, e);
 				continue;
 			}
 			o->send(o->arg, e->to, e->data, e->len);
@@ -79,7 +89,8 @@ static void on_timer(uv_timer_t *timer)
 	arm(o);
 }
 
-int ntm_dc_outbox_init(struct ntm_dc_outbox *o, uv_loop_t *loop, ntm_dc_outbox_send send, void *arg)
+int ntm_dc_outbox_init(struct ntm_dc_outbox *o, uv_loop_t *loop, ntm_dc_outbox_send send, ntm_dc_outbox_lost lost,
+		       void *arg)
 {
 	int err;
 
@@ -87,6 +98,7 @@ int ntm_dc_outbox_init(struct ntm_dc_outbox *o, uv_loop_t *loop, ntm_dc_outbox_s
 	for (int i = 0; i < NTM_DC_OUTBOX_STAGES; i++)
 		TAILQ_INIT(&o->stages[i]);
 	o->send = send;
+	o->lost = lost;
 	o->arg = arg;
 	err = ntm_random(&o->next_txid, sizeof(o->next_txid));
 	if (!err)
@@ -129,6 +141,7 @@ int ntm_dc_outbox_add(struct ntm_dc_outbox *o, struct ntm_dc_node *to, const str
 		e->to = to;
 		e->about = about;
 		e->txid = m->txid;
+		e->what = (struct ntm_dc_sent){m->msg, ntm_sig_has(m, NTM_F_PATH_ID) ? m->path_id : 0};
 		e->len = len;
 		memcpy(e->data, data, len);
 		ntm_table_add(&o->by_txid, &e->by_txid, e->txid);
@@ -141,7 +154,7 @@ int ntm_dc_outbox_add(struct ntm_dc_outbox *o, struct ntm_dc_node *to, const str
 	return e ? 0 : -ENOMEM;
 }
 
-bool ntm_dc_outbox_ack(struct ntm_dc_outbox *o, const struct ntm_dc_node *from, uint32_t txid)
+bool ntm_dc_outbox_ack(struct ntm_dc_outbox *o, const struct ntm_dc_node *from, uint32_t txid, struct ntm_dc_sent *what)
 {
 	struct ntm_table_link *l = ntm_table_first(&o->by_txid, txid);
 
@@ -149,6 +162,8 @@ bool ntm_dc_outbox_ack(struct ntm_dc_outbox *o, const struct ntm_dc_node *from, 
 		struct ntm_dc_outbox_entry *e = ntm_container_of(l, struct ntm_dc_outbox_entry, by_txid);
 
 		if (e->to == from) {
+			if (what)
+				*what = e->what;
 			drop(o, e);
 			return true;
 		}

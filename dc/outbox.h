@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Requests of the DC's own to nodes: sent at once and again 50, 150, 350 and 750 ms later, until the node's
- * NTM_M_ROUTE_ACK with the same transaction id. Each copy is sealed by the session the node has at that moment.
+ * Requests of the DC's own to nodes and relays: sent at once and again 50, 150, 350 and 750 ms later, until an answer
+ * with the same transaction id. Each copy is sealed by the session the node has at that moment.
  */
 #ifndef NTM_DC_OUTBOX_H
 #define NTM_DC_OUTBOX_H
@@ -18,6 +18,13 @@ enum { NTM_DC_OUTBOX_MAX = 65536, NTM_DC_OUTBOX_STAGES = 5 };
 struct ntm_dc_node;
 struct ntm_dc_outbox_entry;
 TAILQ_HEAD(ntm_dc_outbox_list, ntm_dc_outbox_entry);
+/* What a request of the DC's was. */
+struct ntm_dc_sent {
+	uint8_t msg;      /* enum ntm_msg */
+	uint64_t path_id; /* 0: of no path */
+};
+/* No answer to any copy. */
+typedef void (*ntm_dc_outbox_lost)(void *arg, struct ntm_dc_node *to, const struct ntm_dc_sent *what);
 /* data: an encoded message */
 typedef void (*ntm_dc_outbox_send)(void *arg, struct ntm_dc_node *to, const uint8_t *data, size_t len);
 
@@ -26,12 +33,14 @@ struct ntm_dc_outbox {
 	struct ntm_table by_txid;
 	struct ntm_dc_outbox_list stages[NTM_DC_OUTBOX_STAGES]; /* one delay a list, so each is in order of time */
 	ntm_dc_outbox_send send;
+	ntm_dc_outbox_lost lost;
 	void *arg;
 	uint32_t next_txid;
 	uint64_t unanswered;
 };
 
-int ntm_dc_outbox_init(struct ntm_dc_outbox *o, uv_loop_t *loop, ntm_dc_outbox_send send, void *arg);
+int ntm_dc_outbox_init(struct ntm_dc_outbox *o, uv_loop_t *loop, ntm_dc_outbox_send send, ntm_dc_outbox_lost lost,
+		       void *arg);
 void ntm_dc_outbox_close(struct ntm_dc_outbox *o); /* drops everything, closes the timer */
 
 /*
@@ -40,7 +49,9 @@ void ntm_dc_outbox_close(struct ntm_dc_outbox *o); /* drops everything, closes t
  */
 int ntm_dc_outbox_add(struct ntm_dc_outbox *o, struct ntm_dc_node *to, const struct ntm_dc_node *about,
 		      struct ntm_sig *m);
-bool ntm_dc_outbox_ack(struct ntm_dc_outbox *o, const struct ntm_dc_node *from, uint32_t txid);
+/* It was answered, or is not to be said again. what: unless NULL, filled if true. */
+bool ntm_dc_outbox_ack(struct ntm_dc_outbox *o, const struct ntm_dc_node *from, uint32_t txid,
+		       struct ntm_dc_sent *what);
 /* What was said to a and is about b, and the reverse, is not said again: it is no longer true. b NULL: any node. */
 void ntm_dc_outbox_forget(struct ntm_dc_outbox *o, const struct ntm_dc_node *a, const struct ntm_dc_node *b);
 

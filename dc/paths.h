@@ -33,6 +33,10 @@ struct ntm_dc_path {
 	bool unsaved;                /* not in the store yet */
 	uint8_t psk[NTM_PSK_LEN];
 	uint64_t created_ms;
+	bool gateway;        /* to or from a gateway, which relay_id names */
+	uint32_t relay_id;   /* 0: none */
+	uint32_t relay_txid; /* of the Relay Direction */
+	uint64_t refused;    /* bits of relays that did not take it */
 	struct ntm_table_link by_pair, by_id;
 	TAILQ_ENTRY(ntm_dc_path) link, fresh_link, unsaved_link;
 };

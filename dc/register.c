@@ -5,6 +5,9 @@
 #include <string.h>
 #include <time.h>
 
+#include <ntm/wire.h>
+
+#include "../user/common/crypto.h"
 #include "../user/common/keystore.h"
 #include "../user/common/log.h"
 #include "dc.h"
@@ -122,7 +125,39 @@ static struct ntm_dc_node *admit(struct ntm_dc *dc, struct ntm_dc_session *s, co
 		dc->counters.enrolments++;
 		ntm_info("%s enrolled: key %s, from %s", rec.label, key, ntm_addr_format(&s->route.peer, addr));
 	}
+	node->relay = ntm_dc_relay_by_key(&dc->relays, node->rec.public_key);
+	if (node->relay)
+		node->relay->node = node;
 	return node;
+}
+
+/* What a node says of relays, and a relay of itself. */
+static void take_reports(struct ntm_dc *dc, struct ntm_dc_node *node, const struct ntm_sig *m)
+{
+	if (!node->relay)
+		ntm_dc_relay_rtts(&dc->relays, node, m->rtts, m->n_rtts);
+	else if (ntm_sig_has(m, NTM_F_LOAD))
+		ntm_dc_relay_report(dc, node->relay, &m->load);
+	else
+		ntm_dc_relay_update(dc, node->relay);
+}
+
+static void offer_relays(struct ntm_dc *dc, struct ntm_dc_node *node, struct ntm_sig *r)
+{
+	node->offers_generation = dc->relays.generation;
+	node->offers_txid = r->txid;
+	ntm_dc_relay_offers(&dc->relays, node, r);
+}
+
+/* Relays with long names may be too many for one message: the last are left out. */
+static void fit(struct ntm_sig *r)
+{
+	uint8_t scratch[NTM_SIGNAL_MAX - sizeof(struct ntm_hdr) - NTM_TAG_LEN];
+	size_t len;
+
+	while (r->n_offers && ntm_sig_encode(r, scratch, sizeof(scratch), &len) == -ENOSPC)
+		r->n_offers--;
+	ntm_wipe(scratch, sizeof(scratch));
 }
 
 void ntm_dc_register(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m)
@@ -158,17 +193,60 @@ void ntm_dc_register(struct ntm_dc *dc, struct ntm_dc_session *s, const struct n
 	r.keepalive_s = (uint16_t)dc->conf->keepalive_s;
 	r.have = 1u << NTM_F_NAME | 1u << NTM_F_ZONE | 1u << NTM_F_VIP4 | 1u << NTM_F_VIP6 | 1u << NTM_F_POOL4 |
 		 1u << NTM_F_POOL6 | 1u << NTM_F_REFLEXIVE | 1u << NTM_F_LIFETIME | 1u << NTM_F_KEEPALIVE;
+	take_reports(dc, node, m);
+	if (node->relay) {
+		r.keepalive_s = NTM_DC_RELAY_KEEPALIVE_S;
+		r.lifetime_s = NTM_DC_RELAY_LIFETIME_S;
+		memcpy(r.relay_secret, node->relay->probe_secret, sizeof(r.relay_secret));
+		r.have |= 1u << NTM_F_RELAY_SECRET;
+	} else {
+		offer_relays(dc, node, &r);
+		fit(&r);
+	}
 	dc->counters.registrations++;
 	ntm_dc_reply(dc, s, &r);
+	ntm_wipe(&r, sizeof(r));
 }
 
-void ntm_dc_keep_alive(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m)
+static void answer_keep_alive(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_dc_route *to,
+			      struct ntm_sig *r)
 {
+	r->reflexive = to->peer;
+	r->have |= 1u << NTM_F_REFLEXIVE;
+	dc->counters.keepalives++;
+	ntm_dc_reply_to(dc, s, to, r);
+}
+
+void ntm_dc_keep_alive(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_dc_route *from,
+		       const struct ntm_sig *m)
+{
+	struct ntm_dc_node *node = s->node;
 	struct ntm_sig r;
 
+	take_reports(dc, node, m);
 	ntm_sig_init(&r, NTM_M_KEEP_ALIVE_RESPONSE, m->txid);
-	r.reflexive = s->route.peer;
-	r.have = 1u << NTM_F_REFLEXIVE;
-	dc->counters.keepalives++;
-	ntm_dc_reply(dc, s, &r);
+	if (ntm_sig_has(m, NTM_F_DELAY) && m->delay_s) {
+		if (m->delay_s > NTM_DC_DELAY_MAX_S)
+			ntm_dc_reply_error(dc, s, m->txid, NTM_E_MALFORMED, "an answer is delayed by %d s at most",
+					   NTM_DC_DELAY_MAX_S);
+		else
+			ntm_dc_session_delay(&dc->sessions, s, m->txid, from, ntm_dc_now(dc), m->delay_s);
+		return;
+	}
+	/* the same request again has the same answer */
+	if (!node->relay && (node->offers_generation != dc->relays.generation || node->offers_txid == m->txid))
+		offer_relays(dc, node, &r);
+	answer_keep_alive(dc, s, ntm_sig_has(m, NTM_F_DELAY) ? from : &s->route, &r);
+	ntm_wipe(&r, sizeof(r));
+}
+
+void ntm_dc_answer_delayed(struct ntm_dc *dc)
+{
+	struct ntm_dc_session *s;
+	struct ntm_sig r;
+
+	while ((s = ntm_dc_session_delay_over(&dc->sessions, ntm_dc_now(dc)))) {
+		ntm_sig_init(&r, NTM_M_KEEP_ALIVE_RESPONSE, s->delayed.txid);
+		answer_keep_alive(dc, s, &s->delayed.to, &r);
+	}
 }

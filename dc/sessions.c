@@ -19,6 +19,8 @@ int ntm_dc_sessions_init(struct ntm_dc_sessions *ss)
 	memset(ss, 0, sizeof(*ss));
 	for (int i = 0; i < NTM_DC_SESSION_STATES; i++)
 		TAILQ_INIT(&ss->lists[i]);
+	for (int i = 0; i < NTM_DC_DELAY_SLOTS; i++)
+		TAILQ_INIT(&ss->delayed[i]);
 	return ntm_table_init(&ss->by_id, NTM_DC_PENDING_MAX);
 }
 
@@ -51,6 +53,52 @@ int ntm_dc_session_new_id(const struct ntm_dc_sessions *ss, uint64_t *id)
 	} while (!v || ntm_dc_session_find(ss, v));
 	*id = v;
 	return 0;
+}
+
+static struct ntm_dc_session_list *delay_slot(struct ntm_dc_sessions *ss, uint64_t due_ms)
+{
+	return &ss->delayed[due_ms / 1000 % NTM_DC_DELAY_SLOTS];
+}
+
+static void end_delay(struct ntm_dc_sessions *ss, struct ntm_dc_session *s)
+{
+	if (!s->delayed.waiting)
+		return;
+	TAILQ_REMOVE(delay_slot(ss, s->delayed.due_ms), s, delayed.link);
+	s->delayed.waiting = false;
+}
+
+void ntm_dc_session_delay(struct ntm_dc_sessions *ss, struct ntm_dc_session *s, uint32_t txid,
+			  const struct ntm_dc_route *to, uint64_t now_ms, unsigned delay_s)
+{
+	if (s->delayed.waiting && s->delayed.txid == txid)
+		return;
+	end_delay(ss, s);
+	s->delayed.waiting = true;
+	s->delayed.txid = txid;
+	s->delayed.to = *to;
+	s->delayed.due_ms = now_ms + delay_s * 1000ULL;
+	TAILQ_INSERT_TAIL(delay_slot(ss, s->delayed.due_ms), s, delayed.link);
+}
+
+struct ntm_dc_session *ntm_dc_session_delay_over(struct ntm_dc_sessions *ss, uint64_t now_ms)
+{
+	uint64_t now_s = now_ms / 1000;
+	struct ntm_dc_session *s;
+
+	/* one round of all slots sees each that can be due */
+	if (now_s - ss->delayed_s >= NTM_DC_DELAY_SLOTS)
+		ss->delayed_s = now_s - NTM_DC_DELAY_SLOTS + 1;
+	for (; ss->delayed_s < now_s; ss->delayed_s++) {
+		TAILQ_FOREACH(s, &ss->delayed[ss->delayed_s % NTM_DC_DELAY_SLOTS], delayed.link)
+		{
+			if (s->delayed.due_ms > now_ms)
+				continue;
+			end_delay(ss, s);
+			return s;
+		}
+	}
+	return NULL;
 }
 
 static void leave(struct ntm_dc_sessions *ss, struct ntm_dc_session *s)
@@ -110,6 +158,7 @@ void ntm_dc_session_bind(struct ntm_dc_sessions *ss, struct ntm_dc_session *s, s
 void ntm_dc_session_remove(struct ntm_dc_sessions *ss, struct ntm_dc_session *s)
 {
 	leave(ss, s);
+	end_delay(ss, s);
 	ntm_table_del(&ss->by_id, &s->by_id);
 	if (s->node && s->node->session == s)
 		s->node->session = NULL;

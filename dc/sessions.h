@@ -22,6 +22,8 @@ enum {
 	NTM_DC_STRANGERS_MS = 60000,
 	NTM_DC_SESSION_LIFETIME_S = 3600,
 	NTM_DC_SESSION_GRACE_MS = 60000,
+	NTM_DC_DELAY_MAX_S = 120,
+	NTM_DC_DELAY_SLOTS = 128,
 };
 
 struct ntm_dc_node;
@@ -35,6 +37,13 @@ struct ntm_dc_session {
 	uint64_t since_ms; /* in this state */
 	struct ntm_table_link by_id;
 	TAILQ_ENTRY(ntm_dc_session) link;
+	struct {
+		bool waiting;
+		uint32_t txid;
+		struct ntm_dc_route to;
+		uint64_t due_ms;
+		TAILQ_ENTRY(ntm_dc_session) link;
+	} delayed; /* a keep-alive to be answered later, to where it came from */
 };
 TAILQ_HEAD(ntm_dc_session_list, ntm_dc_session);
 
@@ -43,6 +52,8 @@ struct ntm_dc_sessions {
 	struct ntm_dc_session_list lists[NTM_DC_SESSION_STATES];
 	size_t n[NTM_DC_SESSION_STATES];
 	uint64_t evicted;
+	struct ntm_dc_session_list delayed[NTM_DC_DELAY_SLOTS]; /* by the second they are due, modulo */
+	uint64_t delayed_s;                                     /* seconds before this one were looked at */
 };
 
 int ntm_dc_sessions_init(struct ntm_dc_sessions *ss);
@@ -62,5 +73,11 @@ void ntm_dc_session_bind(struct ntm_dc_sessions *ss, struct ntm_dc_session *s, s
 			 uint64_t now_ms);
 void ntm_dc_session_remove(struct ntm_dc_sessions *ss, struct ntm_dc_session *s); /* wipes, unbinds, frees */
 void ntm_dc_sessions_expire(struct ntm_dc_sessions *ss, uint64_t now_ms);
+
+/* Remembers one keep-alive a session: another takes its place, the same one again changes nothing. */
+void ntm_dc_session_delay(struct ntm_dc_sessions *ss, struct ntm_dc_session *s, uint32_t txid,
+			  const struct ntm_dc_route *to, uint64_t now_ms, unsigned delay_s);
+/* The next session whose keep-alive is due, no longer waiting; NULL: none. */
+struct ntm_dc_session *ntm_dc_session_delay_over(struct ntm_dc_sessions *ss, uint64_t now_ms);
 
 #endif

@@ -26,6 +26,7 @@ struct ntm_node_record {
 	struct ntm_addr endpoint; /* where it was last seen; zero: nowhere */
 	struct ntm_addr via;      /* own address that it talked to */
 	bool online;              /* as last written: a process that died leaves it */
+	bool relay;               /* let in by the configuration */
 };
 
 /* A node that asks to be let in. */
@@ -36,6 +37,16 @@ struct ntm_enrolment {
 	uint32_t last_index; /* of the pools */
 	int64_t now_s;
 };
+
+/* A relay: its name and key stand in the configuration. */
+struct ntm_admission {
+	const char *label; /* valid, lower case */
+	const uint8_t *public_key;
+	uint32_t last_index; /* of the pools */
+	int64_t now_s;
+};
+
+enum ntm_store_nodes { NTM_STORE_ALL, NTM_STORE_ONLINE, NTM_STORE_RELAYS }; /* relays: not revoked */
 
 /* What may be written behind: where a node is. */
 struct ntm_presence {
@@ -71,7 +82,7 @@ struct ntm_store_ops {
 	int (*node_by_key)(struct ntm_store *s, const uint8_t key[NTM_DH_LEN], struct ntm_node_record *out);
 	int (*node_by_label)(struct ntm_store *s, const char *label, struct ntm_node_record *out);
 	int (*node_by_index)(struct ntm_store *s, uint32_t index, struct ntm_node_record *out);
-	int (*each_node)(struct ntm_store *s, bool only_online, ntm_store_visit visit, void *arg);
+	int (*each_node)(struct ntm_store *s, enum ntm_store_nodes which, ntm_store_visit visit, void *arg);
 
 	/*
 	 * Checks and consumes the token, and makes the node with the lowest index never given (when all were: the
@@ -80,6 +91,13 @@ struct ntm_store_ops {
 	 * -EALREADY: the key is a node already, *out is that one and the token is untouched; -ENOSPC: no address left.
 	 */
 	int (*enrol)(struct ntm_store *s, const struct ntm_enrolment *e, struct ntm_node_record *out, const char **why);
+
+	/*
+	 * The relay's record, made if the key has none, with an address as enrol gives it; a revoked one lives again.
+	 * Durable on return. -EEXIST: the name is another live key's, or the key is another name's, and why says which;
+	 * -ENOSPC.
+	 */
+	int (*admit)(struct ntm_store *s, const struct ntm_admission *a, struct ntm_node_record *out, const char **why);
 
 	/* label NULL: any name. The store keeps only a hash. Old rows of tokens are cleared away here. */
 	int (*token_create)(struct ntm_store *s, const char *token, const char *label, int64_t now_s,

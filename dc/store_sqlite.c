@@ -16,7 +16,7 @@
 
 #define BUSY_TIMEOUT_MS 1000 /* the whole DC waits: it is one thread */
 
-#define NODE_COLUMNS "id, label, public_key, address, created_s, revoked_s, last_seen_s, endpoint, via, online"
+#define NODE_COLUMNS "id, label, public_key, address, created_s, revoked_s, last_seen_s, endpoint, via, online, relay"
 
 static const char *const sql[S_COUNT] = {
     [S_BEGIN] = "BEGIN IMMEDIATE",
@@ -33,6 +33,7 @@ static const char *const sql[S_COUNT] = {
     [S_NODE_BY_INDEX] = "SELECT " NODE_COLUMNS " FROM nodes WHERE address = ?1",
     [S_ALL_NODES] = "SELECT " NODE_COLUMNS " FROM nodes ORDER BY label, id",
     [S_ONLINE_NODES] = "SELECT " NODE_COLUMNS " FROM nodes WHERE online = 1",
+    [S_RELAY_NODES] = "SELECT " NODE_COLUMNS " FROM nodes WHERE relay = 1 AND revoked_s IS NULL ORDER BY label",
     [S_TOKEN_GET] = "SELECT label, expires_s, used_s FROM tokens WHERE hash = ?1",
     [S_TOKEN_USE] = "UPDATE tokens SET used_s = ?2, node_id = ?3 WHERE hash = ?1 AND used_s IS NULL",
     [S_TOKEN_ADD] = "INSERT INTO tokens (hash, label, created_s, expires_s) VALUES (?1, ?2, ?3, ?4)",
@@ -41,6 +42,8 @@ static const char *const sql[S_COUNT] = {
 			 "AND address <= ?1 ORDER BY revoked_s, id LIMIT 1",
     [S_GIVE_UP_INDEX] = "UPDATE nodes SET address = NULL WHERE id = ?1",
     [S_NODE_ADD] = "INSERT INTO nodes (label, public_key, address, created_s) VALUES (?1, ?2, ?3, ?4)",
+    [S_RELAY_ADD] = "INSERT INTO nodes (label, public_key, address, created_s, relay) VALUES (?1, ?2, ?3, ?4, 1)",
+    [S_RELAY_SET] = "UPDATE nodes SET label = ?2, address = ?3, revoked_s = NULL, relay = 1 WHERE id = ?1",
     [S_REVOKE] = "UPDATE nodes SET revoked_s = ?2, online = 0 WHERE id = ?1",
     [S_PRESENCE] = "UPDATE nodes SET endpoint = ?2, via = ?3, last_seen_s = ?4, online = ?5 "
 		   "WHERE id = ?1 AND revoked_s IS NULL",
@@ -156,6 +159,7 @@ static const struct ntm_store_ops sqlite_ops = {
     .node_by_index = ntm_sq_node_by_index,
     .each_node = ntm_sq_each_node,
     .enrol = ntm_sq_enrol,
+    .admit = ntm_sq_admit,
     .token_create = ntm_sq_token_create,
     .revoke = ntm_sq_revoke,
     .save_presence = ntm_sq_save_presence,

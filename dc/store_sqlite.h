@@ -20,6 +20,7 @@ enum ntm_sq_stmt {
 	S_NODE_BY_INDEX,
 	S_ALL_NODES,
 	S_ONLINE_NODES,
+	S_RELAY_NODES,
 	S_TOKEN_GET,
 	S_TOKEN_USE,
 	S_TOKEN_ADD,
@@ -27,6 +28,8 @@ enum ntm_sq_stmt {
 	S_OLDEST_REVOKED,
 	S_GIVE_UP_INDEX,
 	S_NODE_ADD,
+	S_RELAY_ADD,
+	S_RELAY_SET,
 	S_REVOKE,
 	S_PRESENCE,
 	S_PATH_SAVE,
@@ -65,12 +68,13 @@ int ntm_sq_end_unsynced(struct sqlite_store *s, int err);
 int ntm_sq_node_by_key(struct ntm_store *base, const uint8_t key[NTM_DH_LEN], struct ntm_node_record *out);
 int ntm_sq_node_by_label(struct ntm_store *base, const char *label, struct ntm_node_record *out);
 int ntm_sq_node_by_index(struct ntm_store *base, uint32_t index, struct ntm_node_record *out);
-int ntm_sq_each_node(struct ntm_store *base, bool only_online, ntm_store_visit visit, void *arg);
+int ntm_sq_each_node(struct ntm_store *base, enum ntm_store_nodes which, ntm_store_visit visit, void *arg);
 int ntm_sq_highest_index(struct ntm_store *base, uint32_t *index);
 int ntm_sq_count_nodes(struct ntm_store *base, uint64_t *n);
 int ntm_sq_save_presence(struct ntm_store *base, const struct ntm_presence *p, size_t n);
 /* store_sqlite_enrol.c */
 int ntm_sq_enrol(struct ntm_store *base, const struct ntm_enrolment *e, struct ntm_node_record *out, const char **why);
+int ntm_sq_admit(struct ntm_store *base, const struct ntm_admission *a, struct ntm_node_record *out, const char **why);
 int ntm_sq_token_create(struct ntm_store *base, const char *token, const char *label, int64_t now_s, int64_t expires_s);
 int ntm_sq_revoke(struct ntm_store *base, const char *label, int64_t now_s, struct ntm_node_record *out);
 /* store_sqlite_paths.c */

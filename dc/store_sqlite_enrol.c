@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Tokens, enrolment, revocation: each is one transaction, synced to the disk. */
+/* Tokens, enrolment, relays, revocation: each is one transaction, synced to the disk. */
 #include "store_sqlite.h"
 
 #include <errno.h>
@@ -137,6 +137,68 @@ int ntm_sq_enrol(struct ntm_store *base, const struct ntm_enrolment *e, struct n
 	if (err)
 		ntm_sq_rollback(s);
 	if (!err || err == -EALREADY)
+		*out = rec;
+	return err;
+}
+
+static int admit_inside(struct sqlite_store *s, const struct ntm_admission *a, struct ntm_node_record *out,
+			const char **why)
+{
+	sqlite3_stmt *add = s->st[S_RELAY_ADD], *set = s->st[S_RELAY_SET];
+	struct ntm_node_record named, rec = {0};
+	int err = ntm_sq_node_by_label(&s->base, a->label, &named);
+	uint32_t index;
+	bool known;
+
+	if (err && err != -ENOENT)
+		return err;
+	if (!err && !named.revoked_s && memcmp(named.public_key, a->public_key, NTM_DH_LEN) != 0) {
+		*why = "the name is that of another node: revoke it first";
+		return -EEXIST;
+	}
+	err = ntm_sq_node_by_key(&s->base, a->public_key, &rec);
+	if (err && err != -ENOENT)
+		return err;
+	known = !err;
+	if (known && !rec.revoked_s && strcmp(rec.label, a->label)) {
+		*why = "the key is that of a node with another name: revoke it first";
+		return -EEXIST;
+	}
+	index = rec.index;
+	if (!index) {
+		err = take_index(s, a->last_index, &index);
+		if (err)
+			return err;
+	}
+	if (known) {
+		sqlite3_bind_int64(set, 1, (int64_t)rec.id);
+		sqlite3_bind_text(set, 2, a->label, -1, SQLITE_TRANSIENT);
+		sqlite3_bind_int64(set, 3, index);
+	} else {
+		sqlite3_bind_text(add, 1, a->label, -1, SQLITE_TRANSIENT);
+		sqlite3_bind_blob(add, 2, a->public_key, NTM_DH_LEN, SQLITE_TRANSIENT);
+		sqlite3_bind_int64(add, 3, index);
+		sqlite3_bind_int64(add, 4, a->now_s);
+	}
+	err = ntm_sq_run(s, known ? S_RELAY_SET : S_RELAY_ADD);
+	return err ? err : ntm_sq_node_by_key(&s->base, a->public_key, out);
+}
+
+int ntm_sq_admit(struct ntm_store *base, const struct ntm_admission *a, struct ntm_node_record *out, const char **why)
+{
+	struct sqlite_store *s = ntm_sq(base);
+	struct ntm_node_record rec;
+	int err = ntm_sq_run(s, S_BEGIN);
+
+	*why = "";
+	if (err)
+		return err;
+	err = admit_inside(s, a, &rec, why);
+	if (!err)
+		err = ntm_sq_run(s, S_COMMIT);
+	if (err)
+		ntm_sq_rollback(s);
+	else
 		*out = rec;
 	return err;
 }

@@ -39,6 +39,7 @@ static void read_node(sqlite3_stmt *st, struct ntm_node_record *n)
 	column_addr(st, 7, &n->endpoint);
 	column_addr(st, 8, &n->via);
 	n->online = sqlite3_column_int(st, 9) == 1;
+	n->relay = sqlite3_column_int(st, 10) == 1;
 }
 
 /* Runs a bound query for one node. */
@@ -79,10 +80,15 @@ int ntm_sq_node_by_index(struct ntm_store *base, uint32_t index, struct ntm_node
 	return one_node(s, S_NODE_BY_INDEX, out);
 }
 
-int ntm_sq_each_node(struct ntm_store *base, bool only_online, ntm_store_visit visit, void *arg)
+int ntm_sq_each_node(struct ntm_store *base, enum ntm_store_nodes which, ntm_store_visit visit, void *arg)
 {
 	struct sqlite_store *s = ntm_sq(base);
-	enum ntm_sq_stmt n = only_online ? S_ONLINE_NODES : S_ALL_NODES;
+	static const enum ntm_sq_stmt statements[] = {
+	    [NTM_STORE_ALL] = S_ALL_NODES,
+	    [NTM_STORE_ONLINE] = S_ONLINE_NODES,
+	    [NTM_STORE_RELAYS] = S_RELAY_NODES,
+	};
+	enum ntm_sq_stmt n = statements[which];
 	struct ntm_node_record rec;
 	int rc, err;
 

@@ -27,6 +27,7 @@ static struct ntm_dc_config conf;
 static uint8_t dc_priv[NTM_DH_LEN], dc_pub[NTM_DH_LEN];
 static char dir[64], db[96];
 static struct ntm_addr listen_addr;
+static struct ntm_dc_remote relay_conf[4], *relay_list[4];
 
 static inline void start_dc(void)
 {
@@ -60,6 +61,7 @@ static inline void setup(void)
 	conf.keepalive_s = 15;
 	conf.listen.addrs = &listen_addr;
 	conf.listen.n = 1;
+	conf.relays.items = relay_list;
 	ntm_addr_parse("127.0.0.1:1", 0, &listen_addr);
 	listen_addr.port = 0;
 	ntm_prefix_parse("100.96.0.0/29", &conf.vip4_pool);
@@ -75,6 +77,8 @@ static inline void teardown(void)
 	char path[128];
 
 	stop_dc();
+	for (size_t i = 0; i < conf.relays.n; i++)
+		free(relay_conf[i].endpoints.addrs);
 	cr_assert_eq(uv_loop_close(&loop), 0);
 	for (int i = 0; i < 3; i++) {
 		snprintf(path, sizeof(path), "%s%s", db, suffixes[i]);
@@ -110,6 +114,62 @@ static inline struct ntm_sig join(struct testnode *t, const char *name)
 	return answer;
 }
 
+/* [relay NAME] with the node's key and the addresses 192.0.2.2N and 2001:db8::2N, N its number, in the configuration.
+ */
+static inline void configure_relay(struct testnode *t, const char *name)
+{
+	size_t i = conf.relays.n++;
+	char text[64];
+
+	cr_assert_lt(i, 4);
+	relay_list[i] = &relay_conf[i];
+	relay_conf[i].name = (char *)name;
+	memcpy(relay_conf[i].public_key, t->pub, NTM_DH_LEN);
+	relay_conf[i].endpoints.addrs = calloc(2, sizeof(struct ntm_addr));
+	relay_conf[i].endpoints.n = 2;
+	snprintf(text, sizeof(text), "192.0.2.2%zu:4680", i);
+	ntm_addr_parse(text, 0, &relay_conf[i].endpoints.addrs[0]);
+	snprintf(text, sizeof(text), "[2001:db8::2%zu]:4680", i);
+	ntm_addr_parse(text, 0, &relay_conf[i].endpoints.addrs[1]);
+	cr_assert_eq(ntm_dc_relays_apply(&dc, &conf.relays), 0);
+}
+
+static inline struct ntm_sig send_load(struct testnode *t, const struct ntm_load *load)
+{
+	struct ntm_sig m, answer;
+
+	testnode_request(t, &m, NTM_M_KEEP_ALIVE);
+	m.load = *load;
+	m.have = 1u << NTM_F_LOAD;
+	cr_assert_eq(testnode_ask(t, &m, &answer), 0);
+	return answer;
+}
+
+static inline struct ntm_sig register_relay(struct testnode *t, const char *name, uint16_t flags)
+{
+	struct ntm_sig m, answer;
+
+	testnode_request(t, &m, NTM_M_REGISTRATION_REQUEST);
+	strcpy(m.name, name);
+	m.load = (struct ntm_load){.paths_max = 1000, .flags = flags};
+	m.have = 1u << NTM_F_NAME | 1u << NTM_F_LOAD;
+	cr_assert_eq(testnode_ask(t, &m, &answer), 0);
+	return answer;
+}
+
+/* A relay of the configuration, connected and registered. flags: enum ntm_load_flags */
+static inline struct ntm_sig join_relay(struct testnode *t, const char *name, uint16_t flags)
+{
+	struct ntm_sig answer;
+
+	cr_assert_eq(testnode_open(t, &loop, &listen_addr, dc_pub), 0);
+	configure_relay(t, name);
+	cr_assert_eq(testnode_connect(t), 0);
+	answer = register_relay(t, name, flags);
+	cr_assert_eq(answer.msg, NTM_M_REGISTRATION_RESPONSE, "%s", answer.error_text);
+	return answer;
+}
+
 static inline struct ntm_addr own_address(const struct testnode *t)
 {
 	struct sockaddr_storage sa;
@@ -141,6 +201,32 @@ static inline void expect_silence(struct testnode *t)
 	uint8_t buf[NTM_SIGNAL_MAX];
 
 	cr_assert_eq(testnode_recv_raw(t, buf, sizeof(buf), 60), -ETIMEDOUT);
+}
+
+/* What the DC asks of a relay, answered: code 0 by a Relay Response, else by that error. */
+static inline struct ntm_sig await_relay_direction(struct testnode *t, enum ntm_error code)
+{
+	struct ntm_sig m, answer;
+
+	cr_assert_eq(testnode_recv(t, &m, 1000), 0);
+	cr_assert_eq(m.msg, NTM_M_RELAY_DIRECTION, "%s", ntm_msg_name(m.msg));
+	ntm_sig_init(&answer, code ? NTM_M_ERROR : NTM_M_RELAY_RESPONSE, m.txid);
+	answer.path_id = m.path_id;
+	answer.error_code = code;
+	answer.have = code ? 1u << NTM_F_ERROR_CODE : 1u << NTM_F_PATH_ID;
+	cr_assert_eq(testnode_send(t, &answer), 0);
+	return m;
+}
+
+static inline void await_release(struct testnode *t, uint64_t path_id)
+{
+	struct ntm_sig m, ack;
+
+	cr_assert_eq(testnode_recv(t, &m, 1000), 0);
+	cr_assert_eq(m.msg, NTM_M_RELEASE, "%s", ntm_msg_name(m.msg));
+	cr_assert_eq(m.path_id, path_id);
+	ntm_sig_init(&ack, NTM_M_ROUTE_ACK, m.txid);
+	cr_assert_eq(testnode_send(t, &ack), 0);
 }
 
 static inline struct ntm_sig await_direction(struct testnode *t)

@@ -8,6 +8,7 @@
 #include "../../dc/config.h"
 
 #define KEY "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+#define KEY2 "AQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 #define BASE                                                     \
 	"[dc]\nzone = NTM.example\nlisten = 192.0.2.1:4680\n"    \
 	"private_key_file = dc.key\nvip4_pool = 100.96.0.0/12\n" \
@@ -50,7 +51,7 @@ Test(config, the_documented_file_is_accepted)
 			  "public_key = " KEY "\n"
 			  "endpoint = 192.0.2.20:4680, [2001:db8::20]:4680\n"
 			  "[relay rs2]\n"
-			  "public_key = " KEY "\n"
+			  "public_key = " KEY2 "\n"
 			  "endpoint = 192.0.2.21:4680\n"
 			  "[peer other.example]\n"
 			  "public_key = " KEY "\n"
@@ -103,6 +104,11 @@ static const struct {
     {BASE "store = sqlite:a\ndns_listen = nonsense\n", ":8:", ""},
     {BASE "store = sqlite:a\n[relay rs1]\npublic_key = short\n", ":9:", ""},
     {BASE "store = sqlite:a\n[relay rs1]\npublic_key = " KEY "\n", "", "endpoint"},
+    {BASE "store = sqlite:a\n[relay rs1]\npublic_key = " KEY "\nendpoint = 192.0.2.1:1, 192.0.2.2:1\n", "",
+     "[relay rs1]: endpoint takes one"},
+    {BASE "store = sqlite:a\n[relay rs1]\npublic_key = " KEY "\nendpoint = 192.0.2.1:1\n[relay rs2]\npublic_key = " KEY
+	  "\nendpoint = 192.0.2.2:1\n",
+     "", "[relay rs1] and [relay rs2] have one key"},
     {BASE "store = sqlite:a\n[peer ntm.example]\npublic_key = " KEY "\nendpoint = 192.0.2.1:1\n", "", "own zone"},
     {"[dc]\nzone = -bad-\n", ":2:", ""},
     {"[dc]\nlisten = 192.0.2.1:99999\n", ":2:", ""},

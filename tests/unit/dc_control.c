@@ -20,6 +20,9 @@ static struct ntm_dc_config conf;
 static uint8_t dc_priv[NTM_DH_LEN], dc_pub[NTM_DH_LEN];
 static char dir[64], db[96], runtime_dir[96];
 static struct ntm_addr listen_addr, bound;
+static struct ntm_dc_remote relay_conf, *relay_list = &relay_conf;
+static struct ntm_addr relay_addr;
+static struct testnode relay;
 
 static void on_end(uv_async_t *a)
 {
@@ -78,6 +81,20 @@ static void teardown(void)
 }
 
 TestSuite(control, .init = setup, .fini = teardown, .timeout = 30);
+
+static void setup_with_relay(void)
+{
+	cr_assert_eq(ntm_crypto_init(), 0);
+	cr_assert_eq(ntm_x25519_generate(relay.priv, relay.pub), 0);
+	memcpy(relay_conf.public_key, relay.pub, NTM_DH_LEN);
+	relay_conf.name = (char *)"rs1";
+	ntm_addr_parse("192.0.2.20:4680", 0, &relay_addr);
+	relay_conf.endpoints = (struct ntm_addr_list){&relay_addr, 1};
+	conf.relays = (struct ntm_dc_remotes){&relay_list, 1};
+	setup();
+}
+
+TestSuite(control_relays, .init = setup_with_relay, .fini = teardown, .timeout = 30);
 
 /* The result of a command given as JSON; NULL with the reason in why. */
 static char why[256];
@@ -223,4 +240,62 @@ Test(control, paths_and_revoke)
 	json_object_put(r);
 	testnode_close(&a);
 	testnode_close(&b);
+}
+
+Test(control_relays, are_listed_with_their_load)
+{
+	json_object *r = call("{\"cmd\":\"relays\"}"), *o;
+	struct testnode t;
+	struct ntm_sig m, answer;
+
+	cr_assert_not_null(r, "%s", why);
+	cr_assert_eq(json_object_array_length(r), 1);
+	o = json_object_array_get_idx(r, 0);
+	cr_assert_str_eq(string(o, "name"), "rs1");
+	cr_assert(!json_object_get_boolean(member(o, "online")));
+	cr_assert_str_eq(string(o, "endpoint4"), "192.0.2.20:4680");
+	cr_assert_null(member(o, "endpoint6"));
+	json_object_put(r);
+
+	cr_assert_eq(testnode_open(&t, NULL, &bound, dc_pub), 0);
+	memcpy(t.priv, relay.priv, NTM_DH_LEN);
+	memcpy(t.pub, relay.pub, NTM_DH_LEN);
+	cr_assert_eq(testnode_connect(&t), 0);
+	testnode_request(&t, &m, NTM_M_REGISTRATION_REQUEST);
+	strcpy(m.name, "rs1");
+	m.load = (struct ntm_load){1, 2, 3, 4, 5000000000, 6, NTM_LOAD_GATEWAY | NTM_LOAD_DRAINING};
+	m.have = 1u << NTM_F_NAME | 1u << NTM_F_LOAD;
+	cr_assert_eq(testnode_ask(&t, &m, &answer), 0);
+	cr_assert_eq(answer.msg, NTM_M_REGISTRATION_RESPONSE, "%s", answer.error_text);
+	r = call("{\"cmd\":\"relays\"}");
+	o = json_object_array_get_idx(r, 0);
+	cr_assert(json_object_get_boolean(member(o, "online")));
+	cr_assert(json_object_get_boolean(member(o, "draining")));
+	cr_assert(json_object_get_boolean(member(o, "gateway")));
+	cr_assert_eq(json_object_get_int(member(o, "paths")), 1);
+	cr_assert_eq(json_object_get_int(member(o, "paths_max")), 2);
+	cr_assert_eq(json_object_get_int(member(o, "packets_per_s")), 3);
+	cr_assert_eq(json_object_get_int(member(o, "drops_per_s")), 4);
+	cr_assert_eq(json_object_get_int64(member(o, "bytes_per_s")), 5000000000);
+	cr_assert_eq(json_object_get_int(member(o, "cpu_permille")), 6);
+	json_object_put(r);
+	r = call("{\"cmd\":\"status\"}");
+	cr_assert_eq(json_object_get_int(member(r, "relays")), 1);
+	cr_assert_eq(json_object_get_int(member(r, "relays_online")), 1);
+	json_object_put(r);
+	testnode_close(&t);
+}
+
+Test(control_relays, are_revoked_by_the_configuration_only)
+{
+	json_object *r;
+
+	cr_assert_null(call("{\"cmd\":\"revoke\",\"name\":\"rs1\"}"));
+	cr_assert_not_null(strstr(why, "configuration"), "%s", why);
+	cr_assert_null(call("{\"cmd\":\"token_create\",\"name\":\"rs1\"}"), "its name is taken");
+	r = call("{\"cmd\":\"nodes\"}");
+	cr_assert_eq(json_object_array_length(r), 1);
+	cr_assert(json_object_get_boolean(member(json_object_array_get_idx(r, 0), "relay")));
+	cr_assert(!json_object_get_boolean(member(json_object_array_get_idx(r, 0), "revoked")));
+	json_object_put(r);
 }

@@ -126,6 +126,35 @@ Test(sessions, each_kind_expires_at_its_time)
 	cr_assert_eq(ss.by_id.n, 0);
 }
 
+Test(sessions, delayed_answers_come_when_they_are_due)
+{
+	const uint64_t start = 1000000 * 1000ULL + 700;
+	struct ntm_dc_session *a = add(start), *b = add(start), *gone = add(start);
+	struct ntm_dc_route to = {.sock = 3};
+
+	ntm_dc_session_delay(&ss, a, 1, &to, start, NTM_DC_DELAY_MAX_S);
+	ntm_dc_session_delay(&ss, b, 2, &to, start, 1);
+	ntm_dc_session_delay(&ss, gone, 3, &to, start, 1);
+	ntm_dc_session_remove(&ss, gone);
+	cr_assert_null(ntm_dc_session_delay_over(&ss, start + 999));
+	cr_assert_eq(ntm_dc_session_delay_over(&ss, start + 2000), b);
+	cr_assert_eq(b->delayed.txid, 2);
+	cr_assert_eq(b->delayed.to.sock, 3);
+	cr_assert_null(ntm_dc_session_delay_over(&ss, start + 2000));
+
+	ntm_dc_session_delay(&ss, a, 1, &to, start + 5000, 1); /* the same one again */
+	cr_assert_null(ntm_dc_session_delay_over(&ss, start + 8000));
+	ntm_dc_session_delay(&ss, b, 4, &to, start + 8000, 100);
+	ntm_dc_session_delay(&ss, b, 5, &to, start + 9000, 20); /* another in its place */
+	/* seconds without a look at them */
+	cr_assert_eq(ntm_dc_session_delay_over(&ss, start + 122000), b);
+	cr_assert_eq(b->delayed.txid, 5);
+	cr_assert_eq(ntm_dc_session_delay_over(&ss, start + 122000), a);
+	cr_assert_null(ntm_dc_session_delay_over(&ss, start + 122000));
+	ntm_dc_session_delay(&ss, a, 6, &to, start + 122000, 1);
+	cr_assert_eq(ntm_dc_session_delay_over(&ss, start + 900000), a, "however late");
+}
+
 Test(sessions, nodes_go_offline_in_the_order_they_fell_silent)
 {
 	struct ntm_dc_node *a = node(1), *b = node(2);

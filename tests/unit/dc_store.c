@@ -285,18 +285,81 @@ Test(store, presence_is_kept)
 	cr_assert(ntm_addr_equal(&rec.via, &p[0].via));
 	cr_assert_eq(rec.last_seen_s, NOW + 5);
 	cr_assert(rec.online);
-	cr_assert_eq(store->ops->each_node(store, false, collect, all), 0);
-	cr_assert_eq(store->ops->each_node(store, true, collect, online), 0);
+	cr_assert_eq(store->ops->each_node(store, NTM_STORE_ALL, collect, all), 0);
+	cr_assert_eq(store->ops->each_node(store, NTM_STORE_ONLINE, collect, online), 0);
 	cr_assert_str_eq(all, "a b ");
 	cr_assert_str_eq(online, "a ");
-	cr_assert_eq(store->ops->each_node(store, false, stop_at_once, &calls), -EINTR);
+	cr_assert_eq(store->ops->each_node(store, NTM_STORE_ALL, stop_at_once, &calls), -EINTR);
 	cr_assert_eq(calls, 1);
 
 	cr_assert_eq(store->ops->revoke(store, "a", NOW, &rec), 0);
 	cr_assert_eq(store->ops->save_presence(store, p, 1), 0);
 	*online = 0;
-	cr_assert_eq(store->ops->each_node(store, true, collect, online), 0);
+	cr_assert_eq(store->ops->each_node(store, NTM_STORE_ONLINE, collect, online), 0);
 	cr_assert_str_eq(online, "", "a revoked node is never online");
+}
+
+static int admit_at(const char *label, uint8_t key_byte, uint32_t last, struct ntm_node_record *out)
+{
+	uint8_t key[NTM_DH_LEN];
+	struct ntm_admission a = {label, key, last, NOW};
+
+	memset(key, key_byte, sizeof(key));
+	return store->ops->admit(store, &a, out, &why);
+}
+
+Test(store, relay_is_let_in_without_a_token)
+{
+	struct ntm_node_record a = node("a", 1), r, again;
+	char relays[64] = "";
+
+	cr_assert(!a.relay);
+	cr_assert_eq(admit_at("rs1", 2, 9, &r), 0, "%s", why);
+	cr_assert_eq(r.index, 2);
+	cr_assert(r.relay);
+	cr_assert_eq(r.created_s, NOW);
+	reopen();
+	cr_assert_eq(admit_at("rs1", 2, 9, &again), 0);
+	cr_assert_eq(again.id, r.id);
+	cr_assert_eq(again.index, 2);
+	cr_assert_eq(store->ops->each_node(store, NTM_STORE_RELAYS, collect, relays), 0);
+	cr_assert_str_eq(relays, "rs1 ");
+	token("secret", NULL);
+	cr_assert_eq(enrol("rs1", 3, "secret", &r), -EEXIST, "its name is taken");
+	cr_assert_eq(admit_at("rs2", 3, 2, &r), -ENOSPC);
+	cr_assert_eq(store->ops->node_by_label(store, "rs2", &r), -ENOENT);
+}
+
+Test(store, relay_takes_neither_name_nor_key_of_a_node)
+{
+	struct ntm_node_record a = node("a", 1), r;
+
+	cr_assert_eq(admit_at("a", 2, 9, &r), -EEXIST);
+	cr_assert_not_null(strstr(why, "name"));
+	cr_assert_eq(admit_at("rs1", 1, 9, &r), -EEXIST);
+	cr_assert_not_null(strstr(why, "key"));
+	cr_assert_eq(admit_at("a", 1, 9, &r), 0, "a node that became a relay keeps its address");
+	cr_assert_eq(r.index, a.index);
+	cr_assert(r.relay);
+	cr_assert_eq(store->ops->revoke(store, "a", NOW, &r), 0);
+	cr_assert_eq(admit_at("a", 2, 9, &r), 0, "a name that is free again: %s", why);
+}
+
+Test(store, revoked_relay_lives_again_under_any_name)
+{
+	struct ntm_node_record r, was;
+	char relays[64] = "";
+
+	cr_assert_eq(admit_at("rs1", 1, 9, &was), 0);
+	cr_assert_eq(store->ops->revoke(store, "rs1", NOW, &r), 0);
+	cr_assert_eq(store->ops->each_node(store, NTM_STORE_RELAYS, collect, relays), 0);
+	cr_assert_str_eq(relays, "");
+	cr_assert_eq(admit_at("rs2", 1, 9, &r), 0);
+	cr_assert_eq(r.id, was.id);
+	cr_assert_eq(r.index, was.index);
+	cr_assert_eq(r.revoked_s, 0);
+	cr_assert_str_eq(r.label, "rs2");
+	cr_assert_eq(store->ops->node_by_label(store, "rs1", &r), -ENOENT);
 }
 
 struct path_list {

@@ -332,3 +332,53 @@ Test(wire, store_of_other_pools_or_zone_is_refused)
 	strcpy(conf.zone, "ntm.example");
 	start_dc();
 }
+
+Test(wire, keep_alive_is_answered_later_to_another_port)
+{
+	struct testnode a;
+	struct ntm_sig m, r;
+	struct ntm_addr home, probe;
+	uint64_t asked;
+	int fd;
+
+	join(&a, "alice");
+	home = own_address(&a);
+	fd = a.fd;
+	a.fd = -1;
+	cr_assert_eq(testnode_move(&a), 0);
+	probe = own_address(&a);
+	testnode_request(&a, &m, NTM_M_KEEP_ALIVE);
+	m.delay_s = 1;
+	m.have = 1u << NTM_F_DELAY;
+	uv_update_time(&loop);
+	asked = ntm_dc_now(&dc);
+	cr_assert_eq(testnode_send(&a, &m), 0);
+	cr_assert_eq(testnode_send(&a, &m), 0); /* again: nothing changes */
+	cr_assert_eq(testnode_recv(&a, &r, 4000), 0);
+	cr_assert_geq(ntm_dc_now(&dc), asked + 1000);
+	cr_assert_eq(r.msg, NTM_M_KEEP_ALIVE_RESPONSE);
+	cr_assert_eq(r.txid, m.txid);
+	cr_assert(ntm_addr_equal(&r.reflexive, &probe));
+	expect_silence(&a);
+	cr_assert(ntm_addr_equal(&ntm_dc_node_by_label(&dc.nodes, "alice")->rec.endpoint, &home));
+	cr_assert(ntm_addr_equal(&ntm_dc_node_by_label(&dc.nodes, "alice")->session->route.peer, &home));
+
+	m.txid = ++a.txid;
+	m.delay_s = 0;
+	cr_assert_eq(testnode_ask(&a, &m, &r), 0);
+	cr_assert(ntm_addr_equal(&r.reflexive, &probe), "at once, from where it came");
+	cr_assert(ntm_addr_equal(&ntm_dc_node_by_label(&dc.nodes, "alice")->session->route.peer, &home));
+
+	close(a.fd);
+	a.fd = fd;
+	m.txid = ++a.txid;
+	m.delay_s = 121;
+	cr_assert_eq(testnode_ask(&a, &m, &r), 0);
+	expect_error(&r, NTM_E_MALFORMED);
+	m.txid = ++a.txid;
+	m.delay_s = 120;
+	cr_assert_eq(testnode_send(&a, &m), 0);
+	cr_assert_eq(testnode_connect(&a), 0); /* the session that waits goes away */
+	cr_assert_eq(testnode_register(&a, "alice", NULL, &r), 0);
+	testnode_close(&a);
+}

@@ -17,8 +17,8 @@ fi
 
 image=$(find "$V/k$want/boot" -name 'vmlinuz-*' 2>/dev/null | head -n 1 || true)
 if [ -z "$image" ]; then
-	pkg=$(apt-cache search "^linux-image-${want//./\\.}\\.[0-9.+-]*-amd64\$" | awk '{print $1}' |
-		grep -vE 'cloud|rt|dbg|unsigned' | sort -V | tail -n 1)
+	pkg=$(apt-cache search "^linux-image-${want//./\\.}\\.[0-9a-z.+-]*-amd64\$" | awk '{print $1}' |
+		grep -vE "cloud|-rt-|dbg|unsigned" | sort -V | tail -n 1)
 	[ -n "$pkg" ] || { echo "kernel.sh: no kernel package for $want in the configured Debian release" >&2; exit 1; }
 	tmp=$(mktemp -d "$V/dl.XXXXXX")
 	trap 'rm -rf "$tmp"' EXIT

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The end of paths: an end says so, or the operator revokes one. Peers and relays are told. */
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include "../user/common/log.h"
+#include "dc.h"
+
+void ntm_dc_release(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m)
+{
+	static struct ntm_log_limit limit;
+	struct ntm_path_record rec;
+	struct ntm_dc_path *p;
+
+	if (!ntm_sig_has(m, NTM_F_PATH_ID)) {
+		ntm_log_limited(&limit, NTM_LOG_INFO, "%s leaves", s->node->rec.label);
+		ntm_dc_node_offline(&dc->nodes, s->node);
+		if (s->node->relay)
+			ntm_dc_relay_update(dc, s->node->relay);
+		return;
+	}
+	p = ntm_dc_path_by_id(&dc->paths, m->path_id);
+	if (!p || (p->ends[0] != s->node && p->ends[1] != s->node))
+		return;
+	rec = (struct ntm_path_record){.id = p->id, .nodes = {p->ends[0]->rec.id, p->ends[1]->rec.id}};
+	if (!p->unsaved)
+		dc->store->ops->remove_path(dc->store, &rec);
+	ntm_dc_relay_release(dc, p);
+	ntm_dc_path_remove(&dc->paths, p);
+}
+
+void ntm_dc_send_release(struct ntm_dc *dc, struct ntm_dc_node *to, uint64_t path_id)
+{
+	struct ntm_sig m;
+	int err;
+
+	ntm_sig_init(&m, NTM_M_RELEASE, 0);
+	m.path_id = path_id;
+	m.have = 1u << NTM_F_PATH_ID;
+	err = ntm_dc_outbox_add(&dc->outbox, to, NULL, &m);
+	if (err)
+		ntm_warn("%s was not told that path %016" PRIx64 " ended: %s", to->rec.label, path_id, strerror(-err));
+}
+
+/* A node that is away hears of it when it comes back (ntm_dc_repeat_releases). */
+static int release_at_peer(void *arg, uint64_t path_id, const uint8_t peer_key[NTM_DH_LEN])
+{
+	struct ntm_dc *dc = arg;
+	struct ntm_dc_node *peer = ntm_dc_node_by_key(&dc->nodes, peer_key);
+
+	if (peer && peer->online)
+		ntm_dc_send_release(dc, peer, path_id);
+	return 0;
+}
+
+struct repetition {
+	struct ntm_dc *dc;
+	struct ntm_dc_node *node;
+};
+
+static int release_again(void *arg, uint64_t path_id, const uint8_t peer_key[NTM_DH_LEN])
+{
+	struct repetition *r = arg;
+
+	(void)peer_key;
+	ntm_dc_send_release(r->dc, r->node, path_id);
+	return 0;
+}
+
+void ntm_dc_repeat_releases(struct ntm_dc *dc, struct ntm_dc_node *node)
+{
+	struct repetition r = {dc, node};
+
+	if (dc->store->ops->each_path(dc->store, node->rec.id, true, release_again, &r))
+		ntm_warn_limited("%s may not know of all paths that ended", node->rec.label);
+}
+
+static void forget_paths(struct ntm_dc *dc, const struct ntm_dc_node *node)
+{
+	struct ntm_dc_path *p, *next;
+
+	for (p = TAILQ_FIRST(&dc->paths.all); p; p = next) {
+		next = TAILQ_NEXT(p, link);
+		if (p->ends[0] != node && p->ends[1] != node)
+			continue;
+		ntm_dc_relay_release(dc, p);
+		ntm_dc_path_remove(&dc->paths, p);
+	}
+}
+
+int ntm_dc_revoke(struct ntm_dc *dc, const char *label)
+{
+	struct ntm_node_record rec;
+	struct ntm_dc_node *node;
+	int err;
+
+	ntm_dc_write_behind(dc, true); /* its newest paths are released with the others */
+	err = dc->store->ops->revoke(dc->store, label, time(NULL), &rec);
+	if (err)
+		return err;
+	ntm_info("%s revoked", label);
+	ntm_dc_invite_arrived(dc, rec.public_key);
+	node = ntm_dc_node_by_key(&dc->nodes, rec.public_key);
+	if (node)
+		ntm_dc_outbox_forget(&dc->outbox, node, NULL);
+	if (dc->store->ops->each_path(dc->store, rec.id, false, release_at_peer, dc))
+		ntm_warn("%s: not all peers were told", label);
+	if (!node)
+		return 0;
+	forget_paths(dc, node);
+	if (node->session) {
+		ntm_dc_reply_error(dc, node->session, 0, NTM_E_DENIED, "this key was revoked");
+		ntm_dc_session_remove(&dc->sessions, node->session);
+	}
+	if (node->relay) {
+		node->relay->node = NULL;
+		ntm_dc_relay_update(dc, node->relay);
+	}
+	ntm_dc_node_remove(&dc->nodes, node);
+	return 0;
+}
