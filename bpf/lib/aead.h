@@ -7,6 +7,7 @@
  * Cipher and MAC are two passes, so a packet with a bad tag is never decrypted. The passes are global functions: the
  * verifier walks each once a program, however many paths lead to it. With their caller ntm_aead_*() they use
  * 256 of the 512 bytes of stack, as Linux 6.1 rounds; nothing is kept in maps, so programs may preempt each other.
+ * Each pass is one loop with one copy of the rounds, or of the block: unrolled further, they run no faster in BPF.
  *
  * Time depends on lengths only.
  */
@@ -26,9 +27,19 @@ struct ntm_aead_key {
 	__u8 bytes[NTM_KEY_LEN];
 };
 
-/* In: the one-time key of Poly1305 (r, then pad). Out: the tag in the first four words. */
-struct ntm_aead_mac {
-	__u32 word[8];
+/*
+ * What goes into and comes out of a pass. nonce: its last 8 bytes as a little-endian number; the first 4 are zero.
+ * started: not 0 if block 0 of the key stream has been taken. word: out of the stream and into the MAC, the one-time
+ * key of Poly1305 (r, then pad), which is block 0; out of the MAC, the tag in the first four.
+ */
+struct ntm_aead_pass {
+	union {
+		struct {
+			__u64 nonce;
+			__u32 started;
+		};
+		__u32 word[8];
+	};
 };
 
 /* The compiler can't see where v comes from: it must not rewrite pointers to the end of the packet. */
@@ -50,28 +61,6 @@ static __always_inline void *ntm_aead_at(void *data, __u64 off)
 	return p;
 }
 
-/* Block 0 of the key stream. nonce: its last 8 bytes as a little-endian number; the first 4 are zero. */
-static __always_inline int ntm_aead_one_time_key_body(const struct ntm_aead_key *key, struct ntm_aead_mac *mac,
-						      __u64 nonce)
-{
-	__u32 n1 = nonce, n2 = nonce >> 32;
-	volatile __u32 x[16];
-
-	if (!key || !mac)
-		return -NTM_AEAD_EINVAL;
-	ntm_chacha20_init(x, key, 0, 0, n1, n2);
-	ntm_chacha20_rounds(x);
-	mac->word[0] = x[0] + NTM_CHACHA_C0;
-	mac->word[1] = x[1] + NTM_CHACHA_C1;
-	mac->word[2] = x[2] + NTM_CHACHA_C2;
-	mac->word[3] = x[3] + NTM_CHACHA_C3;
-	NTM_UNROLL
-	for (int i = 0; i < 4; i++)
-		mac->word[4 + i] = x[4 + i] + NTM_KEY_WORD(key, i);
-	ntm_forget(x, 16);
-	return 0;
-}
-
 #define NTM_XOR_PAIR(i, pair)                                           \
 	do {                                                            \
 		__u64 ks = (pair);                                      \
@@ -84,54 +73,29 @@ static __always_inline int ntm_aead_one_time_key_body(const struct ntm_aead_key 
 		x[2 * (i) + 1] = NTM_LE32((__u32)(ks >> 32)); \
 	} while (0)
 
-/* Adds the key stream from block 1 on to the payload. */
-static __always_inline int ntm_aead_xor_body(void *data, void *data_end, __u32 hdr_off, __u32 payload_len,
-					     const struct ntm_aead_key *key, __u64 nonce)
+/*
+ * Adds what is in x after the rounds to the payload's last bytes, fewer than a block. off and len: of the whole
+ * payload; all that the block is comes from them and not from the loop: one state for the verifier, however often that
+ * ran.
+ */
+static __always_inline int ntm_aead_last_block(void *data, void *data_end, __u64 off, __u64 len, volatile __u32 x[16],
+					       const struct ntm_aead_key *key, __u32 n1, __u32 n2)
 {
-	__u32 n1 = nonce, n2 = nonce >> 32, counter = 1, last;
-	__u64 off = hdr_off + NTM_AEAD_AD_LEN, len = payload_len, left, done, tail;
-	volatile __u32 x[16] __attribute__((aligned(8)));
-	__u8 *p;
+	__u64 done = len & ~(__u64)(NTM_CHACHA_BLOCK - 1), left = len & (NTM_CHACHA_BLOCK - 1);
+	__u32 counter = 1 + done / NTM_CHACHA_BLOCK, last;
+	__u8 *p = ntm_aead_at(data, off + done);
 
-	NTM_AEAD_BOUND(off, 511);
-	NTM_AEAD_BOUND(len, 2047);
-	if (!key || off > NTM_AEAD_HDR_OFF_MAX + NTM_AEAD_AD_LEN || len > NTM_INNER_MAX)
-		return -NTM_AEAD_EINVAL;
-
-	left = len;
-	NTM_OPAQUE(left);
-
-	p = ntm_aead_at(data, off);
-	for (; left >= NTM_CHACHA_BLOCK; left -= NTM_CHACHA_BLOCK) {
-		ntm_chacha20_init(x, key, counter, 0, n1, n2);
-		ntm_chacha20_rounds(x);
-		if ((void *)(p + NTM_CHACHA_BLOCK) > data_end)
-			return -NTM_AEAD_EINVAL;
-		NTM_CHACHA_OUTPUT(x, key, counter, 0, n1, n2, NTM_XOR_PAIR);
-		p += NTM_CHACHA_BLOCK;
-		counter++;
-	}
-
-	/* from len again, not from the loop: one state for the verifier, however often the loop ran */
-	tail = len & (NTM_CHACHA_BLOCK - 1);
-	if (!tail)
-		goto out;
-	done = len & ~(__u64)(NTM_CHACHA_BLOCK - 1);
-	counter = 1 + done / NTM_CHACHA_BLOCK;
-	p = ntm_aead_at(data, off + done);
-	ntm_chacha20_init(x, key, counter, 0, n1, n2);
-	ntm_chacha20_rounds(x);
 	NTM_CHACHA_OUTPUT(x, key, counter, 0, n1, n2, NTM_KEEP_PAIR);
 	NTM_UNROLL
 	for (__u32 i = 0; i < NTM_CHACHA_BLOCK / 8 - 1; i++) {
 		NTM_OPAQUE(p);
-		if (tail < 8)
+		if (left < 8)
 			break;
 		if ((void *)(p + 8) > data_end)
 			return -NTM_AEAD_EINVAL;
 		*(ntm_alias64 *)p ^= *(volatile ntm_alias64 *)&x[2 * i];
 		p += 8;
-		tail -= 8;
+		left -= 8;
 	}
 	p = ntm_aead_at(data, off + (len & ~(__u64)7));
 	if (len & 4) {
@@ -156,9 +120,61 @@ static __always_inline int ntm_aead_xor_body(void *data, void *data_end, __u32 h
 			return -NTM_AEAD_EINVAL;
 		p[0] ^= last;
 	}
-out:
-	ntm_forget(x, 16);
 	return 0;
+}
+
+#define NTM_AEAD_ONE_TIME_KEY(word, x, key)                              \
+	do {                                                             \
+		(word)[0] = x[0] + NTM_CHACHA_C0;                        \
+		(word)[1] = x[1] + NTM_CHACHA_C1;                        \
+		(word)[2] = x[2] + NTM_CHACHA_C2;                        \
+		(word)[3] = x[3] + NTM_CHACHA_C3;                        \
+		NTM_UNROLL                                               \
+		for (int i = 0; i < 4; i++)                              \
+			(word)[4 + i] = x[4 + i] + NTM_KEY_WORD(key, i); \
+	} while (0)
+
+/* Block 0 of the key stream goes to pass->word unless pass->started; blocks from 1 on are added to the payload. */
+static __always_inline int ntm_aead_stream_body(void *data, void *data_end, __u32 hdr_off, __u32 payload_len,
+						const struct ntm_aead_key *key, struct ntm_aead_pass *pass)
+{
+	__u64 off = hdr_off + NTM_AEAD_AD_LEN, len = payload_len, left;
+	volatile __u32 x[16] __attribute__((aligned(8)));
+	__u32 counter, n1, n2;
+	int err = 0;
+	__u8 *p;
+
+	NTM_AEAD_BOUND(off, 511);
+	NTM_AEAD_BOUND(len, 2047);
+	if (!key || !pass || off > NTM_AEAD_HDR_OFF_MAX + NTM_AEAD_AD_LEN || len > NTM_INNER_MAX)
+		return -NTM_AEAD_EINVAL;
+	n1 = pass->nonce;
+	n2 = pass->nonce >> 32;
+
+	left = len;
+	NTM_OPAQUE(left);
+	p = ntm_aead_at(data, off);
+	for (counter = pass->started ? 1 : 0; !counter || left; counter++) {
+		ntm_chacha20_init(x, key, counter, 0, n1, n2);
+		ntm_chacha20_rounds(x);
+		if (!counter) {
+			NTM_AEAD_ONE_TIME_KEY(pass->word, x, key);
+			continue;
+		}
+		if (left < NTM_CHACHA_BLOCK) {
+			err = ntm_aead_last_block(data, data_end, off, len, x, key, n1, n2);
+			break;
+		}
+		if ((void *)(p + NTM_CHACHA_BLOCK) > data_end) {
+			err = -NTM_AEAD_EINVAL;
+			break;
+		}
+		NTM_CHACHA_OUTPUT(x, key, counter, 0, n1, n2, NTM_XOR_PAIR);
+		p += NTM_CHACHA_BLOCK;
+		left -= NTM_CHACHA_BLOCK;
+	}
+	ntm_forget(x, 16);
+	return err;
 }
 
 #define NTM_POLY_AT(p) \
@@ -166,7 +182,7 @@ out:
 
 /* MAC over associated data and ciphertext, both where they lie in the packet. */
 static __always_inline int ntm_aead_mac_body(void *data, void *data_end, __u32 hdr_off, __u32 payload_len,
-					     struct ntm_aead_mac *mac)
+					     struct ntm_aead_pass *pass)
 {
 	__u64 h0 = 0, h1 = 0, h2 = 0, h3 = 0, lo = 0, hi = 0, v = 0;
 	__u64 off = hdr_off, len = payload_len, total, left;
@@ -174,36 +190,21 @@ static __always_inline int ntm_aead_mac_body(void *data, void *data_end, __u32 h
 	__u32 shift = 0;
 	__u8 *p;
 
-	if (!mac || hdr_off > NTM_AEAD_HDR_OFF_MAX || payload_len > NTM_INNER_MAX)
+	if (!pass || hdr_off > NTM_AEAD_HDR_OFF_MAX || payload_len > NTM_INNER_MAX)
 		return -NTM_AEAD_EINVAL;
 	NTM_AEAD_BOUND(off, 255);
 	NTM_AEAD_BOUND(len, 2047);
-	ntm_poly1305_init(rs, mac->word);
+	ntm_poly1305_init(rs, pass->word);
 
 	total = len + NTM_AEAD_AD_LEN;
 	NTM_OPAQUE(total);
 	p = ntm_aead_at(data, off);
-	for (left = total; left >= 4 * NTM_POLY_BLOCK; left -= 4 * NTM_POLY_BLOCK) {
+	for (left = total; left >= NTM_POLY_BLOCK; left -= NTM_POLY_BLOCK) {
 		NTM_OPAQUE(p);
-		if ((void *)(p + 4 * NTM_POLY_BLOCK) > data_end)
-			return -NTM_AEAD_EINVAL;
-		NTM_POLY_AT(p);
-		NTM_POLY_AT(p + 16);
-		NTM_POLY_AT(p + 32);
-		NTM_POLY_AT(p + 48);
-		p += 4 * NTM_POLY_BLOCK;
-	}
-	p = ntm_aead_at(data, off + (total & ~(__u64)(4 * NTM_POLY_BLOCK - 1)));
-	left = total & (4 * NTM_POLY_BLOCK - 1);
-	for (__u32 i = 0; i < 3; i++) {
-		NTM_OPAQUE(p);
-		if (left < NTM_POLY_BLOCK)
-			break;
 		if ((void *)(p + NTM_POLY_BLOCK) > data_end)
 			return -NTM_AEAD_EINVAL;
 		NTM_POLY_AT(p);
 		p += NTM_POLY_BLOCK;
-		left -= NTM_POLY_BLOCK;
 	}
 
 	/* the last bytes, padded with zeros */
@@ -244,7 +245,7 @@ static __always_inline int ntm_aead_mac_body(void *data, void *data_end, __u32 h
 		NTM_POLY_BLOCK_AT((__u32)lo, lo >> 32, (__u32)hi, hi >> 32, 1);
 	}
 	NTM_POLY_BLOCK_AT(NTM_AEAD_AD_LEN, 0, len, 0, 1);
-	ntm_poly1305_finish(h0, h1, h2, h3, &mac->word[4], mac->word);
+	ntm_poly1305_finish(h0, h1, h2, h3, &pass->word[4], pass->word);
 	ntm_forget(rs, NTM_POLY_RS);
 	return 0;
 }
@@ -256,57 +257,56 @@ static __always_inline int ntm_aead_mac_body(void *data, void *data_end, __u32 h
  * seal: 0, or -EINVAL when len > NTM_INNER_MAX or header, payload and room for the tag do not fit the packet.
  * open: 0, -EINVAL likewise, or -EBADMSG when the tag is wrong: the packet is untouched then.
  */
-#define NTM_AEAD_DEFINE(hook, ctx_t, linkage, packet, packet_end)                                                      \
-	linkage int ntm_aead_otk_##hook(const struct ntm_aead_key *key, struct ntm_aead_mac *mac, __u64 nonce)         \
-	{                                                                                                              \
-		return ntm_aead_one_time_key_body(key, mac, nonce);                                                    \
-	}                                                                                                              \
-	linkage int ntm_aead_xor_##hook(ctx_t *ctx, __u32 off, __u32 len, const struct ntm_aead_key *key, __u64 nonce) \
-	{                                                                                                              \
-		return ntm_aead_xor_body(packet, packet_end, off, len, key, nonce);                                    \
-	}                                                                                                              \
-	linkage int ntm_aead_mac_##hook(ctx_t *ctx, __u32 off, __u32 len, struct ntm_aead_mac *mac)                    \
-	{                                                                                                              \
-		return ntm_aead_mac_body(packet, packet_end, off, len, mac);                                           \
-	}                                                                                                              \
-	static __noinline                                                                                              \
-	    __attribute__((unused)) int ntm_aead_seal_##hook(ctx_t *ctx, __u32 hdr_off, __u32 len, const __u8 *key)    \
-	{                                                                                                              \
-		const struct ntm_aead_key *k = (const struct ntm_aead_key *)key;                                       \
-		struct ntm_aead_mac mac = {};                                                                          \
-		__u8 *hdr, *tag;                                                                                       \
-		__u64 nonce;                                                                                           \
-                                                                                                                       \
-		NTM_AEAD_BOUNDS(packet, packet_end);                                                                   \
-		nonce = NTM_AEAD_NONCE(hdr);                                                                           \
-		if (ntm_aead_otk_##hook(k, &mac, nonce) || ntm_aead_xor_##hook(ctx, hdr_off, len, k, nonce) ||         \
-		    ntm_aead_mac_##hook(ctx, hdr_off, len, &mac))                                                      \
-			return -NTM_AEAD_EINVAL;                                                                       \
-		NTM_AEAD_BOUNDS(packet, packet_end);                                                                   \
-		NTM_STORE64(tag, (__u64)mac.word[1] << 32 | mac.word[0]);                                              \
-		NTM_STORE64(tag + 8, (__u64)mac.word[3] << 32 | mac.word[2]);                                          \
-		ntm_forget(mac.word, 8);                                                                               \
-		return 0;                                                                                              \
-	}                                                                                                              \
-	static __noinline                                                                                              \
-	    __attribute__((unused)) int ntm_aead_open_##hook(ctx_t *ctx, __u32 hdr_off, __u32 len, const __u8 *key)    \
-	{                                                                                                              \
-		const struct ntm_aead_key *k = (const struct ntm_aead_key *)key;                                       \
-		struct ntm_aead_mac mac = {};                                                                          \
-		__u64 nonce, wrong;                                                                                    \
-		__u8 *hdr, *tag;                                                                                       \
-                                                                                                                       \
-		NTM_AEAD_BOUNDS(packet, packet_end);                                                                   \
-		nonce = NTM_AEAD_NONCE(hdr);                                                                           \
-		if (ntm_aead_otk_##hook(k, &mac, nonce) || ntm_aead_mac_##hook(ctx, hdr_off, len, &mac))               \
-			return -NTM_AEAD_EINVAL;                                                                       \
-		NTM_AEAD_BOUNDS(packet, packet_end);                                                                   \
-		wrong = NTM_LOAD64(tag) ^ ((__u64)mac.word[1] << 32 | mac.word[0]);                                    \
-		wrong |= NTM_LOAD64(tag + 8) ^ ((__u64)mac.word[3] << 32 | mac.word[2]);                               \
-		ntm_forget(mac.word, 8);                                                                               \
-		if (wrong)                                                                                             \
-			return -NTM_AEAD_EBADMSG;                                                                      \
-		return ntm_aead_xor_##hook(ctx, hdr_off, len, k, nonce);                                               \
+#define NTM_AEAD_DEFINE(hook, ctx_t, linkage, packet, packet_end)                                                   \
+	linkage int ntm_aead_stream_##hook(ctx_t *ctx, __u32 off, __u32 len, const struct ntm_aead_key *key,        \
+					   struct ntm_aead_pass *pass)                                              \
+	{                                                                                                           \
+		return ntm_aead_stream_body(packet, packet_end, off, len, key, pass);                               \
+	}                                                                                                           \
+	linkage int ntm_aead_mac_##hook(ctx_t *ctx, __u32 off, __u32 len, struct ntm_aead_pass *pass)               \
+	{                                                                                                           \
+		return ntm_aead_mac_body(packet, packet_end, off, len, pass);                                       \
+	}                                                                                                           \
+	static __noinline                                                                                           \
+	    __attribute__((unused)) int ntm_aead_seal_##hook(ctx_t *ctx, __u32 hdr_off, __u32 len, const __u8 *key) \
+	{                                                                                                           \
+		const struct ntm_aead_key *k = (const struct ntm_aead_key *)key;                                    \
+		struct ntm_aead_pass pass = {};                                                                     \
+		__u8 *hdr, *tag;                                                                                    \
+                                                                                                                    \
+		NTM_AEAD_BOUNDS(packet, packet_end);                                                                \
+		pass.nonce = NTM_AEAD_NONCE(hdr);                                                                   \
+		if (ntm_aead_stream_##hook(ctx, hdr_off, len, k, &pass) ||                                          \
+		    ntm_aead_mac_##hook(ctx, hdr_off, len, &pass))                                                  \
+			return -NTM_AEAD_EINVAL;                                                                    \
+		NTM_AEAD_BOUNDS(packet, packet_end);                                                                \
+		NTM_STORE64(tag, (__u64)pass.word[1] << 32 | pass.word[0]);                                         \
+		NTM_STORE64(tag + 8, (__u64)pass.word[3] << 32 | pass.word[2]);                                     \
+		ntm_forget(pass.word, 8);                                                                           \
+		return 0;                                                                                           \
+	}                                                                                                           \
+	static __noinline                                                                                           \
+	    __attribute__((unused)) int ntm_aead_open_##hook(ctx_t *ctx, __u32 hdr_off, __u32 len, const __u8 *key) \
+	{                                                                                                           \
+		const struct ntm_aead_key *k = (const struct ntm_aead_key *)key;                                    \
+		struct ntm_aead_pass pass = {};                                                                     \
+		__u8 *hdr, *tag;                                                                                    \
+		__u64 wrong;                                                                                        \
+                                                                                                                    \
+		NTM_AEAD_BOUNDS(packet, packet_end);                                                                \
+		pass.nonce = NTM_AEAD_NONCE(hdr);                                                                   \
+		if (ntm_aead_stream_##hook(ctx, hdr_off, 0, k, &pass) ||                                            \
+		    ntm_aead_mac_##hook(ctx, hdr_off, len, &pass))                                                  \
+			return -NTM_AEAD_EINVAL;                                                                    \
+		NTM_AEAD_BOUNDS(packet, packet_end);                                                                \
+		wrong = NTM_LOAD64(tag) ^ ((__u64)pass.word[1] << 32 | pass.word[0]);                               \
+		wrong |= NTM_LOAD64(tag + 8) ^ ((__u64)pass.word[3] << 32 | pass.word[2]);                          \
+		ntm_forget(pass.word, 8);                                                                           \
+		if (wrong)                                                                                          \
+			return -NTM_AEAD_EBADMSG;                                                                   \
+		pass.nonce = NTM_AEAD_NONCE(hdr);                                                                   \
+		pass.started = 1;                                                                                   \
+		return ntm_aead_stream_##hook(ctx, hdr_off, len, k, &pass);                                         \
 	}
 
 /* Sets hdr and tag, or returns. */

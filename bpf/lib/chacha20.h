@@ -2,8 +2,10 @@
 /*
  * ChaCha20 (RFC 8439, section 2.3) for BPF, and for tests compiled natively. The 16 state words do not fit a BPF
  * program's ten registers, and left alone the compiler moves most of them twice a quarter round. So the moves are
- * written out: nine words stay in registers, one register is scratch, and each round stores and loads seven words.
- * The order was found by search; no other order of quarter rounds needs fewer moves.
+ * written out: nine words stay in registers, one register is scratch. The steps of the quarter rounds are interleaved
+ * in an order found by search on x86-64 with the JIT's instructions: the processor finds more of them ready at once
+ * than if one quarter round followed another (a block takes a tenth less time), although 21 words a double round move
+ * and not 14. Moves go by other units of the processor than arithmetic and are nearly free.
  * Time depends on lengths only.
  */
 #ifndef NTM_LIB_CHACHA20_H
@@ -68,19 +70,12 @@ typedef __u64 __attribute__((may_alias, aligned(1))) ntm_alias64;
 #define NTM_ROTL32(v, n) ((v) = (v) << (n) | (v) >> (32 - (n)))
 #endif
 
+/* A quarter of a quarter round. */
 #define NTM_QR_STEP(a, b, d, n)   \
 	do {                      \
 		NTM_ADD32(a, b);  \
 		NTM_XOR32(d, a);  \
 		NTM_ROTL32(d, n); \
-	} while (0)
-
-#define NTM_QR(a, b, c, d)                \
-	do {                              \
-		NTM_QR_STEP(a, b, d, 16); \
-		NTM_QR_STEP(c, d, b, 12); \
-		NTM_QR_STEP(a, b, d, 8);  \
-		NTM_QR_STEP(c, d, b, 7);  \
 	} while (0)
 
 /* The rounds can be run backwards: who finds the words in an old stack frame finds the key. */
@@ -98,30 +93,62 @@ static __always_inline void ntm_forget(volatile __u32 *words, int n)
 		in = x[in_at];           \
 	} while (0)
 
-#define NTM_DOUBLE_ROUND()                \
-	do {                              \
-		NTM_QR(a0, b0, c0, d0);   \
-		NTM_SWAP(b0, 4, b1, 5);   \
-		NTM_QR(a1, b1, c1, d1);   \
-		NTM_SWAP(c1, 9, a2, 2);   \
-		NTM_SWAP(c0, 8, b2, 6);   \
-		NTM_SWAP(d1, 13, c2, 10); \
-		NTM_QR(a2, b2, c2, d2);   \
-		NTM_SWAP(d2, 14, b3, 7);  \
-		NTM_SWAP(a2, 2, c3, 11);  \
-		NTM_SWAP(d0, 12, d3, 15); \
-		NTM_QR(a3, b3, c3, d3);   \
-		NTM_QR(a0, b1, c2, d3);   \
-		NTM_SWAP(d3, 15, d0, 12); \
-		NTM_QR(a1, b2, c3, d0);   \
-		NTM_SWAP(c3, 11, a2, 2);  \
-		NTM_SWAP(b2, 6, c0, 8);   \
-		NTM_SWAP(c2, 10, d1, 13); \
-		NTM_QR(a2, b3, c0, d1);   \
-		NTM_SWAP(b3, 7, b0, 4);   \
-		NTM_SWAP(a2, 2, c1, 9);   \
-		NTM_SWAP(b1, 5, d2, 14);  \
-		NTM_QR(a3, b0, c1, d2);   \
+/* Begins and ends with the same nine words in registers. */
+#define NTM_DOUBLE_ROUND()                   \
+	do {                                 \
+		NTM_SWAP(b3, 7, a1, 1);      \
+		NTM_QR_STEP(a1, b1, d1, 16); \
+		NTM_SWAP(a1, 1, b2, 6);      \
+		NTM_QR_STEP(a2, b2, d2, 16); \
+		NTM_QR_STEP(c1, d1, b1, 12); \
+		NTM_SWAP(c1, 9, a0, 0);      \
+		NTM_SWAP(d1, 13, d0, 12);    \
+		NTM_QR_STEP(a0, b0, d0, 16); \
+		NTM_QR_STEP(c0, d0, b0, 12); \
+		NTM_QR_STEP(c2, d2, b2, 12); \
+		NTM_QR_STEP(a0, b0, d0, 8);  \
+		NTM_QR_STEP(c0, d0, b0, 7);  \
+		NTM_QR_STEP(a2, b2, d2, 8);  \
+		NTM_SWAP(c0, 8, a3, 3);      \
+		NTM_SWAP(a2, 2, b3, 7);      \
+		NTM_SWAP(a0, 0, d3, 15);     \
+		NTM_QR_STEP(a3, b3, d3, 16); \
+		NTM_QR_STEP(c2, d2, b2, 7);  \
+		NTM_SWAP(c2, 10, c3, 11);    \
+		NTM_QR_STEP(c3, d3, b3, 12); \
+		NTM_SWAP(d0, 12, a1, 1);     \
+		NTM_SWAP(b2, 6, d1, 13);     \
+		NTM_QR_STEP(a1, b1, d1, 8);  \
+		NTM_QR_STEP(a3, b3, d3, 8);  \
+		NTM_QR_STEP(a3, b0, d2, 16); \
+		NTM_QR_STEP(c3, d3, b3, 7);  \
+		NTM_SWAP(a3, 3, c1, 9);      \
+		NTM_QR_STEP(c1, d1, b1, 7);  \
+		NTM_SWAP(b3, 7, b2, 6);      \
+		NTM_SWAP(d1, 13, d0, 12);    \
+		NTM_QR_STEP(a1, b2, d0, 16); \
+		NTM_QR_STEP(c3, d0, b2, 12); \
+		NTM_QR_STEP(a1, b2, d0, 8);  \
+		NTM_QR_STEP(c1, d2, b0, 12); \
+		NTM_SWAP(a1, 1, a0, 0);      \
+		NTM_QR_STEP(a0, b1, d3, 16); \
+		NTM_QR_STEP(c3, d0, b2, 7);  \
+		NTM_SWAP(c3, 11, c2, 10);    \
+		NTM_QR_STEP(c2, d3, b1, 12); \
+		NTM_QR_STEP(a0, b1, d3, 8);  \
+		NTM_SWAP(a0, 0, a2, 2);      \
+		NTM_SWAP(d0, 12, b3, 7);     \
+		NTM_SWAP(b2, 6, d1, 13);     \
+		NTM_QR_STEP(a2, b3, d1, 16); \
+		NTM_SWAP(c1, 9, a3, 3);      \
+		NTM_QR_STEP(a3, b0, d2, 8);  \
+		NTM_SWAP(a3, 3, c0, 8);      \
+		NTM_QR_STEP(c0, d1, b3, 12); \
+		NTM_QR_STEP(c2, d3, b1, 7);  \
+		NTM_QR_STEP(a2, b3, d1, 8);  \
+		NTM_QR_STEP(c0, d1, b3, 7);  \
+		NTM_SWAP(d3, 15, c1, 9);     \
+		NTM_QR_STEP(c1, d2, b0, 7);  \
 	} while (0)
 
 /*
@@ -130,24 +157,25 @@ static __always_inline void ntm_forget(volatile __u32 *words, int n)
  */
 static __always_inline void ntm_chacha20_rounds(volatile __u32 x[16])
 {
-	__u32 a0 = x[0], a1 = x[1], a2, a3 = x[3], b0 = x[4], b1, b2, b3;
-	__u32 c0 = x[8], c1 = x[9], c2, c3, d0 = x[12], d1 = x[13], d2 = x[14], d3;
-	volatile __u64 left = 5;
+	__u32 a0, a1, a2 = x[2], a3;
+	__u32 b0 = x[4], b1 = x[5], b2, b3 = x[7];
+	__u32 c0 = x[8], c1 = x[9], c2 = x[10], c3;
+	__u32 d0, d1 = x[13], d2 = x[14], d3;
+	volatile __u64 left = 10;
 	__u64 n;
 
 	do {
 		NTM_DOUBLE_ROUND();
-		NTM_DOUBLE_ROUND();
 		n = left - 1;
 		left = n;
 	} while (n);
-	x[0] = a0;
-	x[1] = a1;
-	x[3] = a3;
+	x[2] = a2;
 	x[4] = b0;
+	x[5] = b1;
+	x[7] = b3;
 	x[8] = c0;
 	x[9] = c1;
-	x[12] = d0;
+	x[10] = c2;
 	x[13] = d1;
 	x[14] = d2;
 }

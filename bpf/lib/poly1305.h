@@ -60,42 +60,50 @@ static __always_inline void ntm_poly1305_init(volatile __u32 rs[NTM_POLY_RS], co
 		h = low;           \
 	} while (0)
 
-/* h = (h + m + 2^128 * bit) * r mod 2^130 - 5, partly reduced. h0..h3 are __u64 of the caller, and rs its array. */
+/*
+ * h = (h + m + 2^128 * bit) * r mod 2^130 - 5, partly reduced. h0..h3 are __u64 of the caller, and rs its array.
+ * h0 is the last that the block before has ready, so it is multiplied last; 5 times the carry is two additions, which
+ * take less time than a product.
+ */
 #define NTM_POLY_BLOCK_AT(m0, m1, m2, m3, bit) \
 	do {                                   \
 		__u64 t0, t1, t2, t3;          \
                                                \
-		h0 += (m0);                    \
 		h1 += (m1);                    \
+		NTM_POLY_MUL(t0, 6, h1);       \
+		NTM_POLY_MUL(t1, 0, h1);       \
+		NTM_POLY_MUL(t2, 1, h1);       \
+		NTM_POLY_MUL(t3, 2, h1);       \
 		h2 += (m2);                    \
-		h3 += (m3);                    \
-		h3 += (__u64)(bit) << 32;      \
-		NTM_POLY_MUL(t0, 0, h0);       \
-		NTM_POLY_MUL(t1, 1, h0);       \
-		NTM_POLY_MUL(t2, 2, h0);       \
-		NTM_POLY_MUL(t3, 3, h0);       \
-		NTM_POLY_MULADD(t0, 6, h1);    \
-		NTM_POLY_MULADD(t1, 0, h1);    \
-		NTM_POLY_MULADD(t2, 1, h1);    \
-		NTM_POLY_MULADD(t3, 2, h1);    \
 		NTM_POLY_MULADD(t0, 5, h2);    \
 		NTM_POLY_MULADD(t1, 6, h2);    \
 		NTM_POLY_MULADD(t2, 0, h2);    \
 		NTM_POLY_MULADD(t3, 1, h2);    \
+		h3 += (m3);                    \
+		h3 += (__u64)(bit) << 32;      \
 		NTM_POLY_MULADD(t0, 4, h3);    \
 		NTM_POLY_MULADD(t1, 5, h3);    \
 		NTM_POLY_MULADD(t2, 6, h3);    \
 		NTM_POLY_MULADD(t3, 0, h3);    \
+		h0 += (m0);                    \
+		NTM_POLY_MULADD(t0, 0, h0);    \
+		NTM_POLY_MULADD(t1, 1, h0);    \
+		NTM_POLY_MULADD(t2, 2, h0);    \
+		NTM_POLY_MULADD(t3, 3, h0);    \
 		t1 += t0 >> 32;                \
 		t2 += t1 >> 32;                \
 		t3 += t2 >> 32;                \
 		NTM_POLY_LOW(h0, t0);          \
 		NTM_POLY_LOW(h1, t1);          \
 		NTM_POLY_LOW(h2, t2);          \
-		h0 += (t3 >> 34) * 5;          \
 		h3 = t3 << 30;                 \
 		NTM_HOLD64(h3);                \
 		h3 >>= 30;                     \
+		t3 >>= 34;                     \
+		h0 += t3;                      \
+		t3 <<= 2;                      \
+		NTM_HOLD64(t3);                \
+		h0 += t3;                      \
 	} while (0)
 
 /* tag = (h mod 2^130 - 5) + pad mod 2^128 */
