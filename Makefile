@@ -20,7 +20,7 @@ DESTDIR ?=
 
 # Targets that install packages, or need none, and call this file again for the rest: what pkg-config says is only
 # looked at once everything is there.
-ENTRY_GOALS := help clean deps demo test test-vm bench check ci
+ENTRY_GOALS := help clean deps demo test test-vm bench natgrid check ci
 BUILD_GOALS := $(filter-out $(ENTRY_GOALS),$(or $(MAKECMDGOALS),all))
 ifneq ($(BUILD_GOALS),)
 MISSING := $(shell tests/install-deps.sh --missing build)
@@ -80,7 +80,7 @@ $B/%.o: %.c
 	@mkdir -p $(@D)
 	$Q$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
-$(DP_OBJ): | $(SKEL)
+$(DP_OBJ) $(RELAY_OBJ): | $(SKEL)
 # The schema is included by the assembler, where -MMD does not look.
 $B/dc/migrations.o: $(wildcard dc/schema/*.sql)
 

@@ -18,11 +18,62 @@
 
 #define NTM_SHOT(reason) NTM_VERDICT(TC_ACT_SHOT, reason)
 
+/* Whose the addresses of an inner packet are. */
+enum ntm_ends {
+	NTM_FROM_OWN = 1,
+	NTM_FROM_BEYOND = 2, /* a general node's */
+	NTM_TO_VIRTUAL = 4,  /* another node's */
+	NTM_TO_BEYOND = 8,
+};
+
+/* Subprograms, so that what they compare leaves the registers again: the stack is nearly full. */
+static __noinline __u32 ntm_ends4(const struct ntm_settings *s, const struct iphdr *ip)
+{
+	__u32 ends = 0;
+
+	if (ip->saddr == s->vip4)
+		ends |= NTM_FROM_OWN;
+	else if (ntm_beyond4(s, ip->saddr))
+		ends |= NTM_FROM_BEYOND;
+	if (!ntm_in_pool4(s, ip->daddr))
+		ends |= ntm_is_general4(&ip->daddr) ? NTM_TO_BEYOND : 0;
+	else if (ip->daddr != s->vip4)
+		ends |= NTM_TO_VIRTUAL;
+	return ends;
+}
+
+static __noinline __u32 ntm_ends6(const struct ntm_settings *s, const struct ipv6hdr *ip6)
+{
+	__u32 ends = 0;
+
+	if (ntm_addr_equal(&ip6->saddr, s->vip6))
+		ends |= NTM_FROM_OWN;
+	else if (ntm_beyond6(s, &ip6->saddr))
+		ends |= NTM_FROM_BEYOND;
+	if (!ntm_in_pool6(s, &ip6->daddr))
+		ends |= ntm_is_general6(&ip6->daddr) ? NTM_TO_BEYOND : 0;
+	else if (!ntm_addr_equal(&ip6->daddr, s->vip6))
+		ends |= NTM_TO_VIRTUAL;
+	return ends;
+}
+
+/* General nodes' packets leave a gateway only, and only for nodes. */
+static __always_inline int ntm_accept_ends(const struct ntm_settings *s, __u32 ends, struct ntm_tx *tx)
+{
+	tx->from_beyond = !(ends & NTM_FROM_OWN);
+	tx->to_beyond = !(ends & NTM_TO_VIRTUAL);
+	if (tx->from_beyond && !(ends & NTM_FROM_BEYOND && s->flags & NTM_SETTINGS_GATEWAY))
+		return NTM_SHOT(TX_BAD_SOURCE);
+	if (tx->to_beyond && (tx->from_beyond || !(ends & NTM_TO_BEYOND)))
+		return NTM_SHOT(TX_NOT_VIRTUAL);
+	return NTM_CONTINUE;
+}
+
 /* Is this packet one that the tunnel carries? Fills tx->in and dst. */
 static __always_inline int ntm_accept_inner(struct __sk_buff *skb, const struct ntm_settings *s, struct ntm_tx *tx,
 					    struct ntm_vip *dst)
 {
-	__u32 want = ETH_HLEN + sizeof(struct ipv6hdr);
+	__u32 want = ETH_HLEN + sizeof(struct ipv6hdr), ends;
 	void *data, *data_end, *p;
 
 	if (skb->protocol != bpf_htons(ETH_P_IP) && skb->protocol != bpf_htons(ETH_P_IPV6))
@@ -50,11 +101,8 @@ static __always_inline int ntm_accept_inner(struct __sk_buff *skb, const struct 
 			return NTM_SHOT(TX_BAD_INNER);
 		if (ntm_is_multicast6(&ip6->daddr))
 			return NTM_SHOT(TX_NOT_IP);
-		if (!ntm_addr_equal(&ip6->saddr, s->vip6))
-			return NTM_SHOT(TX_BAD_SOURCE);
-		if (!ntm_in_pool6(s, &ip6->daddr) || ntm_addr_equal(&ip6->daddr, s->vip6))
-			return NTM_SHOT(TX_NOT_VIRTUAL);
 		ntm_addr_copy(dst, &ip6->daddr);
+		ends = ntm_ends6(s, ip6);
 	} else {
 		struct iphdr *ip = p;
 
@@ -62,13 +110,27 @@ static __always_inline int ntm_accept_inner(struct __sk_buff *skb, const struct 
 			return NTM_SHOT(TX_BAD_INNER);
 		if (ntm_is_multicast4(ip->daddr))
 			return NTM_SHOT(TX_NOT_IP);
-		if (ip->saddr != s->vip4)
-			return NTM_SHOT(TX_BAD_SOURCE);
-		if (!ntm_in_pool4(s, ip->daddr) || ip->daddr == s->vip4)
-			return NTM_SHOT(TX_NOT_VIRTUAL);
 		ntm_map4(dst, ip->daddr);
+		ends = ntm_ends4(s, ip);
 	}
-	return NTM_CONTINUE;
+	return ntm_accept_ends(s, ends, tx);
+}
+
+/* The path in use to dst. *slot 0: not even a slot. */
+static __always_inline struct ntm_path *ntm_path_of(const struct ntm_settings *s, const struct ntm_tx *tx,
+						    const struct ntm_vip *dst, __u32 *slot)
+{
+	struct ntm_path *path;
+	__u32 *found;
+
+	if (tx->to_beyond) {
+		*slot = NTM_READ(s->gateway);
+	} else {
+		found = bpf_map_lookup_elem(&ntm_vips, dst);
+		*slot = found ? *found : 0;
+	}
+	path = *slot ? bpf_map_lookup_elem(&ntm_paths, slot) : NULL;
+	return path && path->path_id ? path : NULL;
 }
 
 static __always_inline int ntm_no_path(struct __sk_buff *skb, const struct ntm_tx *tx, const struct ntm_vip *dst)
@@ -132,10 +194,10 @@ static __always_inline int ntm_seal_and_send(struct __sk_buff *skb, const struct
 
 static __always_inline int ntm_encap(struct __sk_buff *skb)
 {
-	__u32 zero = 0, slot = 0, *slotp, epoch;
+	__u32 zero = 0, slot = 0, epoch;
 	struct ntm_settings *s = bpf_map_lookup_elem(&ntm_settings, &zero);
 	struct ntm_tx_epoch *te;
-	struct ntm_path *path = NULL;
+	struct ntm_path *path;
 	struct ntm_uplink *up;
 	struct ntm_tx tx = {};
 	NTM_VIP dst;
@@ -148,13 +210,21 @@ static __always_inline int ntm_encap(struct __sk_buff *skb)
 	if (v != NTM_CONTINUE)
 		return v;
 
-	slotp = bpf_map_lookup_elem(&ntm_vips, &dst);
-	if (slotp) {
-		slot = *slotp;
-		path = bpf_map_lookup_elem(&ntm_paths, &slot);
-	}
-	if (!path || !path->path_id)
+	path = ntm_path_of(s, &tx, &dst, &slot);
+	if (tx.to_beyond) {
+		if (!slot)
+			return NTM_SHOT(TX_NOT_VIRTUAL);
+		if (!path || !(path->flags & NTM_PATH_GATEWAY))
+			return NTM_SHOT(TX_NO_PATH);
+	} else if (tx.from_beyond) {
+		/* A path that the agent could ask for now would not be a client's. */
+		if (!path)
+			return NTM_SHOT(TX_NO_PATH);
+		if (!(path->flags & NTM_PATH_CLIENT))
+			return NTM_SHOT(TX_BAD_SOURCE);
+	} else if (!path) {
 		return ntm_no_path(skb, &tx, &dst);
+	}
 	if (tx.in.len > path->inner_mtu || tx.in.len > NTM_INNER_MAX)
 		return ntm_too_big(skb, path, &tx, &dst);
 	ntm_endpoint_read(path, &tx.ep);

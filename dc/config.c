@@ -103,6 +103,14 @@ static const struct ntm_conf_key keys[] = {
     DC("vip6_pool", parse_vip6_pool, vip6_pool, true),
     DC("store", parse_store, store_file, true),
     DC("dns_listen", parse_listen, dns_listen, false),
+    DC("dns", ntm_dc_conf_dns_mode, dns.mode, false),
+    DC("publish", ntm_dc_conf_dns_publish, dns.publish, false),
+    DC("dns_transfer", ntm_dc_conf_dns_prefixes, dns.transfer, false),
+    DC("dns_rate_limit", ntm_conf_uint, dns.rate, false),
+    DC("dns_server", ntm_dc_conf_dns_server, dns.server, false),
+    DC("dns_key_name", ntm_dc_conf_dns_name, dns.key_name, false),
+    DC("dns_key_file", ntm_conf_path, dns.key_file, false),
+    DC("dns_reverse_zones", ntm_dc_conf_dns_zones, dns.reverse_zones, false),
     DC("runtime_dir", ntm_conf_path, runtime_dir, false),
     DC("cookie_threshold", ntm_conf_uint, cookie_threshold, false),
     DC("lifetime", parse_seconds, lifetime_s, false),
@@ -124,6 +132,10 @@ static void *new_remote(void *conf, const char *kind, const char *name, char *wh
 
 	if (is_peer ? ntm_conf_zone(name, normal, why, cap) : ntm_conf_label(name, normal, why, cap))
 		return NULL;
+	if (!is_peer && ntm_dns_reserved(normal)) {
+		snprintf(why, cap, "the zone's own name");
+		return NULL;
+	}
 	for (size_t i = 0; i < list->n; i++) {
 		if (!strcmp(list->items[i]->name, normal)) {
 			snprintf(why, cap, "section given twice");
@@ -159,6 +171,7 @@ void ntm_dc_config_free(struct ntm_dc_config *c)
 {
 	free(c->listen.addrs);
 	free(c->dns_listen.addrs);
+	ntm_dc_dns_config_free(&c->dns);
 	free(c->private_key_file);
 	free(c->store_file);
 	free(c->runtime_dir);
@@ -211,6 +224,7 @@ int ntm_dc_config_load(const char *file, struct ntm_dc_config *c, char *err, siz
 	c->cookie_threshold = 2000;
 	c->lifetime_s = 120;
 	c->keepalive_s = 15;
+	c->dns.rate = NTM_DC_DNS_RATE;
 	rc = ntm_conf_load(file, keys, sizeof(keys) / sizeof(keys[0]), new_remote, c, err, cap);
 	if (!rc && !c->runtime_dir) {
 		c->runtime_dir = strdup(DEFAULT_RUNTIME_DIR);
@@ -222,6 +236,11 @@ int ntm_dc_config_load(const char *file, struct ntm_dc_config *c, char *err, siz
 	if (!rc && c->keepalive_s * 2 > c->lifetime_s) {
 		snprintf(err, cap, "%s: lifetime must be at least twice keepalive", file);
 		rc = -EINVAL;
+	}
+	if (!rc) {
+		rc = ntm_dc_dns_config_check(&c->dns, c->zone, c->dns_listen.n, why, sizeof(why));
+		if (rc)
+			snprintf(err, cap, "%s: %s", file, why);
 	}
 	if (!rc)
 		rc = check_relays(file, c, err, cap);

@@ -6,6 +6,7 @@
 #include <ntm/limits.h>
 
 #include "../user/common/conf.h"
+#include "dns_config.h"
 #include "pool.h"
 
 /* [relay NAME] and [peer ZONE]. */
@@ -23,6 +24,7 @@ struct ntm_dc_config {
 	char zone[NTM_NAME_MAX + 1];
 	struct ntm_addr_list listen;
 	struct ntm_addr_list dns_listen;
+	struct ntm_dc_dns_config dns;
 	char *private_key_file;
 	char *store_file; /* of "sqlite:FILE" */
 	char *runtime_dir;

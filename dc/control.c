@@ -82,6 +82,10 @@ static void cmd_token_create(struct ntm_dc *dc, struct ntm_ctl_client *c, json_o
 			ntm_ctl_error(c, "bad_name", "%s is not a name of the zone %s", name, dc->conf->zone);
 			return;
 		}
+		if (ntm_dns_reserved(label)) {
+			ntm_ctl_error(c, "bad_name", "%s is the zone's own name", label);
+			return;
+		}
 		err = dc->store->ops->node_by_label(dc->store, label, &rec);
 		if (!err && !rec.revoked_s) {
 			ntm_ctl_error(c, "name_taken", "%s is enrolled already: revoke it first", label);
@@ -259,6 +263,24 @@ static unsigned relays_online(const struct ntm_dc *dc)
 	return n;
 }
 
+static void add_dns(const struct ntm_dc *dc, json_object *counters)
+{
+	const struct ntm_dns_stats *s = ntm_dc_dns_server_stats(dc);
+	struct ntm_dns_update_stats u;
+
+	if (s) {
+		add_int(counters, "dns_udp_queries", (int64_t)s->udp_queries);
+		add_int(counters, "dns_tcp_queries", (int64_t)s->tcp_queries);
+		add_int(counters, "dns_rate_limited", (int64_t)s->rate_limited);
+		add_int(counters, "dns_transfers", (int64_t)s->transfers);
+	}
+	if (ntm_dc_dns_update_stats(dc, &u)) {
+		add_int(counters, "dns_names_updated", (int64_t)u.names);
+		add_int(counters, "dns_names_waiting", (int64_t)u.waiting);
+		add_int(counters, "dns_update_failures", (int64_t)u.failures);
+	}
+}
+
 static void cmd_status(struct ntm_dc *dc, struct ntm_ctl_client *c)
 {
 	json_object *o = json_object_new_object(), *listen = json_object_new_array();
@@ -293,6 +315,7 @@ static void cmd_status(struct ntm_dc *dc, struct ntm_ctl_client *c)
 #define X(symbol, meaning) add_int(counters, #symbol, (int64_t)dc->counters.symbol);
 	NTM_DC_COUNTERS(X)
 #undef X
+	add_dns(dc, counters);
 	json_object_object_add(o, "counters", counters);
 	ntm_ctl_result(c, o);
 }

@@ -17,8 +17,10 @@ void ntm_dc_expire_nodes(struct ntm_dc *dc)
 {
 	struct ntm_dc_node *n;
 
-	while ((n = ntm_dc_nodes_expire(&dc->nodes, ntm_dc_now(dc), dc->conf->lifetime_s * 1000ULL)))
+	while ((n = ntm_dc_nodes_expire(&dc->nodes, ntm_dc_now(dc), dc->conf->lifetime_s * 1000ULL))) {
 		ntm_info("%s is offline: nothing heard for %u s", n->rec.label, dc->conf->lifetime_s);
+		ntm_dc_dns_moved(dc, &n->rec);
+	}
 	ntm_dc_relays_expire(dc);
 }
 
@@ -121,6 +123,8 @@ int ntm_dc_start(struct ntm_dc *dc, uv_loop_t *loop, const struct ntm_dc_config 
 	if (!err)
 		err = ntm_dc_net_open(&dc->net, loop, conf->listen.addrs, conf->listen.n, ntm_dc_receive_datagram, dc,
 				      why, cap);
+	if (!err)
+		err = ntm_dc_dns_start(dc, why, cap);
 	if (!err && conf->runtime_dir) {
 		err = ntm_dc_control_start(dc);
 		if (err)
@@ -142,6 +146,7 @@ void ntm_dc_stop(struct ntm_dc *dc)
 	if (dc->ctl)
 		ntm_ctl_server_stop(dc->ctl);
 	dc->ctl = NULL;
+	ntm_dc_dns_stop(dc);
 	if (dc->net)
 		ntm_dc_net_close(dc->net);
 	dc->net = NULL;
@@ -164,6 +169,7 @@ void ntm_dc_free(struct ntm_dc *dc)
 		ntm_dc_sessions_free(&dc->sessions);
 	ntm_dc_retired_free(dc);
 	ntm_dc_relays_free(&dc->relays);
+	ntm_dc_dns_free(dc);
 	ntm_dc_nodes_free(&dc->nodes);
 	ntm_wipe(dc, sizeof(*dc));
 }

@@ -12,6 +12,7 @@
 #include "../user/common/signal_codec.h"
 #include "../user/common/version.h"
 #include "config.h"
+#include "dns.h"
 #include "net.h"
 #include "nodes.h"
 #include "outbox.h"
@@ -50,6 +51,7 @@ struct ntm_dc_counters {
 #undef X
 };
 
+struct ntm_dc_dns;
 struct ntm_dc_invites;
 struct ntm_dc_retired;
 TAILQ_HEAD(ntm_dc_retired_list, ntm_dc_retired);
@@ -70,6 +72,7 @@ struct ntm_dc {
 	struct ntm_dc_relays relays;
 	struct ntm_dc_retired_list retired; /* replaced paths that relays still have, oldest first */
 	size_t n_retired;
+	struct ntm_dc_dns *dns;         /* NULL: none is configured */
 	struct ntm_dc_invites *invites; /* NULL: nobody left to invite */
 	struct ntm_dc_counters counters;
 	uv_timer_t sweep, write_behind;

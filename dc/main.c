@@ -81,8 +81,6 @@ static void watch(struct program *p, uv_signal_t *handle, int number, uv_signal_
 
 static void say_what_waits(const struct ntm_dc_config *c)
 {
-	if (c->dns_listen.n)
-		ntm_warn("dns_listen is configured: this version has no DNS server yet");
 	if (c->peers.n)
 		ntm_warn("%zu peers are configured: this version does not talk to other DCs yet", c->peers.n);
 }

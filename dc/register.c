@@ -46,12 +46,14 @@ void ntm_dc_seen(struct ntm_dc *dc, struct ntm_dc_session *s)
 		ntm_log_limited(&limit, NTM_LOG_INFO, "%s is online", n->rec.label);
 		ntm_dc_node_seen(&dc->nodes, n, ntm_dc_now(dc));
 		ntm_dc_repeat_releases(dc, n);
+		ntm_dc_dns_moved(dc, &n->rec);
 	}
 	if (ntm_addr_equal(&n->rec.endpoint, &s->route.peer) && ntm_addr_equal(&n->rec.via, &via))
 		return;
 	n->rec.endpoint = s->route.peer;
 	n->rec.via = via;
 	ntm_dc_node_mark_dirty(&dc->nodes, n);
+	ntm_dc_dns_moved(dc, &n->rec);
 }
 
 /* The node of this key in memory, brought there from the store or by a token. NULL: an error was answered. */
@@ -78,6 +80,10 @@ static struct ntm_dc_node *admit(struct ntm_dc *dc, struct ntm_dc_session *s, co
 
 		if (!ntm_sig_has(m, NTM_F_TOKEN)) {
 			ntm_dc_reply_error(dc, s, m->txid, NTM_E_BAD_TOKEN, "this key is not known here: token needed");
+			return NULL;
+		}
+		if (ntm_dns_reserved(label)) {
+			ntm_dc_reply_error(dc, s, m->txid, NTM_E_BAD_NAME, "%s is the zone's own name", label);
 			return NULL;
 		}
 		err = dc->store->ops->enrol(dc->store, &e, &rec, &why);
@@ -123,6 +129,7 @@ static struct ntm_dc_node *admit(struct ntm_dc *dc, struct ntm_dc_session *s, co
 
 		ntm_key_to_text(rec.public_key, key);
 		dc->counters.enrolments++;
+		ntm_dc_dns_changed(dc, &rec);
 		ntm_info("%s enrolled: key %s, from %s", rec.label, key, ntm_addr_format(&s->route.peer, addr));
 	}
 	node->relay = ntm_dc_relay_by_key(&dc->relays, node->rec.public_key);
@@ -182,6 +189,7 @@ void ntm_dc_register(struct ntm_dc *dc, struct ntm_dc_session *s, const struct n
 	node->mtu = ntm_sig_has(m, NTM_F_MTU) ? m->mtu : 0;
 	ntm_dc_session_bind(&dc->sessions, s, node, ntm_dc_now(dc));
 	ntm_dc_seen(dc, s);
+	ntm_dc_dns_moved(dc, &node->rec);
 	ntm_dc_invite_arrived(dc, node->rec.public_key);
 
 	memcpy(r.zone, dc->conf->zone, sizeof(r.zone));

@@ -173,6 +173,7 @@ static int let_in(struct ntm_dc *dc, const struct ntm_dc_remote *conf, struct nt
 	}
 	if (err)
 		return err;
+	ntm_dc_dns_changed(dc, &rec);
 	r = calloc(1, sizeof(*r));
 	if (!r)
 		return -ENOMEM;

@@ -16,6 +16,7 @@ void ntm_dc_release(struct ntm_dc *dc, struct ntm_dc_session *s, const struct nt
 	if (!ntm_sig_has(m, NTM_F_PATH_ID)) {
 		ntm_log_limited(&limit, NTM_LOG_INFO, "%s leaves", s->node->rec.label);
 		ntm_dc_node_offline(&dc->nodes, s->node);
+		ntm_dc_dns_moved(dc, &s->node->rec);
 		if (s->node->relay)
 			ntm_dc_relay_update(dc, s->node->relay);
 		return;
@@ -100,6 +101,7 @@ int ntm_dc_revoke(struct ntm_dc *dc, const char *label)
 	if (err)
 		return err;
 	ntm_info("%s revoked", label);
+	ntm_dc_dns_changed(dc, &rec);
 	ntm_dc_invite_arrived(dc, rec.public_key);
 	node = ntm_dc_node_by_key(&dc->nodes, rec.public_key);
 	if (node)

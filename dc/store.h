@@ -82,6 +82,8 @@ struct ntm_store_ops {
 	int (*node_by_key)(struct ntm_store *s, const uint8_t key[NTM_DH_LEN], struct ntm_node_record *out);
 	int (*node_by_label)(struct ntm_store *s, const char *label, struct ntm_node_record *out);
 	int (*node_by_index)(struct ntm_store *s, uint32_t index, struct ntm_node_record *out);
+	/* the live node with the lowest index above that */
+	int (*node_after_index)(struct ntm_store *s, uint32_t index, struct ntm_node_record *out);
 	int (*each_node)(struct ntm_store *s, enum ntm_store_nodes which, ntm_store_visit visit, void *arg);
 
 	/*

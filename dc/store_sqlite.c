@@ -31,6 +31,8 @@ static const char *const sql[S_COUNT] = {
     [S_NODE_BY_LABEL] = "SELECT " NODE_COLUMNS " FROM nodes WHERE label = ?1 "
 			"ORDER BY revoked_s IS NOT NULL, revoked_s DESC LIMIT 1",
     [S_NODE_BY_INDEX] = "SELECT " NODE_COLUMNS " FROM nodes WHERE address = ?1",
+    [S_NODE_AFTER_INDEX] = "SELECT " NODE_COLUMNS " FROM nodes WHERE address > ?1 AND revoked_s IS NULL "
+			   "ORDER BY address LIMIT 1",
     [S_ALL_NODES] = "SELECT " NODE_COLUMNS " FROM nodes ORDER BY label, id",
     [S_ONLINE_NODES] = "SELECT " NODE_COLUMNS " FROM nodes WHERE online = 1",
     [S_RELAY_NODES] = "SELECT " NODE_COLUMNS " FROM nodes WHERE relay = 1 AND revoked_s IS NULL ORDER BY label",
@@ -157,6 +159,7 @@ static const struct ntm_store_ops sqlite_ops = {
     .node_by_key = ntm_sq_node_by_key,
     .node_by_label = ntm_sq_node_by_label,
     .node_by_index = ntm_sq_node_by_index,
+    .node_after_index = ntm_sq_node_after_index,
     .each_node = ntm_sq_each_node,
     .enrol = ntm_sq_enrol,
     .admit = ntm_sq_admit,

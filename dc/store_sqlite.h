@@ -18,6 +18,7 @@ enum ntm_sq_stmt {
 	S_NODE_BY_KEY,
 	S_NODE_BY_LABEL,
 	S_NODE_BY_INDEX,
+	S_NODE_AFTER_INDEX,
 	S_ALL_NODES,
 	S_ONLINE_NODES,
 	S_RELAY_NODES,
@@ -68,6 +69,7 @@ int ntm_sq_end_unsynced(struct sqlite_store *s, int err);
 int ntm_sq_node_by_key(struct ntm_store *base, const uint8_t key[NTM_DH_LEN], struct ntm_node_record *out);
 int ntm_sq_node_by_label(struct ntm_store *base, const char *label, struct ntm_node_record *out);
 int ntm_sq_node_by_index(struct ntm_store *base, uint32_t index, struct ntm_node_record *out);
+int ntm_sq_node_after_index(struct ntm_store *base, uint32_t index, struct ntm_node_record *out);
 int ntm_sq_each_node(struct ntm_store *base, enum ntm_store_nodes which, ntm_store_visit visit, void *arg);
 int ntm_sq_highest_index(struct ntm_store *base, uint32_t *index);
 int ntm_sq_count_nodes(struct ntm_store *base, uint64_t *n);

@@ -80,6 +80,14 @@ int ntm_sq_node_by_index(struct ntm_store *base, uint32_t index, struct ntm_node
 	return one_node(s, S_NODE_BY_INDEX, out);
 }
 
+int ntm_sq_node_after_index(struct ntm_store *base, uint32_t index, struct ntm_node_record *out)
+{
+	struct sqlite_store *s = ntm_sq(base);
+
+	sqlite3_bind_int64(s->st[S_NODE_AFTER_INDEX], 1, index);
+	return one_node(s, S_NODE_AFTER_INDEX, out);
+}
+
 int ntm_sq_each_node(struct ntm_store *base, enum ntm_store_nodes which, ntm_store_visit visit, void *arg)
 {
 	struct sqlite_store *s = ntm_sq(base);

@@ -44,7 +44,7 @@ HARNESS_BINS := $(HARNESS_MAIN:%.c=$B/%)
 BENCH_BINS := $(BENCH_SRC:%.c=$B/%)
 
 TEST_BINS := $(UNIT_BINS) $(BPF_TEST_BINS)
-TEST_PROGS := $(FUZZ_BINS) $(HARNESS_BINS) $(BENCH_BINS)
+TEST_PROGS := $(FUZZ_BINS) $(HARNESS_BINS) $(BENCH_BINS) $B/tests/bpf/pass.bpf.o
 
 # A group: the archives of a program call each other.
 LINK_TEST = $Q$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS) -o $@
@@ -64,6 +64,7 @@ $(FUZZ_BINS): $B/tests/fuzz/%: $B/tests/fuzz/%.o $B/tests/fuzz/replay_main.o $(L
 	$(LINK_TEST)
 $(HARNESS_BINS) $(BENCH_BINS): $B/%: $B/%.o $(LIBS_dp)
 	$(LINK_TEST)
+$B/tests/bench/relayhold: $(LIBS_relay)
 
 # BPF programs that only tests load
 $B/tests/bpf/%.bpf.o: tests/bpf/%.bpf.c
@@ -76,6 +77,7 @@ $B/gen/%.skel.h: $B/tests/bpf/%.bpf.o
 
 TEST_OBJ := $(call obj,$(UNIT_SRC) $(BPF_C) $(FUZZ_SRC) $(BENCH_SRC) $(wildcard tests/harness/*.c))
 -include tests/bpf/aead.mk
+-include tests/bpf/relay.mk
 
 tests: all $(TEST_BINS) $(TEST_PROGS) ## build everything that tests need
 	@:
@@ -99,6 +101,14 @@ bench: ## install what is missing, build, measure against other tunnels (root)
 bench-readme: ## copy build/bench/report.md into README.md
 	@tests/bench/readme $B/bench/report.md README.md
 
+natgrid: ## install what is missing, build, and print which route each pair of NATs reaches (root); writes build/natgrid.md
+	@tests/install-deps.sh build test
+	@$(MAKE) --no-print-directory tests
+	@NTM_BUILD=$B NTM_NATGRID=$B/natgrid.md tests/e2e/natgrid/run
+
+natgrid-readme: ## copy build/natgrid.md into README.md
+	@tests/bench/readme $B/natgrid.md README.md natgrid
+
 check: ## format, static analysis, file lengths, licences
 	@tests/install-deps.sh build check
 	@$(MAKE) --no-print-directory bpf compile_commands.json
@@ -111,4 +121,4 @@ format: ## rewrite our C files as .clang-format says
 ci: ## what .ci/run does
 	@.ci/run
 
-.PHONY: tests test test-vm bench bench-readme check format ci
+.PHONY: tests test test-vm bench bench-readme natgrid natgrid-readme check format ci

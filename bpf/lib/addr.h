@@ -3,6 +3,8 @@
 #ifndef NTM_LIB_ADDR_H
 #define NTM_LIB_ADDR_H
 
+#include "general.h"
+
 /* Addresses lie on four-byte boundaries everywhere, but their types say one: bytes would be copied singly. */
 #define NTM_VIP struct ntm_vip __attribute__((aligned(8)))
 
@@ -58,6 +60,17 @@ static __always_inline int ntm_in_pool6(const struct ntm_settings *s, const stru
 static __always_inline int ntm_is_local(const struct ntm_vip *addr)
 {
 	return bpf_map_lookup_elem(&ntm_locals, addr) != NULL;
+}
+
+/* May the far side of a gateway have this address? */
+static __always_inline int ntm_beyond4(const struct ntm_settings *s, __be32 addr)
+{
+	return ntm_is_general4(&addr) && !ntm_in_pool4(s, addr);
+}
+
+static __always_inline int ntm_beyond6(const struct ntm_settings *s, const struct in6_addr *addr)
+{
+	return ntm_is_general6(addr) && !ntm_in_pool6(s, addr);
 }
 
 #endif

@@ -38,7 +38,7 @@ static __always_inline __sum16 ntm_csum_ipv4(const struct iphdr *ip)
  * UDP over IPv6 (RFC 8200, section 8.1): pseudo-header, header and payload, the checksum field being 0. udp_off is from
  * the start of the packet, whose linear part holds all of the datagram and ends with it.
  */
-static __noinline int ntm_csum_udp6(struct __sk_buff *skb, __u32 udp_off, __u32 udp_len)
+static __noinline __attribute__((unused)) int ntm_csum_udp6(struct __sk_buff *skb, __u32 udp_off, __u32 udp_len)
 {
 	void *data = NTM_DATA(skb), *data_end = NTM_DATA_END(skb);
 	struct ipv6hdr *ip6 = data + ETH_HLEN;

@@ -8,21 +8,57 @@
 
 #define NTM_DROP(reason) NTM_VERDICT(XDP_DROP, reason)
 
+/*
+ * Who may send, and to whom: the peer's virtual address to the own one. On the path to a gateway the source may also be
+ * any general node; on a gateway's path to a client the destination, but no address of this host. A pool's address is
+ * never taken for a general one, so nobody gets at another node through a gateway, or can be told to be one.
+ */
+static __always_inline int ntm_check_addrs6(const struct ipv6hdr *ip6, const struct ntm_settings *s,
+					    const struct ntm_path *path)
+{
+	if (!ntm_addr_equal(&ip6->saddr, path->peer_vip6) &&
+	    !(path->flags & NTM_PATH_GATEWAY && ntm_beyond6(s, &ip6->saddr)))
+		return NTM_DROP(RX_BAD_SOURCE);
+	if (!ntm_addr_equal(&ip6->daddr, s->vip6) &&
+	    !(path->flags & NTM_PATH_CLIENT && ntm_beyond6(s, &ip6->daddr) && !ntm_is_local((const void *)&ip6->daddr)))
+		return NTM_DROP(RX_BAD_DEST);
+	return NTM_CONTINUE;
+}
+
+static __noinline int ntm_is_local4(__be32 addr)
+{
+	NTM_VIP key;
+
+	ntm_map4(&key, addr);
+	return ntm_is_local(&key);
+}
+
+static __always_inline int ntm_check_addrs4(const struct iphdr *ip, const struct ntm_settings *s,
+					    const struct ntm_path *path)
+{
+	if (ip->saddr != path->peer_vip4 && !(path->flags & NTM_PATH_GATEWAY && ntm_beyond4(s, ip->saddr)))
+		return NTM_DROP(RX_BAD_SOURCE);
+	if (ip->daddr != s->vip4 &&
+	    !(path->flags & NTM_PATH_CLIENT && ntm_beyond4(s, ip->daddr) && !ntm_is_local4(ip->daddr)))
+		return NTM_DROP(RX_BAD_DEST);
+	return NTM_CONTINUE;
+}
+
 /* Addresses and ECN of the inner header at p. in: as parsed from there. */
 static __always_inline int ntm_check_inner(void *p, void *data_end, const struct ntm_inner *in,
 					   const struct ntm_settings *s, const struct ntm_path *path, __u32 outer_tos)
 {
 	__u32 was = in->tos & 3, ecn = ntm_ecn_decap(was, outer_tos & 3);
+	int v;
 
 	if (in->is_ipv6) {
 		struct ipv6hdr *ip6 = p;
 
 		if ((void *)(ip6 + 1) > data_end)
 			return NTM_DROP(RX_BAD_INNER);
-		if (!ntm_addr_equal(&ip6->saddr, path->peer_vip6))
-			return NTM_DROP(RX_BAD_SOURCE);
-		if (!ntm_addr_equal(&ip6->daddr, s->vip6))
-			return NTM_DROP(RX_BAD_DEST);
+		v = ntm_check_addrs6(ip6, s, path);
+		if (v != NTM_CONTINUE)
+			return v;
 		if (ecn == NTM_ECN_DROP)
 			return NTM_DROP(RX_ECN);
 		if (ecn != was)
@@ -32,10 +68,9 @@ static __always_inline int ntm_check_inner(void *p, void *data_end, const struct
 
 		if ((void *)(ip + 1) > data_end)
 			return NTM_DROP(RX_BAD_INNER);
-		if (ip->saddr != path->peer_vip4)
-			return NTM_DROP(RX_BAD_SOURCE);
-		if (ip->daddr != s->vip4)
-			return NTM_DROP(RX_BAD_DEST);
+		v = ntm_check_addrs4(ip, s, path);
+		if (v != NTM_CONTINUE)
+			return v;
 		if (ecn == NTM_ECN_DROP)
 			return NTM_DROP(RX_ECN);
 		if (ecn != was)

@@ -8,8 +8,9 @@
 struct ntm_tx {
 	struct ntm_endpoint ep;
 	struct ntm_hdr hdr;
-	__u32 ifindex;
 	struct ntm_inner in;
+	__u8 from_beyond; /* inner source is a general node: this host is a gateway */
+	__u8 to_beyond;   /* inner destination is one: the way is this host's gateway */
 };
 
 static __always_inline __u32 ntm_outer_len(__u32 is_ipv6)

@@ -36,9 +36,13 @@ struct ntm_vip {
 };
 NTM_ASSERT_SIZE(struct ntm_vip, 16);
 
+enum ntm_settings_flags {
+	NTM_SETTINGS_GATEWAY = 1, /* this host is the way to general nodes for its client paths */
+};
+
 struct ntm_settings {
 	__u32 layout;      /* [a] NTM_MAPS_LAYOUT */
-	__u32 flags;       /* [a] */
+	__u32 flags;       /* [a] enum ntm_settings_flags */
 	__be16 port;       /* [a] own UDP port */
 	__u8 pool4_len;    /* [a] prefix length of the virtual IPv4 pool */
 	__u8 pool6_len;    /* [a] */

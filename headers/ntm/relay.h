@@ -5,10 +5,113 @@
 
 #include "types.h"
 #include "limits.h"
+#include "maps.h"
+
+#define NTM_RELAY_LAYOUT 1 /* goes up with any change below: the agent then refuses to adopt */
 
 #define NTM_RELAY_PATHS_DEFAULT 65536
 #define NTM_RELAY_IDLE_S 300
 #define NTM_RELAY_LOCALS 256
+#define NTM_RELAY_UPLINKS 16
+
+/*
+ * Map names (BPF object, pin in RUNTIME_DIR/bpf/):
+ *   ntm_relay_settings  ARRAY[1]      struct ntm_relay_settings  mmapable
+ *   ntm_relay_paths     ARRAY[slots]  struct ntm_relay_path      mmapable, open addressing
+ *   ntm_relay_agent     ARRAY[slots]  struct ntm_relay_agent     mmapable, never touched by BPF
+ *   ntm_relay_uplinks   ARRAY[16]     struct ntm_relay_uplink    mmapable
+ *   ntm_relay_locals    HASH          struct ntm_vip -> __u32 1: real addresses of this host
+ *   ntm_relay_counters  PERCPU_ARRAY[NTM_RR_COUNT] struct ntm_counter
+ *   ntm_relay_buckets   PERCPU_ARRAY[NTM_RB_COUNT] __u64
+ *   ntm_relay_next      PROG_ARRAY[1] the gateway's program
+ *
+ * The table: a path's home slot is (upper half of its Path ID * slots) >> 32, as Path IDs are random; when that is
+ * taken, the next free one, at most NTM_RELAY_PROBES away. A look-up ends at an empty slot, so a deleted path leaves
+ * NTM_RELAY_TOMBSTONE unless an empty slot follows. Three slots for two paths: 1,000,000 paths are 1,500,000 slots of
+ * 128 + 48 bytes.
+ */
+#define NTM_RELAY_PROBES 256
+#define NTM_RELAY_SLOTS(paths) ((__u32)((__u64)(paths)*3 / 2))
+#define NTM_RELAY_EMPTY 0ULL
+#define NTM_RELAY_TOMBSTONE (~0ULL) /* as EMPTY no Path ID */
+
+#define NTM_RELAY_BURST_NS 100000000ULL /* a path's token bucket holds what its rate lets pass in so long */
+
+/* Units of the path's 32-bit times, in bits of CLOCK_MONOTONIC nanoseconds: about 67 ms and 1 ms. */
+#define NTM_RELAY_LAST_SHIFT 26
+#define NTM_RELAY_BIND_SHIFT 20
+
+struct ntm_relay_settings {
+	__u32 layout;  /* [a] NTM_RELAY_LAYOUT; else everything passes */
+	__u32 slots;   /* [a] entries of ntm_relay_paths */
+	__be16 port;   /* [a] own UDP port */
+	__u16 flags;   /* [a] enum ntm_relay_flags */
+	__u32 routing; /* [b] generation of routes: next hops found under another one are asked for anew */
+	__u32 paths;   /* [a] how many there may be */
+	__u32 native;  /* [a] bit ifindex % 32: XDP is in native mode on that NIC */
+	__u32 reserved[10];
+};
+NTM_ASSERT_SIZE(struct ntm_relay_settings, 64);
+
+enum ntm_relay_flags {
+	NTM_RELAY_GATEWAY = 1,  /* ntm_relay_next holds a program */
+	NTM_RELAY_DRAINING = 2, /* for the next agent; XDP relays on */
+};
+
+struct ntm_relay_end {
+	__u8 addr[16]; /* IPv4 as ::ffff:a.b.c.d */
+	__be16 port;   /* 0: not bound */
+	__u8 is_ipv6;
+	__u8 pad;
+};
+NTM_ASSERT_SIZE(struct ntm_relay_end, 20);
+
+/*
+ * Two cache lines, the first of which is only read unless the path has a rate. The agent changes ends with version
+ * odd. Counters and next hop of an end are written by the CPU that its packets come to, without atomic operations:
+ * when a flow moves to another CPU a packet may go uncounted.
+ */
+struct ntm_relay_path {
+	__be64 path_id;               /* [a] or EMPTY, TOMBSTONE */
+	__u32 version;                /* [a] odd: ends are being changed */
+	__u32 rate_kbit;              /* [a] kbit/s of UDP payload, both directions together; 0: no limit */
+	struct ntm_relay_end ends[2]; /* [a] initiator, responder */
+	__u64 tat_ns;                 /* [k] theoretical arrival time (GCRA), CLOCK_MONOTONIC */
+
+	__u64 packets[2]; /* [k] that came from the end and were sent on */
+	__u64 bytes[2];   /* [k] of UDP payload */
+	__u64 hop[2];     /* [k] the way to the end: see bpf/lib/fib.h */
+	__u16 mtu[2];     /* [k] of that way */
+	__u32 last;       /* [b] last packet relayed or bind, in units of LAST_SHIFT */
+	__u32 drops;      /* [k] by rate, size, route */
+	__u32 bind_tat;   /* [k] as tat_ns, of binds, in units of BIND_SHIFT */
+};
+NTM_ASSERT_SIZE(struct ntm_relay_path, 128);
+NTM_ASSERT_OFFSET(struct ntm_relay_path, packets, 64);
+
+struct ntm_relay_agent {
+	__u8 secret[NTM_KEY_LEN]; /* root of both ends' relay keys */
+	__u64 seq[2];             /* of the bind that holds */
+};
+NTM_ASSERT_SIZE(struct ntm_relay_agent, 48);
+
+/* An interface that packets leave by, as routes name it: a NIC, or a VLAN interface on one. */
+struct ntm_relay_uplink {
+	__u32 ifindex;  /* [a] 0: none */
+	__u32 nic;      /* [a] where XDP sends: ifindex itself, or the NIC below the VLAN */
+	__u8 addr6[16]; /* [a] source addresses; zero: not that family */
+	__be32 addr4;   /* [a] */
+	__u8 mac[6];    /* [a] */
+	__u8 n_tags;    /* [a] 0 to 2 */
+	__u8 pad;
+	__be16 tpid[2]; /* [a] outermost first */
+	__be16 tci[2];  /* [a] VLAN ID; priority 0 */
+	__u8 reserved[20];
+};
+NTM_ASSERT_SIZE(struct ntm_relay_uplink, 64);
+
+/* Token buckets of each CPU. */
+enum ntm_relay_bucket { NTM_RB_SIGNAL, NTM_RB_PROBE, NTM_RB_ICMP, NTM_RB_COUNT };
 
 /* X(symbol, name, meaning), as NTM_REASONS */
 /* clang-format off */
@@ -28,11 +131,12 @@
 	X(BAD_SOURCE, "bad_source", "source is not bound to the path") \
 	X(NOT_BOUND, "not_bound", "the other end is not bound yet") \
 	X(RATE, "rate", "token bucket of the path is empty") \
-	X(BIND_RATE, "bind_rate", "more binds or probes than the agent takes") \
+	X(BIND_RATE, "bind_rate", "more binds, probes or signalling than the agent takes") \
 	X(TTL, "ttl", "TTL or hop limit used up") \
 	X(TOO_BIG, "too_big", "too big for the way out: answered with an ICMP error (rate limited)") \
 	X(NO_ROUTE, "no_route", "no route or neighbour to the other end") \
 	X(BAD_DEST, "bad_dest", "the other end is a broadcast, multicast, loopback or own address") \
+	X(BUSY, "busy", "the agent was changing the path at that moment") \
 	X(ERROR, "error", "a kernel helper refused")
 /* clang-format on */
 

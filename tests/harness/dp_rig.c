@@ -166,7 +166,8 @@ struct ntm_dp_config ntm_rig_config(const struct ntm_rig *r, int side)
 				      .runtime_dir = r->dir[side],
 				      .port = NTM_PORT,
 				      .xdp_mode = r->xdp_mode,
-				      .max_paths = r->max_paths};
+				      .max_paths = r->max_paths,
+				      .gateway = r->gateway && side == 1};
 }
 
 int ntm_rig_open(struct ntm_rig *r, int side, char *why, size_t cap)
@@ -235,6 +236,8 @@ void ntm_rig_tunnel(struct ntm_rig *r, bool outer_ipv6)
 		struct ntm_dp_uplink u = ntm_rig_uplink(i);
 		struct ntm_dp_path p = ntm_rig_path(i, outer_ipv6);
 		struct ntm_dp_keys k = ntm_rig_keys(i, 0);
+		p.gateway = r->gateway && i == 0;
+		p.client = r->gateway && i == 1;
 		if (dp->ops->set_addresses(dp, &a) || dp->ops->set_uplinks(dp, &u, 1, why, sizeof(why)) ||
 		    dp->ops->add_path(dp, &p) || dp->ops->set_keys(dp, p.path_id, &k, true) ||
 		    dp->ops->activate(dp, p.path_id))

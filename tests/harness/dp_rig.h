@@ -29,6 +29,7 @@ struct ntm_rig {
 	struct ntm_rig_seen seen[2];
 	enum ntm_xdp_mode xdp_mode;
 	uint32_t max_paths;
+	bool gateway; /* side 1 is one, and side 0 its client */
 };
 
 /* NULL, or why these tests can't run here. */

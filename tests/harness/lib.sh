@@ -22,8 +22,8 @@ ZONE=ntm.example
 VIP4_POOL=100.96.0.0/12
 VIP6_POOL=fd4e:544d::/48
 
-declare -A PID=() ADDR4=() ADDR6=() DIR=()
-NAMESPACES=() JOBS=() NET_HOSTS=()
+declare -A PID=() ADDR4=() ADDR6=() DIR=() WIRED=()
+NAMESPACES=() JOBS=() NET_HOSTS=() RELAYS=()
 FAMILIES="4 6"
 PREFIX=
 
@@ -99,6 +99,9 @@ cleanup() {
 			[ -s "$f" ] && say "--- $f" && tail -n "${NTM_LOG_LINES:-40}" "$f"
 		done
 	fi
+	for name in "${!PID[@]}"; do # a relay would drain
+		[ ! -e "$T/$name/relay.conf" ] || { kill -KILL "${PID[$name]}" && wait "${PID[$name]}"; } 2>/dev/null
+	done
 	for pid in "${JOBS[@]}" "${PID[@]}"; do
 		kill -TERM "$pid" 2>/dev/null
 	done
@@ -109,8 +112,9 @@ cleanup() {
 		ip netns pids "$PREFIX-$name" 2>/dev/null | xargs -r kill -KILL 2>/dev/null
 	done
 	for name in "${!DIR[@]}"; do
+		[ -e "${DIR[$name]}/relay.conf" ] && in_ns "$name" "$B/ntm-relay" -c "${DIR[$name]}/relay.conf" --down >/dev/null 2>&1
 		[ -e "${DIR[$name]}/run/bpf" ] && in_ns "$name" "$B/ntm-node" -c "${DIR[$name]}/node.conf" --down >/dev/null 2>&1
-		umount -l "${DIR[$name]}/run/bpf" 2>/dev/null
+		umount -l "${DIR[$name]}/run/bpf" "${DIR[$name]}/run/gateway/bpf" 2>/dev/null
 	done
 	for name in "${NAMESPACES[@]}"; do
 		ip netns del "$PREFIX-$name" 2>/dev/null
@@ -154,11 +158,20 @@ mk_ns() {
 	done
 }
 
-# wire NS-A IF-A NS-B IF-B [MTU]: what XDP on veth needs is on
+# wire NS-A IF-A NS-B IF-B [MTU]: what XDP on veth needs is on (GRO only once it is up: redirects to the other end
+# are refused otherwise)
 wire() {
 	ip link add "$2" netns "$(nsn "$1")" mtu "${5:-1500}" type veth peer name "$4" netns "$(nsn "$3")" mtu "${5:-1500}"
-	in_ns "$1" sh -c "ethtool -K $2 gro on tx-udp-segmentation off >/dev/null 2>&1; ip link set dev $2 up"
-	in_ns "$3" sh -c "ethtool -K $4 gro on tx-udp-segmentation off >/dev/null 2>&1; ip link set dev $4 up"
+	in_ns "$1" sh -c "ip link set dev $2 up; ethtool -K $2 gro on tx-udp-segmentation off >/dev/null 2>&1"
+	in_ns "$3" sh -c "ip link set dev $4 up; ethtool -K $4 gro on tx-udp-segmentation off >/dev/null 2>&1"
+	WIRED[$1:$2]="$3 $4" WIRED[$3:$4]="$1 $2"
+}
+
+# as_nic NS IF: IF's wire is one as a NIC sees it: real checksums come from it, and it takes what XDP sends
+as_nic() {
+	local ns iface
+	read -r ns iface <<<"${WIRED[$1:$2]}"
+	in_ns "$ns" sh -c "ethtool -K $iface tx off >/dev/null 2>&1; ip link set dev $iface xdp obj $B/tests/bpf/pass.bpf.o sec xdp"
 }
 
 # mk_net HOST...: each host's eth0 to the router, with both families, or those of FAMILIES_<host>
@@ -230,17 +243,18 @@ mk_key() { # DIR/NAME: a private key, and its public one in .pub
 	"$B/ntm" pubkey <"$1" >"$1.pub"
 }
 
-dc_endpoints() {
+endpoints() { # HOST
 	local list=()
-	[ -z "${ADDR4[dc]:-}" ] || list+=("${ADDR4[dc]}:4680")
-	[ -z "${ADDR6[dc]:-}" ] || list+=("[${ADDR6[dc]}]:4680")
+	[ -z "${ADDR4[$1]:-}" ] || list+=("${ADDR4[$1]}:4680")
+	[ -z "${ADDR6[$1]:-}" ] || list+=("[${ADDR6[$1]}]:4680")
 	local IFS=,
 	echo "${list[*]}"
 }
+dc_endpoints() { endpoints dc; }
 
-# start_dc [LINE...]: LINEs go into its [dc] section
+# start_dc [LINE...]: LINEs go into its [dc] section; the hosts in RELAYS, set before, are relays that it knows
 start_dc() {
-	local d=$T/dc
+	local d=$T/dc relay
 	DIR[dc]=$d
 	mkdir -p "$d"
 	[ -s "$d/dc.key" ] || mk_key "$d/dc.key"
@@ -254,6 +268,9 @@ start_dc() {
 		echo "store = sqlite:$d/dc.db"
 		echo "runtime_dir = $d/run"
 		printf '%s\n' "$@"
+		for relay in "${RELAYS[@]}"; do
+			relay_section "$relay"
+		done
 	} >"$d/dc.conf"
 	run_dc
 }
@@ -328,6 +345,54 @@ vip4() { json "$1" .vip4 status; }
 vip6() { json "$1" .vip6 status; }
 path() { json "$1" ".[] | select(.peer == \"$2.$ZONE\") | $3" paths; } # HOST PEER FIELD
 logged() { grep -qE -- "$2" "${DIR[$1]}/log"; }                     # HOST REGEX
+
+# --- relays: ntm-relay on a host of mk_net, by its name in RELAYS ---
+
+relay_key() { # NAME
+	mkdir -p "$T/$1"
+	[ -s "$T/$1/relay.key" ] || mk_key "$T/$1/relay.key"
+}
+relay_section() { # NAME: of dc.conf
+	relay_key "$1"
+	printf '[relay %s]\npublic_key = %s\nendpoint = %s\n' "$1" "$(cat "$T/$1/relay.key.pub")" "$(endpoints "$1")"
+}
+# prepare_relay NAME [LINE...]: configuration; LINEs go into its [relay] section
+prepare_relay() {
+	local name=$1 d=$T/$1
+	shift
+	DIR[$name]=$d
+	relay_key "$name"
+	local mode=auto # generic on a veth
+	if [ -n "${WIRED[$name:eth0]:-}" ] && [ -e "$B/tests/bpf/pass.bpf.o" ]; then
+		as_nic "$name" eth0
+		mode=native
+	fi
+	{
+		echo "[relay]"
+		echo "name = $name"
+		echo "private_key_file = relay.key"
+		[[ $* = *interfaces* ]] || echo "interfaces = auto"
+		[[ $* = *xdp_mode* ]] || echo "xdp_mode = $mode"
+		echo "runtime_dir = $d/run"
+		printf '%s\n' "$@"
+		echo "[dc]"
+		echo "endpoint = $(dc_endpoints)"
+		echo "public_key = $(cat "$T/dc/dc.key.pub")"
+	} >"$d/relay.conf"
+}
+start_relay() {
+	prepare_relay "$@"
+	run_relay "$1"
+}
+launch_relay() { start_daemon "$1" "$B/ntm-relay" -c "$T/$1/relay.conf"; }
+run_relay() {
+	launch_relay "$1"
+	wait_for 10 "$1 is registered" relay_registered "$1"
+}
+relay_registered() {
+	alive "$1" || fail "ntm-relay of $1 ended"
+	[ "$(json "$1" .dc.connected status)" = true ]
+}
 
 # --- traffic ---
 

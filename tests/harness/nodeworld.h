@@ -13,11 +13,10 @@
 
 #include "../../user/dataplane/dp_fake.h"
 #include "../../user/node/node.h"
-
-enum { WORLD_NODES = 2, WORLD_DC = WORLD_NODES };
+#include "nodenet.h"
 
 struct world_packet {
-	int from, to; /* 0, 1: agents; WORLD_DC */
+	int from, to; /* 0, 1: agents; WORLD_DC; WORLD_RS and above */
 	struct ntm_addr src, dst;
 	uint64_t at_ms;
 	size_t len;
@@ -41,7 +40,19 @@ struct world_dc {
 	unsigned registrations, keepalives, releases, acks;
 	uint32_t last_txid[WORLD_NODES];
 	uint64_t last_stale, last_path, next_path;
-	struct ntm_sig last_direction[WORLD_NODES]; /* as sent */
+	struct ntm_sig last_direction[WORLD_NODES];                  /* as sent */
+	struct ntm_candidate cands[WORLD_NODES][NTM_CANDIDATES_MAX]; /* as registered */
+	unsigned n_cands[WORLD_NODES];
+	struct ntm_relay_rtt rtts[WORLD_NODES][NTM_RELAY_OFFERS_MAX]; /* as told last */
+	unsigned n_rtts[WORLD_NODES];
+	int relay_of_path;        /* of the last direction; -1: none */
+	bool avoid[WORLD_RELAYS]; /* not given to paths */
+	struct {                  /* Keep Alives that are answered later */
+		uint64_t at_ms;
+		uint32_t txid;
+		int node;
+		struct ntm_addr to;
+	} later[4];
 	struct world_session sessions[WORLD_NODES];
 	uint64_t last_error; /* of messages that nodes answered with an error */
 	struct ntm_session_init_state *hs;
@@ -50,6 +61,11 @@ struct world_dc {
 struct world {
 	struct ntm_node *n[WORLD_NODES];
 	struct world_dc dc;
+	struct world_net net[WORLD_NODES];
+	struct world_flows flows[WORLD_NODES];
+	struct world_relay rs[WORLD_RELAYS];
+	unsigned n_relays;
+	unsigned delay_ms; /* beyond 1 ms, of each packet; not to be lowered */
 	struct world_packet *queue, **tail;
 	/* true: the packet is lost. NULL: nothing is */
 	bool (*drop)(struct world *w, const struct world_packet *p);
@@ -58,10 +74,18 @@ struct world {
 	void *arg;
 	uv_loop_t *loop;   /* run once a step if set */
 	unsigned seen[16]; /* packets sent, by type */
+	struct {
+		uint64_t id, head;
+		uint8_t epoch;
+	} heads[WORLD_NODES][16]; /* newest counters of the kernel lane */
 };
 
 /* One world at a time: its clock is static. Agents are alice (10.0.0.1, fd00::1) and bob; registered after a while. */
 void world_init(struct world *w);
+/* The same with NATs and the like before the agents, and RSs. Nobody is registered yet. */
+void world_init_net(struct world *w, const struct world_net net[WORLD_NODES], unsigned relays);
+bool world_registered(struct world *w);
+void world_set_net(struct world *w, int node, const struct world_net *net); /* it moves: new uplinks */
 void world_free(struct world *w);
 void world_run(struct world *w, unsigned ms);
 /* Runs until cond holds, at most ms; returns whether it does. */
@@ -75,6 +99,8 @@ bool world_both_up(struct world *w);
 void world_restart(struct world *w, int node);
 /* Sends a packet of inner traffic from a node's kernel; its data plane counts it. False: no path or no key. */
 bool world_traffic(struct world *w, int node, size_t len);
+/* A datagram on its way. lport: where it is sent from, network order. */
+void world_put(struct world *w, int from, const struct ntm_addr *to, uint16_t lport, const void *data, size_t len);
 void world_deliver(struct world *w, const struct world_packet *p); /* now, past the queue */
 /* The DC loses its sessions and begins new ones with the nodes that it knows. */
 void world_dc_restart(struct world *w, bool contact);

@@ -6,13 +6,25 @@
 
 #include "../../user/common/signal_codec.h"
 
+static struct ntm_relay_info relay(const char *name, const char *ep4, const char *ep6)
+{
+	struct ntm_relay_info r = {0};
+
+	strcpy(r.name, name);
+	if (ep4)
+		cr_assert_eq(ntm_addr_parse(ep4, 0, &r.ep4), 0);
+	if (ep6)
+		cr_assert_eq(ntm_addr_parse(ep6, 0, &r.ep6), 0);
+	return r;
+}
+
 /* All fields, so that each is met by each test below. */
 static struct ntm_sig full(void)
 {
 	struct ntm_sig m;
 
 	ntm_sig_init(&m, NTM_M_ROUTE_DIRECTION, 0xdeadbeef);
-	m.have = (1u << (NTM_F_STALE + 1)) - 2;
+	m.have = (1u << (NTM_F_GATEWAY + 1)) - 2;
 	strcpy(m.name, "bob.ntm.example");
 	strcpy(m.zone, "ntm.example");
 	strcpy(m.token, "TOKEN-7");
@@ -38,6 +50,19 @@ static struct ntm_sig full(void)
 	m.mtu = 1500;
 	m.keepalive_s = 25;
 	m.padding_len = 40;
+	m.relay = relay("rs1", "192.0.2.20:4680", "[2001:db8::20]:4680");
+	m.offers[0] = (struct ntm_relay_offer){relay("rs1", "192.0.2.20:4680", NULL), 7, {1}};
+	m.offers[1] = (struct ntm_relay_offer){relay("rs2", NULL, "[2001:db8::30]:9"), UINT64_MAX, {2}};
+	m.n_offers = 2;
+	m.rtts[0] = (struct ntm_relay_rtt){"rs1", 1500};
+	m.rtts[1] = (struct ntm_relay_rtt){"rs2", NTM_RELAY_RTT_NONE};
+	m.n_rtts = 2;
+	memset(m.relay_secret, 0x33, 32);
+	m.rate_kbit = 1000000;
+	m.load = (struct ntm_load){1, 65536, 3, 4, 5000000000, 999, NTM_LOAD_DRAINING | NTM_LOAD_GATEWAY};
+	m.check_flags = NTM_CHECK_NOMINATE;
+	m.delay_s = 120;
+	m.gateway = 1;
 	return m;
 }
 
@@ -105,7 +130,7 @@ Test(signal, truncated_at_every_byte)
 		else if (err)
 			assert_only_header(&back, 0, 0);
 	}
-	cr_assert_eq(whole, 22); /* the header alone and after each of 22 fields but the last */
+	cr_assert_eq(whole, 33); /* the header alone and after each of 33 fields but the last */
 }
 
 Test(signal, no_space_at_every_size)
@@ -132,23 +157,32 @@ static size_t put_field(uint8_t *buf, size_t at, unsigned type, size_t len, uint
 
 Test(signal, every_field_of_every_wrong_length)
 {
-	static const uint8_t fixed[NTM_F_STALE + 1] = {
-	    [NTM_F_VIP4] = 4,       [NTM_F_VIP6] = 16,       [NTM_F_POOL4] = 5,    [NTM_F_POOL6] = 17,
-	    [NTM_F_CANDIDATE] = 20, [NTM_F_REFLEXIVE] = 18,  [NTM_F_LIFETIME] = 4, [NTM_F_PATH_ID] = 8,
-	    [NTM_F_ROLE] = 1,       [NTM_F_PUBLIC_KEY] = 32, [NTM_F_PSK] = 32,     [NTM_F_ERROR_CODE] = 2,
-	    [NTM_F_MTU] = 2,        [NTM_F_KEEPALIVE] = 2,   [NTM_F_STALE] = 8,
+	static const uint8_t fixed[NTM_F_GATEWAY + 1] = {
+	    [NTM_F_VIP4] = 4,       [NTM_F_VIP6] = 16,       [NTM_F_POOL4] = 5,       [NTM_F_POOL6] = 17,
+	    [NTM_F_CANDIDATE] = 20, [NTM_F_REFLEXIVE] = 18,  [NTM_F_LIFETIME] = 4,    [NTM_F_PATH_ID] = 8,
+	    [NTM_F_ROLE] = 1,       [NTM_F_PUBLIC_KEY] = 32, [NTM_F_PSK] = 32,        [NTM_F_ERROR_CODE] = 2,
+	    [NTM_F_MTU] = 2,        [NTM_F_KEEPALIVE] = 2,   [NTM_F_STALE] = 8,       [NTM_F_RELAY_SECRET] = 32,
+	    [NTM_F_RATE] = 4,       [NTM_F_LOAD] = 32,       [NTM_F_CHECK_FLAGS] = 1, [NTM_F_DELAY] = 2,
+	    [NTM_F_GATEWAY] = 1,
 	};
-	static const uint16_t text_max[NTM_F_STALE + 1] = {[NTM_F_NAME] = NTM_NAME_MAX,
-							   [NTM_F_TOKEN] = NTM_TOKEN_MAX,
-							   [NTM_F_ZONE] = NTM_NAME_MAX,
-							   [NTM_F_ERROR_TEXT] = 127};
+	static const uint16_t text_max[NTM_F_GATEWAY + 1] = {[NTM_F_NAME] = NTM_NAME_MAX,
+							     [NTM_F_TOKEN] = NTM_TOKEN_MAX,
+							     [NTM_F_ZONE] = NTM_NAME_MAX,
+							     [NTM_F_ERROR_TEXT] = 127};
+	/* of what is before a label, which is never empty */
+	static const uint8_t before_label[NTM_F_GATEWAY + 1] = {
+	    [NTM_F_RELAY] = 24, [NTM_F_RELAY_OFFER] = 64, [NTM_F_RELAY_RTT] = 4};
 	uint8_t buf[NTM_SIGNAL_MAX] = {NTM_M_KEEP_ALIVE};
 	struct ntm_sig m;
 
-	for (unsigned f = 1; f <= NTM_F_STALE; f++) {
+	for (unsigned f = 1; f <= NTM_F_GATEWAY; f++) {
 		for (size_t len = 0; len < 400; len++) {
-			uint8_t fill = text_max[f] ? 'x' : 0;
-			bool right = f == NTM_F_PADDING || (fixed[f] ? len == fixed[f] : len <= text_max[f]);
+			size_t label = before_label[f];
+			uint8_t fill = text_max[f] || label ? 'x' : 0;
+			bool right = f == NTM_F_PADDING ? true
+				     : label            ? len > label && len <= label + NTM_LABEL_MAX
+				     : fixed[f]         ? len == fixed[f]
+							: len <= text_max[f];
 			size_t end = put_field(buf, sizeof(struct ntm_sig_hdr), f, len, fill);
 
 			cr_assert_eq(ntm_sig_decode(&m, buf, end), right ? 0 : -EBADMSG, "field %u length %zu", f, len);
@@ -161,14 +195,15 @@ Test(signal, field_twice)
 	struct ntm_sig m = full(), back;
 	uint8_t buf[2 * NTM_SIGNAL_MAX];
 
-	for (unsigned f = 1; f <= NTM_F_STALE; f++) {
+	for (unsigned f = 1; f <= NTM_F_GATEWAY; f++) {
 		size_t len, hdr = sizeof(struct ntm_sig_hdr);
+		bool repeatable = f == NTM_F_CANDIDATE || f == NTM_F_RELAY_OFFER || f == NTM_F_RELAY_RTT;
 
 		m.have = 1u << f;
-		m.n_candidates = 1;
+		m.n_candidates = m.n_offers = m.n_rtts = 1;
 		len = encode(&m, buf);
 		memcpy(buf + len, buf + hdr, len - hdr);
-		cr_assert_eq(ntm_sig_decode(&back, buf, 2 * len - hdr), f == NTM_F_CANDIDATE ? 0 : -EBADMSG, "%u", f);
+		cr_assert_eq(ntm_sig_decode(&back, buf, 2 * len - hdr), repeatable ? 0 : -EBADMSG, "%u", f);
 	}
 }
 
@@ -191,9 +226,92 @@ Test(signal, candidates_are_bounded)
 	cr_assert_eq(ntm_sig_encode(&m, buf, sizeof(buf), &len), -EINVAL);
 }
 
+Test(signal, offers_and_round_trips_are_bounded)
+{
+	static const struct {
+		enum ntm_field f;
+		size_t len;
+	} list[] = {{NTM_F_RELAY_OFFER, 70}, {NTM_F_RELAY_RTT, 7}};
+	struct ntm_sig m;
+	size_t len;
+
+	for (unsigned k = 0; k < 2; k++) {
+		uint8_t buf[2 * NTM_SIGNAL_MAX] = {NTM_M_KEEP_ALIVE};
+		size_t at = sizeof(struct ntm_sig_hdr);
+
+		for (unsigned i = 0; i < NTM_RELAY_OFFERS_MAX; i++)
+			at = put_field(buf, at, list[k].f, list[k].len, 'x');
+		cr_assert_eq(ntm_sig_decode(&m, buf, at), 0);
+		cr_assert_eq(k ? m.n_rtts : m.n_offers, NTM_RELAY_OFFERS_MAX);
+		cr_assert_str_eq(k ? m.rtts[7].name : m.offers[7].relay.name, k ? "xxx" : "xxxxxx");
+		at = put_field(buf, at, list[k].f, list[k].len, 'x');
+		cr_assert_eq(ntm_sig_decode(&m, buf, at), -EBADMSG);
+		assert_only_header(&m, NTM_M_KEEP_ALIVE, 0);
+
+		m = full();
+		m.have = 1u << list[k].f;
+		m.n_offers = m.n_rtts = NTM_RELAY_OFFERS_MAX + 1;
+		cr_assert_eq(ntm_sig_encode(&m, buf, sizeof(buf), &len), -EINVAL);
+	}
+}
+
+/* A family that the RS lacks is zeros, whatever was in the address. */
+Test(signal, a_relay_of_one_family)
+{
+	uint8_t buf[NTM_SIGNAL_MAX];
+	struct ntm_sig m, back;
+	size_t len;
+
+	ntm_sig_init(&m, NTM_M_ROUTE_DIRECTION, 1);
+	m.relay = relay("rs1", "192.0.2.20:4680", NULL);
+	memset(m.relay.ep6.ip, 0xee, 16);
+	m.have = 1u << NTM_F_RELAY;
+	len = encode(&m, buf);
+	cr_assert_eq(ntm_sig_decode(&back, buf, len), 0);
+	cr_assert(ntm_addr_equal(&back.relay.ep4, &m.relay.ep4));
+	cr_assert(ntm_ip_is_zero(back.relay.ep6.ip));
+	cr_assert_eq(back.relay.ep6.port, 0);
+	memset(m.relay.ep4.ip, 0x20, 16); /* not an IPv4 address */
+	cr_assert_eq(ntm_sig_encode(&m, buf, sizeof(buf), &len), -EINVAL);
+}
+
+Test(signal, relays_have_names)
+{
+	static const char *const bad[] = {"", "a\nb", "\xff"};
+	uint8_t buf[NTM_SIGNAL_MAX];
+	struct ntm_sig m = full();
+	size_t len;
+
+	for (unsigned i = 0; i < 3; i++) {
+		strcpy(m.relay.name, bad[i]);
+		strcpy(m.offers[1].relay.name, bad[i]);
+		strcpy(m.rtts[1].name, bad[i]);
+		m.have = 1u << NTM_F_RELAY;
+		cr_assert_eq(ntm_sig_encode(&m, buf, sizeof(buf), &len), -EINVAL);
+		m.have = 1u << NTM_F_RELAY_OFFER;
+		cr_assert_eq(ntm_sig_encode(&m, buf, sizeof(buf), &len), -EINVAL);
+		m.have = 1u << NTM_F_RELAY_RTT;
+		cr_assert_eq(ntm_sig_encode(&m, buf, sizeof(buf), &len), -EINVAL);
+	}
+	memset(m.rtts[1].name, 'x', sizeof(m.rtts[1].name)); /* no NUL */
+	cr_assert_eq(ntm_sig_encode(&m, buf, sizeof(buf), &len), -EINVAL);
+}
+
+Test(signal, load_on_the_wire)
+{
+	static const uint8_t want[] = {0, 26, 0, 32, 0, 0, 0,  1, 0,   1, 0, 0,   0, 0, 0, 3, 0, 0,
+				       0, 4,  0, 0,  0, 1, 42, 5, 242, 0, 3, 231, 0, 3, 0, 0, 0, 0};
+	struct ntm_sig m = full();
+	uint8_t buf[NTM_SIGNAL_MAX];
+
+	m.have = 1u << NTM_F_LOAD;
+	cr_assert_eq(encode(&m, buf), sizeof(struct ntm_sig_hdr) + sizeof(want));
+	cr_assert_arr_eq(buf + sizeof(struct ntm_sig_hdr), want, sizeof(want));
+}
+
 Test(signal, unknown_fields_are_skipped)
 {
-	static const unsigned unknown[] = {0, 21, 31, 32, 33, 0x8001, 0xffff};
+	static const unsigned unknown[] = {0, 30, 31, 32, 33, 0x8001, 0xffff};
 	struct ntm_sig m, back;
 	uint8_t buf[NTM_SIGNAL_MAX];
 	size_t len;
@@ -207,7 +325,7 @@ Test(signal, unknown_fields_are_skipped)
 	cr_assert_eq(ntm_sig_decode(&back, buf, len), 0);
 	cr_assert_eq(memcmp(&m, &back, sizeof(m)), 0);
 
-	m.have |= 1u << 21;
+	m.have |= 1u << 30;
 	cr_assert_eq(ntm_sig_encode(&m, buf, sizeof(buf), &len), -EINVAL);
 }
 

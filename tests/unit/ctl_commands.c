@@ -117,6 +117,40 @@ Test(commands, paths_json_is_what_the_daemon_says)
 	    "    \"rtt_ms\": 0.250,\n    \"relay\": null,\n    \"new\": [\n      1\n    ]\n  }\n]\n");
 }
 
+Test(commands, paths_of_a_relay)
+{
+	SCRIPT("[{\"path_id\":\"00000000000000ff\",\"initiator\":\"192.0.2.2:4680\",\"responder\":null,\"packets\":12,"
+	       "\"bytes\":900,\"drops\":1,\"idle_s\":0.3,\"ends\":[{},{}]}]");
+	cr_assert_eq(ntm(paths_main, false, "paths"), CTL_OK);
+	cr_assert_stdout_eq_str("PATH              INITIATOR       RESPONDER  PACKETS  BYTES  DROPS   IDLE\n"
+				"00000000000000ff  192.0.2.2:4680  -               12  900 B      1  0.3 s\n");
+}
+
+Test(commands, status_of_a_relay)
+{
+	SCRIPT(
+	    "{\"name\":\"rs1.x\",\"vip4\":\"100.96.0.9\",\"vip6\":\"fd4e::9\",\"version\":\"1\",\"pid\":7,\"uptime_s\":3,"
+	    "\"datapath\":\"bpf\",\"adopted\":true,\"dc\":{\"connected\":true,\"endpoint\":\"192.0.2.1:4680\"},"
+	    "\"uplinks\":[{\"name\":\"eth0\",\"mtu\":1500,\"xdp\":\"native\",\"addr4\":\"192.0.2.20\"}],"
+	    "\"relay\":{\"paths\":3,\"paths_max\":65536,\"draining\":true,\"drain_left_s\":9,\"gateway\":true,"
+	    "\"packets_per_s\":15,\"bytes_per_s\":900,\"drops_per_s\":0,\"cpu_permille\":42,"
+	    "\"admission\":{\"bound\":5,\"refused_mac\":0}},"
+	    "\"counters\":{\"relayed\":{\"packets\":53,\"bytes\":800},\"other\":{\"packets\":0,\"bytes\":0}}}");
+	cr_assert_eq(ntm(status_main, false, "status"), CTL_OK);
+	cr_assert_stdout_eq_str(
+	    "rs1.x\n"
+	    "  addresses  100.96.0.9, fd4e::9\n"
+	    "  DC         192.0.2.1:4680, connected\n"
+	    "  uplink     eth0: MTU 1500, XDP native, 192.0.2.20\n"
+	    "  relay      3 of 65536 paths, gateway to general nodes, draining for 9.0 s more\n"
+	    "  load       15 packets/s, 900 B/s, 0 drops/s, CPU 4.2 %\n"
+	    "  agent      version 1, process 7, up 3.0 s, datapath bpf, took over a running data path\n"
+	    "  counters\n"
+	    "    relayed                    53 packets        800 B\n"
+	    "  admission\n"
+	    "    bound                               5\n");
+}
+
 Test(commands, peers)
 {
 	SCRIPT("[{\"name\":\"bob.x\",\"vip4\":\"100.96.0.3\",\"vip6\":\"fd4e::3\",\"route\":\"direct\","
@@ -124,6 +158,42 @@ Test(commands, peers)
 	cr_assert_eq(ntm(peers_main, false, "peers"), CTL_OK);
 	cr_assert_stdout_eq_str("NAME   VIP4        VIP6     ROUTE   ENDPOINT        LAST HEARD\n"
 				"bob.x  100.96.0.3  fd4e::3  direct  192.0.2.2:4680       0.3 s\n");
+}
+
+Test(commands, relays_of_a_node)
+{
+	SCRIPT("[{\"name\":\"rs1\",\"rtt_ms\":1.5,\"endpoint4\":\"192.0.2.9:4680\",\"endpoint6\":null,"
+	       "\"bound\":2,\"paths\":1}]");
+	cr_assert_eq(ntm(relays_main, false, "relays"), CTL_OK);
+	cr_assert_stdout_eq_str("NAME       RTT  IPV4            IPV6  BOUND  IN USE BY\n"
+				"rs1   1.500 ms  192.0.2.9:4680  -         2          1\n");
+}
+
+Test(commands, relays_of_a_dc)
+{
+	SCRIPT("[{\"name\":\"rs1\",\"online\":true,\"draining\":false,\"gateway\":true,\"paths\":3,\"paths_max\":100,"
+	       "\"packets_per_s\":10,\"bytes_per_s\":2000,\"drops_per_s\":0,\"cpu_permille\":12,"
+	       "\"endpoint4\":\"192.0.2.9:4680\",\"endpoint6\":null}]");
+	cr_assert_eq(ntm(relays_main, false, "relays"), CTL_OK);
+	cr_assert_stdout_eq_str(
+	    "NAME  ONLINE  DRAINING  GATEWAY  PATHS   OF  PACKETS/S  BYTES/S  DROPS/S  CPU 1/1000  IPV4            IPV6\n"
+	    "rs1   yes     no        yes          3  100         10   2.0 kB        0          12  192.0.2.9:4680  -\n");
+}
+
+Test(commands, netcheck)
+{
+	SCRIPT("{\"udp4\":true,\"udp6\":false,\"nat4\":true,\"reflexive4\":[\"192.0.2.1:4680\",\"192.0.2.1:50001\"],"
+	       "\"reflexive6\":[],\"mapping_varies\":true,\"mapping_survives_s\":40,\"keepalive_s\":32,\"relays\":"
+	       "[{\"name\":\"rs1\",\"rtt_ms\":1.5,\"endpoint\":\"192.0.2.9:4680\"},"
+	       "{\"name\":\"rs2\",\"rtt_ms\":null,\"endpoint\":\"192.0.2.10:4680\"}]}");
+	cr_assert_eq(ntm(netcheck_main, false, "netcheck"), CTL_OK);
+	cr_assert_stdout_eq_str("network\n"
+				"  IPv4       works, seen as 192.0.2.1:4680, 192.0.2.1:50001\n"
+				"  IPv6       no answer\n"
+				"  NAT        yes, other ports for other destinations: hard to get through\n"
+				"  mappings   live for at least 40 s unused, kept alive each 32 s\n"
+				"  relay      rs1 at 192.0.2.9:4680: 1.500 ms\n"
+				"  relay      rs2 at 192.0.2.10:4680: no answer\n");
 }
 
 Test(commands, status)

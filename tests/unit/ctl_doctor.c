@@ -60,6 +60,44 @@ Test(doctor, agent)
 	cr_assert_str_eq(state("DC"), "fail");
 }
 
+Test(doctor, gateway)
+{
+	struct ntm_prefix near;
+	struct ntm_node_config conf = {.gateway_routes = {&near, 1}};
+
+	/* What has a route everywhere: this host itself. */
+	cr_assert_eq(ntm_prefix_parse("127.0.0.1/32", &near), 0);
+	begin("{" REGISTERED "}");
+	doctor_gateway(&d);
+	cr_assert_str_eq(state("gateway"), "", "no configuration to compare with");
+
+	begin("{" REGISTERED "}");
+	d.conf = &conf;
+	doctor_gateway(&d);
+	cr_assert_str_eq(state("gateway"), "warn", "started before it was configured");
+
+	begin("{" REGISTERED ",\"gateway\":{\"peer\":null}}");
+	d.conf = &conf;
+	doctor_gateway(&d);
+	cr_assert_str_eq(state("gateway"), "warn", "none is there");
+
+	begin("{" REGISTERED ",\"gateway\":{\"peer\":\"rs.x\"}}");
+	d.conf = &conf;
+	doctor_gateway(&d);
+	cr_assert_str_eq(state("gateway"), "warn", "something else comes first");
+
+	begin("{\"name\":\"a.x\",\"vip4\":\"127.0.0.1\",\"gateway\":{\"peer\":\"rs.x\"}}");
+	d.conf = &conf;
+	doctor_gateway(&d);
+	cr_assert_str_eq(state("gateway"), "ok");
+
+	conf.gateway_routes.n = 0;
+	begin("{" REGISTERED "}");
+	d.conf = &conf;
+	doctor_gateway(&d);
+	cr_assert_str_eq(state("gateway"), "", "none is wanted");
+}
+
 Test(doctor, counters)
 {
 	begin("{" REGISTERED ",\"counters\":{\"rx_bad_tag\":{\"packets\":2},\"rx_clear\":{\"packets\":1},"

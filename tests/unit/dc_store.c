@@ -217,6 +217,21 @@ Test(store, exhausted_pool_gives_the_address_revoked_first)
 	cr_assert_eq(enrol_at("f", 6, "t3", 3, NOW, &rec), -ENOSPC);
 }
 
+Test(store, nodes_in_the_order_of_their_addresses)
+{
+	struct ntm_node_record rec;
+
+	node("a", 1);
+	node("b", 2);
+	node("c", 3);
+	cr_assert_eq(store->ops->revoke(store, "b", NOW, &rec), 0);
+	cr_assert_eq(store->ops->node_after_index(store, 0, &rec), 0);
+	cr_assert_str_eq(rec.label, "a");
+	cr_assert_eq(store->ops->node_after_index(store, rec.index, &rec), 0);
+	cr_assert_str_eq(rec.label, "c", "the revoked one is left out");
+	cr_assert_eq(store->ops->node_after_index(store, rec.index, &rec), -ENOENT);
+}
+
 Test(store, revocation_lasts)
 {
 	struct ntm_node_record rec;

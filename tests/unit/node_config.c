@@ -145,6 +145,48 @@ Test(config, dns_modes_of_later_versions_are_refused_by_name)
 	dns_refused("upstream =", "");
 }
 
+Test(config, gateway)
+{
+	static const char *const bad[][2] = {
+	    {"routes = everything", "not a prefix"},
+	    {"routes = 10.0.0.1/8", "host bits"},
+	    {"routes = ", ""},
+	    {"routes = 198.51.100.0/24, 127.0.0.0/8", "no gateway"},
+	    {"routes = fe80::/64", "no gateway"},
+	    {"routes = 169.254.0.0/16", "no gateway"},
+	    {"routes = ff02::/16", "no gateway"},
+	    {"table = 254", "table"},
+	    {"table = 0", "table"},
+	    {"mark = 0", "mark"},
+	    {"mark = 0x100000000", "mark"},
+	    {"mark = red", "mark"},
+	};
+	struct ntm_node_config c;
+	char text[512], err[256] = "", where[80];
+
+	cr_assert_eq(load(&c, "[node]\nname = a\nprivate_key_file = /k\n" DC, err, sizeof(err)), 0, "%s", err);
+	cr_assert_eq(c.gateway_routes.n, 0);
+	ntm_node_config_free(&c);
+	cr_assert_eq(load(&c,
+			  "[node]\nname = a\nprivate_key_file = /k\n[gateway]\nroutes = 0.0.0.0/0, ::/0, 2000::/3, "
+			  "0.0.0.0/1\ntable = 100\nmark = 0xabc\n" DC,
+			  err, sizeof(err)),
+		     0, "%s", err);
+	cr_assert_eq(c.gateway_routes.n, 4);
+	cr_assert_eq(c.gateway_routes.prefixes[0].len, 96);
+	cr_assert_eq(c.gateway_routes.prefixes[1].len, 0);
+	cr_assert_eq(c.gateway_table, 100);
+	cr_assert_eq(c.gateway_mark, 0xabc);
+	ntm_node_config_free(&c);
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		snprintf(text, sizeof(text), "[node]\nname = a\nprivate_key_file = /k\n[gateway]\n%s\n" DC, bad[i][0]);
+		cr_assert_neq(load(&c, text, err, sizeof(err)), 0, "%s", bad[i][0]);
+		snprintf(where, sizeof(where), "%s:5", file);
+		cr_expect_eq(strncmp(err, where, strlen(where)), 0, "%s: %s", bad[i][0], err);
+		cr_expect_not_null(strstr(err, bad[i][1]), "%s: %s", bad[i][0], err);
+	}
+}
+
 Test(config, what_is_required)
 {
 	struct ntm_node_config c;

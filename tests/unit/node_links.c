@@ -48,6 +48,7 @@ static struct nlmsghdr *addr_message(int index, const char *text, uint32_t flags
 	ifa->ifa_family = v4 ? AF_INET : AF_INET6;
 	ifa->ifa_index = (uint32_t)index;
 	ifa->ifa_scope = scope;
+	ifa->ifa_prefixlen = v4 ? 24 : 64;
 	mnl_attr_put(nlh, v4 ? IFA_LOCAL : IFA_ADDRESS, v4 ? 4 : 16, v4 ? ip + 12 : ip);
 	mnl_attr_put_u32(nlh, IFA_FLAGS, flags);
 	return nlh;
@@ -115,7 +116,29 @@ Test(links, those_that_are_up_with_an_address)
 	cr_assert_eq(out[0].dp.addr4[3], 1);
 	cr_assert_eq(out[0].dp.addr6[0], 0x20);
 	cr_assert_eq(out[0].n_addrs, 2);
+	cr_assert_eq(out[0].prefix_len[0], 96 + 24);
+	cr_assert_eq(out[0].prefix_len[1], 64);
 	cr_assert_str_eq(out[1].dp.name, "ntm00");
+}
+
+Test(links, prefixes_that_make_no_sense_are_none)
+{
+	static const uint8_t lens[] = {0, 33, 255};
+
+	link_up(2, "eth0", 1500);
+	for (unsigned i = 0; i < sizeof(lens); i++) {
+		char ip[] = "192.0.2.1";
+		struct nlmsghdr *nlh;
+
+		ip[8] = (char)('1' + i);
+		nlh = addr_message(2, ip, 0, RT_SCOPE_UNIVERSE);
+		((struct ifaddrmsg *)mnl_nlmsg_get_payload(nlh))->ifa_prefixlen = lens[i];
+		cr_assert_eq(ntm_links_take(&links, nlh), 0);
+	}
+	cr_assert_eq(choose(), 1);
+	cr_assert_eq(out[0].n_addrs, 3);
+	for (unsigned i = 0; i < 3; i++)
+		cr_assert_eq(out[0].prefix_len[i], 0);
 }
 
 Test(links, addresses_that_do_not_count)

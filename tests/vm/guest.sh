@@ -22,13 +22,13 @@ check() { # NAME COMMAND...
 	fi
 }
 
-for t in encap decap ecn replay roam roundtrip layout aead_kernel; do
+for t in encap decap ecn replay roam roundtrip layout aead_kernel relay relay_errors; do
 	check "bpf/$t" "$B/tests/bpf/$t"
 done
-for t in dp_open dp_adopt dp_attach dp_lane; do
+for t in dp_open dp_adopt dp_attach dp_lane relay_dp_bpf; do
 	check "unit/$t" "$B/tests/unit/$t"
 done
-for t in basic families agent-restart spoof bpftool; do
+for t in basic families agent-restart spoof bpftool relay-bpftool; do
 	check "e2e/$t" "tests/e2e/$t/run"
 done
 echo "$passed passed, $failed failed, 0 skipped"

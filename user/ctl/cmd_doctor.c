@@ -128,6 +128,7 @@ int doctor_main(const struct ctl *ctl, int argc, char **argv)
 	doctor_agent(&d);
 	doctor_uplinks(&d);
 	doctor_net(&d);
+	doctor_gateway(&d);
 
 	if (ctl->json)
 		print_json(&d);

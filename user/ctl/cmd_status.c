@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What a daemon says of itself, its peers, paths and relays. */
+/* What a daemon says of itself, its peers and paths. */
 #include <stdio.h>
 #include <string.h>
 
@@ -14,6 +14,24 @@ static int ask(const struct ctl *ctl, const char *cmd, int argc, char **argv, js
 	return bad ? bad : ctl_call(ctl, CTL_NODE_DIR, ctl_request(cmd), ANSWER_MS, NULL, NULL, result);
 }
 
+/* A relay's paths are other things than a node's: two ends, neither of them this host. */
+static bool of_relay(json_object *result)
+{
+	return json_object_is_type(result, json_type_array) && json_object_array_length(result) &&
+	       ctl_member(json_object_array_get_idx(result, 0), "ends");
+}
+
+static void print_relay_paths(json_object *result)
+{
+	static const struct ctl_column columns[] = {
+	    {"PATH", "path_id", CTL_TEXT},   {"INITIATOR", "initiator", CTL_TEXT}, {"RESPONDER", "responder", CTL_TEXT},
+	    {"PACKETS", "packets", CTL_INT}, {"BYTES", "bytes", CTL_BYTES},        {"DROPS", "drops", CTL_INT},
+	    {"IDLE", "idle_s", CTL_AGE},
+	};
+
+	ctl_print_table(result, columns, sizeof(columns) / sizeof(*columns), "no paths");
+}
+
 static int list(const struct ctl *ctl, const char *cmd, int argc, char **argv, const struct ctl_column *columns,
 		size_t n, const char *nothing)
 {
@@ -24,6 +42,8 @@ static int list(const struct ctl *ctl, const char *cmd, int argc, char **argv, c
 		return ret;
 	if (ctl->json)
 		ctl_print_json(result);
+	else if (of_relay(result))
+		print_relay_paths(result);
 	else
 		ctl_print_table(result, columns, n, nothing);
 	json_object_put(result);
@@ -47,6 +67,7 @@ int paths_main(const struct ctl *ctl, int argc, char **argv)
 	    {"PATH", "path_id", CTL_TEXT},
 	    {"STATE", "state", CTL_TEXT},
 	    {"ROUTE", "route", CTL_TEXT},
+	    {"KIND", "kind", CTL_TEXT},
 	    {"ENDPOINT", "endpoint", CTL_TEXT},
 	    {"RELAY", "relay", CTL_TEXT},
 	    {"RTT", "rtt_ms", CTL_MS},
@@ -59,17 +80,6 @@ int paths_main(const struct ctl *ctl, int argc, char **argv)
 	};
 
 	return list(ctl, "paths", argc, argv, columns, sizeof(columns) / sizeof(*columns), "no paths");
-}
-
-int relays_main(const struct ctl *ctl, int argc, char **argv)
-{
-	static const struct ctl_column columns[] = {
-	    {"NAME", "name", CTL_TEXT},
-	    {"ENDPOINT", "endpoint", CTL_TEXT},
-	    {"RTT", "rtt_ms", CTL_MS},
-	};
-
-	return list(ctl, "relays", argc, argv, columns, sizeof(columns) / sizeof(*columns), "no relays");
 }
 
 static const char *or_dash(const char *text)
@@ -127,7 +137,7 @@ static void print_uplinks(json_object *uplinks)
 }
 
 /* Those that are not zero. A node's counters are {packets, bytes}, a DC's are numbers. */
-static void print_counters(json_object *counters)
+static void print_counters(const char *title, json_object *counters)
 {
 	bool titled = false;
 
@@ -138,7 +148,7 @@ static void print_counters(json_object *counters)
 		char bytes[CTL_CELL_LEN];
 
 		if (!titled && json_object_get_int64(packets ? packets : v)) {
-			puts("  counters");
+			printf("  %s\n", title);
 			titled = true;
 		}
 		if (packets && json_object_get_int64(packets))
@@ -149,15 +159,36 @@ static void print_counters(json_object *counters)
 	}
 }
 
+static void print_relay(json_object *relay)
+{
+	char cell[CTL_CELL_LEN], left[CTL_CELL_LEN], packets[CTL_CELL_LEN], bytes[CTL_CELL_LEN];
+
+	printf("  relay      %s of %s paths%s", ctl_cell(relay, "paths", CTL_INT, cell),
+	       ctl_cell(relay, "paths_max", CTL_INT, left),
+	       json_object_get_boolean(ctl_member(relay, "gateway")) ? ", gateway to general nodes" : "");
+	if (json_object_get_boolean(ctl_member(relay, "draining")))
+		printf(", draining for %s more", ctl_cell(relay, "drain_left_s", CTL_AGE, cell));
+	printf("\n  load       %s packets/s, %s/s, %s drops/s, CPU %.1f %%\n",
+	       ctl_cell(relay, "packets_per_s", CTL_INT, packets), ctl_cell(relay, "bytes_per_s", CTL_BYTES, bytes),
+	       ctl_cell(relay, "drops_per_s", CTL_INT, cell),
+	       json_object_get_int(ctl_member(relay, "cpu_permille")) / 10.0);
+}
+
 static void print_node(json_object *s)
 {
-	json_object *dns = ctl_member(s, "dns");
+	json_object *dns = ctl_member(s, "dns"), *relay = ctl_member(s, "relay"), *gateway = ctl_member(s, "gateway");
 	char uptime[CTL_CELL_LEN], pid[CTL_CELL_LEN];
 
 	puts(or_dash(ctl_text(s, "name")));
 	printf("  addresses  %s, %s\n", or_dash(ctl_text(s, "vip4")), or_dash(ctl_text(s, "vip6")));
 	print_dc_connection(ctl_member(s, "dc"));
 	print_uplinks(ctl_member(s, "uplinks"));
+	if (gateway) {
+		printf("  gateway    %s\n", or_dash(ctl_text(gateway, "peer")));
+		print_list("  routes     ", ctl_member(gateway, "routes"));
+	}
+	if (relay)
+		print_relay(relay);
 	if (dns) {
 		printf("  DNS        mode %s, listens on %s\n", or_dash(ctl_text(dns, "mode")),
 		       or_dash(ctl_text(dns, "listen")));
@@ -167,7 +198,9 @@ static void print_node(json_object *s)
 	       ctl_cell(s, "pid", CTL_INT, pid), ctl_cell(s, "uptime_s", CTL_AGE, uptime),
 	       or_dash(ctl_text(s, "datapath")),
 	       json_object_get_boolean(ctl_member(s, "adopted")) ? ", took over a running data path" : "");
-	print_counters(ctl_member(s, "counters"));
+	print_counters("counters", ctl_member(s, "counters"));
+	if (relay)
+		print_counters("admission", ctl_member(relay, "admission"));
 }
 
 static void print_dc(json_object *s)
@@ -181,7 +214,7 @@ static void print_dc(json_object *s)
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
 		printf("  %-10s %s\n", numbers[i], ctl_cell(s, numbers[i], CTL_INT, cell));
 	printf("  version    %s, up %s\n", or_dash(ctl_text(s, "version")), ctl_cell(s, "uptime_s", CTL_AGE, cell));
-	print_counters(ctl_member(s, "counters"));
+	print_counters("counters", ctl_member(s, "counters"));
 }
 
 int status_main(const struct ctl *ctl, int argc, char **argv)

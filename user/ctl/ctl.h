@@ -36,6 +36,7 @@ int status_main(const struct ctl *ctl, int argc, char **argv);
 int peers_main(const struct ctl *ctl, int argc, char **argv);
 int paths_main(const struct ctl *ctl, int argc, char **argv);
 int relays_main(const struct ctl *ctl, int argc, char **argv);
+int netcheck_main(const struct ctl *ctl, int argc, char **argv);
 int resolve_main(const struct ctl *ctl, int argc, char **argv);
 int ping_main(const struct ctl *ctl, int argc, char **argv);
 int doctor_main(const struct ctl *ctl, int argc, char **argv);

@@ -27,5 +27,6 @@ void doctor_capabilities(struct doctor *d); /* doctor_kernel.c */
 void doctor_uplinks(struct doctor *d);      /* doctor_uplink.c */
 void doctor_net(struct doctor *d);          /* doctor_net.c: port, pool, DC, DNS */
 void doctor_agent(struct doctor *d);        /* doctor_net.c */
+void doctor_gateway(struct doctor *d);      /* doctor_gateway.c */
 
 #endif

@@ -15,6 +15,7 @@ static const struct ctl_command commands[] = {
     {"peers", peers_main, "", "the nodes that there are paths to"},
     {"paths", paths_main, "", "the paths: route, endpoint, round trip, traffic"},
     {"relays", relays_main, "", "the relays that the daemon knows"},
+    {"netcheck", netcheck_main, "", "NAT, reflexive addresses, and how far the relays are"},
     {"resolve", resolve_main, "NAME", "set up the path to NAME and print its virtual addresses"},
     {"ping", ping_main, "NAME [-c COUNT] [-i SECONDS]", "round trips through the tunnel, agent to agent"},
     {"doctor", doctor_main, "[-c NODE.CONF]", "what is missing on this host, and what to do about it"},

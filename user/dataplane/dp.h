@@ -24,6 +24,18 @@ struct ntm_dp_config {
 	uint16_t port;           /* host order */
 	enum ntm_xdp_mode xdp_mode;
 	uint32_t max_paths; /* 0: NTM_MAX_PATHS_DEFAULT */
+	bool gateway;       /* this host is the way to general nodes for its client paths */
+	bool external_xdp;  /* other programs are on the uplinks, and call ntm_dp_bpf_decap_fd() */
+};
+
+/*
+ * General destinations that a node sends to by its gateway. IPv4 prefixes are v4-mapped, as everywhere. Packets with
+ * the mark, and those from other addresses than the virtual ones, go their own way.
+ */
+struct ntm_dp_general {
+	const struct ntm_prefix *prefixes;
+	size_t n;
+	uint32_t table, mark;
 };
 
 struct ntm_dp_addresses {
@@ -95,6 +107,13 @@ struct ntm_dp_ops {
 	 */
 	int (*set_uplinks)(struct ntm_dp *dp, struct ntm_dp_uplink *u, size_t n, char *why, size_t cap);
 
+	/*
+	 * Routes to these prefixes into ntm0, in a table of their own, and the rules that lead there; with the MTU of
+	 * the active gateway path, now and whenever it changes. n 0: no such routes any more. They outlive the agent
+	 * as paths do. set_addresses() comes first.
+	 */
+	int (*set_general)(struct ntm_dp *dp, const struct ntm_dp_general *g);
+
 	/* A path without keys. -EEXIST, -ENOSPC (max_paths). The virtual addresses point to it from activate() on. */
 	int (*add_path)(struct ntm_dp *dp, const struct ntm_dp_path *p);
 	/*
@@ -103,13 +122,19 @@ struct ntm_dp_ops {
 	 * (responder; if the path has no other epoch, sending switches at once too).
 	 */
 	int (*set_keys)(struct ntm_dp *dp, uint64_t path_id, const struct ntm_dp_keys *k, bool send);
-	/* Points the peer's virtual addresses to this path and installs its route with its MTU. */
+	/*
+	 * Points the peer's virtual addresses to this path and installs its route with its MTU. A gateway path also
+	 * becomes the way to general destinations.
+	 */
 	int (*activate)(struct ntm_dp *dp, uint64_t path_id);
 	/* hold_ms: for so long no packet moves it elsewhere, 0: the next one may */
 	int (*set_endpoint)(struct ntm_dp *dp, uint64_t path_id, const struct ntm_addr *ep, uint32_t hold_ms);
 	/* Updates the path and the route `VIP dev ntm0 mtu N` for both virtual addresses. */
 	int (*set_mtu)(struct ntm_dp *dp, uint64_t path_id, uint16_t inner_mtu, bool small_outer);
-	/* Keys are wiped after running programs are done with them. Routes go if no other path serves the addresses. */
+	/*
+	 * Keys are wiped after running programs are done with them. Routes go if no other path serves the addresses.
+	 * Another active gateway path, if there is one, becomes the way to general destinations.
+	 */
 	int (*del_path)(struct ntm_dp *dp, uint64_t path_id);
 	int (*stats)(struct ntm_dp *dp, uint64_t path_id, struct ntm_dp_stats *s);
 	/* Sum over CPUs. out has NTM_R_COUNT entries. */
@@ -145,6 +170,9 @@ int ntm_dp_bpf_open(struct ntm_dp **out, const struct ntm_dp_config *c, const st
 		    char *why, size_t cap);
 int ntm_dp_fake_open(struct ntm_dp **out, const struct ntm_dp_config *c, const struct ntm_dp_events *ev, void *arg,
 		     char *why, size_t cap);
+
+/* node_decap, for the program that is on the uplinks if external_xdp; borrowed. */
+int ntm_dp_bpf_decap_fd(struct ntm_dp *dp);
 
 /* Removes interface, programs and pins of a data plane whose agent is gone (`ntm-node --down`). */
 int ntm_dp_bpf_remove(const struct ntm_dp_config *c, char *why, size_t cap);

@@ -82,6 +82,8 @@ static struct ntm_dp_bpf *new_dp(const struct ntm_dp_config *c)
 	snprintf(d->runtime_dir, sizeof(d->runtime_dir), "%s", c->runtime_dir);
 	d->port = c->port;
 	d->xdp_mode = c->xdp_mode;
+	d->gateway = c->gateway;
+	d->external_xdp = c->external_xdp;
 	d->n_slots = (c->max_paths ? c->max_paths : NTM_MAX_PATHS_DEFAULT) + 1;
 	d->lock_fd = d->claim_fd = d->pins = d->inject_fd = d->poll_fd = d->timer_fd = d->tc.link_fd = -1;
 	for (int i = 0; i < NTM_MAP_COUNT; i++)
@@ -102,6 +104,7 @@ static void free_dp(struct ntm_dp_bpf *d)
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
+	ntm_general_free(d);
 	free(d->free_slots);
 	free(d);
 }
@@ -151,6 +154,7 @@ static void write_settings(struct ntm_dp_bpf *d)
 {
 	struct ntm_settings *s = d->settings;
 	s->port = htobe16(d->port);
+	__atomic_store_n(&s->flags, d->gateway ? NTM_SETTINGS_GATEWAY : 0, __ATOMIC_RELEASE);
 	if (d->adopted)
 		return;
 	s->if_ntm0 = d->ntm0.ifindex;
@@ -177,6 +181,8 @@ static int setup(struct ntm_dp_bpf *d, char *why, size_t cap)
 		ntm_warn("%s/bpf is mounted in a private mount namespace: a restarted agent will not find its paths",
 			 d->runtime_dir);
 	err = find_old(d, why, cap);
+	if (!err && !d->adopted)
+		err = ntm_general_clear(d);
 	if (!err && !d->adopted)
 		err = ntm_ntm0_create(d, why, cap);
 	if (err)
@@ -208,6 +214,8 @@ static int remove_all(struct ntm_dp_bpf *d)
 	int first = 0, err;
 	if (d->ntm0p.ifindex && d->tc.ifindex)
 		first = ntm_detach_tc(d->pins, NTM_ENCAP_PIN, &d->tc);
+	err = ntm_general_clear(d);
+	first = first ? first : err;
 	err = ntm_pins_clear(d);
 	first = first ? first : err;
 	if (d->ntm0.ifindex) {
@@ -224,7 +232,7 @@ static int remove_all(struct ntm_dp_bpf *d)
 	d->pins = -1;
 	err = ntm_bpffs_remove(d->runtime_dir);
 	/* An agent that gave up CAP_SYS_ADMIN leaves an empty bpffs to the next one. */
-	if (err && err != -EPERM && !first)
+	if (err && err != -EPERM && err != -EACCES && !first)
 		first = err;
 	return first;
 }
@@ -287,6 +295,10 @@ static int op_set_addresses(struct ntm_dp *dp, const struct ntm_dp_addresses *a)
 	for (uint32_t slot = 1; had && !same && !err && slot < d->n_slots; slot++)
 		if (d->paths[slot].path_id && ntm_path_is_active(d, slot))
 			err = ntm_path_routes(d, &d->paths[slot]);
+	if (!err && !same && d->general.n) {
+		const struct ntm_dp_general g = d->general;
+		err = ntm_dp_set_general(dp, &g);
+	}
 	return err;
 }
 
@@ -370,6 +382,7 @@ static const struct ntm_dp_ops ops = {
     .set_addresses = op_set_addresses,
     .get_addresses = op_get_addresses,
     .set_uplinks = ntm_dp_set_uplinks,
+    .set_general = ntm_dp_set_general,
     .add_path = ntm_dp_add_path,
     .set_keys = ntm_dp_set_keys,
     .activate = ntm_dp_activate,
@@ -413,6 +426,11 @@ int ntm_dp_bpf_open(struct ntm_dp **out, const struct ntm_dp_config *c, const st
 	return err;
 }
 
+int ntm_dp_bpf_decap_fd(struct ntm_dp *dp)
+{
+	return ntm_decap_fd(ntm_dpb(dp));
+}
+
 int ntm_dp_bpf_remove(const struct ntm_dp_config *c, char *why, size_t cap)
 {
 	struct ntm_dp_bpf *d = new_dp(c);
@@ -449,8 +467,10 @@ int ntm_dp_bpf_remove(const struct ntm_dp_config *c, char *why, size_t cap)
 	if (d->pins >= 0) {
 		int rm = remove_all(d);
 		err = err ? err : rm;
-	} else if (!err && !found) {
-		err = ntm_ntm0_remove(d);
+	} else if (!err) {
+		err = ntm_general_clear(d);
+		int rm = found ? 0 : ntm_ntm0_remove(d);
+		err = err ? err : rm;
 	}
 	if (err && !why[0])
 		snprintf(why, cap, "can't remove %s: %s", d->ifname, strerror(-err));

@@ -156,6 +156,12 @@ static int op_set_uplinks(struct ntm_dp *dp, struct ntm_dp_uplink *u, size_t n, 
 	return record(dp, (struct ntm_dp_fake_call){.op = NTM_FAKE_SET_UPLINKS, .result = err, .len = n});
 }
 
+static int op_set_general(struct ntm_dp *dp, const struct ntm_dp_general *g)
+{
+	int err = ordered(dp, NTM_FAKE_SET_GENERAL);
+	return record(dp, (struct ntm_dp_fake_call){.op = NTM_FAKE_SET_GENERAL, .result = err, .len = g->n});
+}
+
 static int add_path(struct ntm_dp *dp, const struct ntm_dp_path *p)
 {
 	struct fake *f = fake(dp);
@@ -472,6 +478,7 @@ static const struct ntm_dp_ops fake_ops = {
     .set_addresses = op_set_addresses,
     .get_addresses = op_get_addresses,
     .set_uplinks = op_set_uplinks,
+    .set_general = op_set_general,
     .add_path = op_add_path,
     .set_keys = op_set_keys,
     .activate = op_activate,

@@ -19,6 +19,7 @@ enum ntm_dp_fake_op {
 	NTM_FAKE_DEL_PATH,
 	NTM_FAKE_SEAL,
 	NTM_FAKE_OPEN,
+	NTM_FAKE_SET_GENERAL,
 	NTM_FAKE_OP_COUNT
 };
 
@@ -29,9 +30,9 @@ struct ntm_dp_fake_call {
 	bool send;          /* SET_KEYS */
 	uint8_t epoch;      /* SET_KEYS */
 	uint16_t mtu;       /* SET_MTU */
-	struct ntm_addr ep;
-	uint32_t hold_ms; /* SET_ENDPOINT, ADD_PATH; OPEN: from */
-	size_t len;         /* SEAL: inner, OPEN: datagram; SET_UPLINKS: how many */
+	struct ntm_addr ep; /* SET_ENDPOINT, ADD_PATH; OPEN: from */
+	uint32_t hold_ms;   /* SET_ENDPOINT */
+	size_t len;         /* SEAL: inner, OPEN: datagram; SET_UPLINKS, SET_GENERAL: how many */
 };
 
 struct ntm_dp_fake_path {

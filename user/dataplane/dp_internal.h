@@ -59,7 +59,9 @@ struct ntm_dp_bpf {
 	uint16_t port;
 	enum ntm_xdp_mode xdp_mode;
 	uint32_t n_slots; /* entries of ntm_paths; slot 0 is unused */
-	bool adopted;
+	bool adopted, gateway, external_xdp;
+	struct ntm_dp_general general; /* prefixes: our copy */
+	struct ntm_prefix *general_prefixes;
 
 	int lock_fd, claim_fd; /* one agent a runtime directory, one a network namespace and interface */
 	int pins;              /* bpffs directory */
@@ -106,6 +108,15 @@ int ntm_ntm0_addresses(struct ntm_dp_bpf *d, const struct ntm_dp_addresses *old,
 /* Route of one peer address (v4-mapped or IPv6) with its MTU. */
 int ntm_ntm0_peer_route(struct ntm_dp_bpf *d, const uint8_t ip[16], uint16_t mtu);
 int ntm_ntm0_peer_route_del(struct ntm_dp_bpf *d, const uint8_t ip[16]);
+/* Fills rt as a route into ntm0 from the virtual address, with the MTU, which is at most ntm0's. dst is borrowed. */
+void ntm_ntm0_route(struct ntm_dp_bpf *d, const struct ntm_prefix *to, uint16_t mtu, struct ntm_route *rt);
+
+/* general.c */
+int ntm_dp_set_general(struct ntm_dp *dp, const struct ntm_dp_general *g);
+int ntm_general_routes(struct ntm_dp_bpf *d); /* anew, with the MTU of now */
+/* Removes rules and routes, also those of an agent that is gone. */
+int ntm_general_clear(struct ntm_dp_bpf *d);
+void ntm_general_free(struct ntm_dp_bpf *d);
 
 /* dp_load.c */
 /* Opens the pinned maps of an earlier agent. -ENOENT: none; -ESTALE: of another layout or size (why says which). */

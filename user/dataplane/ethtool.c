@@ -143,3 +143,14 @@ int ntm_ethtool_feature_get(const char *ifname, const char *name)
 	close(fd);
 	return err;
 }
+
+bool ntm_ethtool_driver_is(const char *ifname, const char *driver)
+{
+	struct ethtool_drvinfo info = {.cmd = ETHTOOL_GDRVINFO};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return false;
+	int err = ethtool(fd, ifname, &info);
+	close(fd);
+	return !err && !strncmp(info.driver, driver, sizeof(info.driver));
+}

@@ -15,5 +15,7 @@ struct ntm_feature {
 int ntm_ethtool_features(const char *ifname, const struct ntm_feature *f, size_t n);
 /* 1 on, 0 off, -ENOENT: no such feature, or -errno. */
 int ntm_ethtool_feature_get(const char *ifname, const char *name);
+/* False also if the driver does not say its name. */
+bool ntm_ethtool_driver_is(const char *ifname, const char *driver);
 
 #endif

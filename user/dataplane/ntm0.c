@@ -155,18 +155,17 @@ static int family_of(const uint8_t ip[16], const uint8_t **addr)
 	return v4 ? AF_INET : AF_INET6;
 }
 
-static void peer_route(struct ntm_dp_bpf *d, const uint8_t ip[16], uint16_t mtu, struct ntm_route *rt)
+void ntm_ntm0_route(struct ntm_dp_bpf *d, const struct ntm_prefix *to, uint16_t mtu, struct ntm_route *rt)
 {
-	const uint8_t *dst;
-	int family = family_of(ip, &dst);
+	int family = ntm_ip_is_v4(to->ip) && to->len >= 96 ? AF_INET : AF_INET6;
 	const void *src = family == AF_INET ? (const void *)&d->settings->vip4 : d->settings->vip6;
 	static const uint8_t none[16];
 	if (!memcmp(src, none, family == AF_INET ? 4 : 16))
 		src = NULL;
 	*rt = (struct ntm_route){.family = family,
 				 .ifindex = d->ntm0.ifindex,
-				 .dst = dst,
-				 .len = family == AF_INET ? 32 : 128,
+				 .dst = family == AF_INET ? to->ip + 12 : to->ip,
+				 .len = (uint8_t)(family == AF_INET ? to->len - 96 : to->len),
 				 .src = src,
 				 .mtu = mtu < d->ntm0.mtu ? mtu : d->ntm0.mtu,
 				 .advmss = advmss(d, family)};
@@ -174,15 +173,19 @@ static void peer_route(struct ntm_dp_bpf *d, const uint8_t ip[16], uint16_t mtu,
 
 int ntm_ntm0_peer_route(struct ntm_dp_bpf *d, const uint8_t ip[16], uint16_t mtu)
 {
+	struct ntm_prefix to = {.len = 128};
 	struct ntm_route rt;
-	peer_route(d, ip, mtu, &rt);
+	memcpy(to.ip, ip, 16);
+	ntm_ntm0_route(d, &to, mtu, &rt);
 	return ntm_rtnl_route_set(&d->rtnl, &rt);
 }
 
 int ntm_ntm0_peer_route_del(struct ntm_dp_bpf *d, const uint8_t ip[16])
 {
+	struct ntm_prefix to = {.len = 128};
 	struct ntm_route rt;
-	peer_route(d, ip, 0, &rt);
+	memcpy(to.ip, ip, 16);
+	ntm_ntm0_route(d, &to, 0, &rt);
 	int err = ntm_rtnl_route_del(&d->rtnl, &rt);
 	return err == -ESRCH ? 0 : err;
 }

@@ -57,8 +57,11 @@ static void to_addr(const struct ntm_endpoint *e, struct ntm_addr *out)
 
 void ntm_path_fill(const struct ntm_path *p, struct ntm_dp_path *out)
 {
-	*out = (struct ntm_dp_path){
-	    .path_id = be64toh(p->path_id), .inner_mtu = p->inner_mtu, .small_outer = p->flags & NTM_PATH_SMALL_OUTER};
+	*out = (struct ntm_dp_path){.path_id = be64toh(p->path_id),
+				    .inner_mtu = p->inner_mtu,
+				    .small_outer = p->flags & NTM_PATH_SMALL_OUTER,
+				    .gateway = p->flags & NTM_PATH_GATEWAY,
+				    .client = p->flags & NTM_PATH_CLIENT};
 	memcpy(out->peer_vip4, &p->peer_vip4, 4);
 	memcpy(out->peer_vip6, p->peer_vip6, 16);
 	to_addr(&p->ep[__atomic_load_n(&p->ep_cur, __ATOMIC_ACQUIRE) & 1], &out->endpoint);
@@ -148,6 +151,9 @@ int ntm_paths_init(struct ntm_dp_bpf *d)
 		}
 		free_slot(d, slot);
 	}
+	uint32_t gw = d->settings->gateway;
+	if (gw >= d->n_slots || !(d->paths[gw].path_id && d->paths[gw].flags & NTM_PATH_GATEWAY))
+		__atomic_store_n(&d->settings->gateway, 0, __ATOMIC_RELEASE);
 	drop_stale(d, d->map_fd[NTM_MAP_PATH_IDS], 8, true);
 	drop_stale(d, d->map_fd[NTM_MAP_VIPS], 16, false);
 	return 0;
@@ -194,7 +200,7 @@ static void set_endpoint(struct ntm_endpoint *e, const struct ntm_addr *ep)
 int ntm_dp_add_path(struct ntm_dp *dp, const struct ntm_dp_path *np)
 {
 	struct ntm_dp_bpf *d = ntm_dpb(dp);
-	if (!np->path_id)
+	if (!np->path_id || (np->client && !d->gateway) || (np->client && np->gateway))
 		return -EINVAL;
 	if (ntm_path_slot(d, np->path_id))
 		return -EEXIST;
@@ -206,7 +212,8 @@ int ntm_dp_add_path(struct ntm_dp *dp, const struct ntm_dp_path *np)
 	memcpy(&p->peer_vip4, np->peer_vip4, 4);
 	memcpy(p->peer_vip6, np->peer_vip6, 16);
 	p->inner_mtu = np->inner_mtu;
-	p->flags = np->small_outer ? NTM_PATH_SMALL_OUTER : 0;
+	p->flags = (uint16_t)((np->small_outer ? NTM_PATH_SMALL_OUTER : 0) | (np->gateway ? NTM_PATH_GATEWAY : 0) |
+			      (np->client ? NTM_PATH_CLIENT : 0));
 	set_endpoint(&p->ep[0], &np->endpoint);
 	uint64_t key = htobe64(np->path_id);
 	__atomic_store_n(&p->path_id, key, __ATOMIC_RELEASE);
@@ -224,7 +231,9 @@ int ntm_path_routes(struct ntm_dp_bpf *d, const struct ntm_path *p)
 	vip_keys(p, vips);
 	uint16_t mtu = p->inner_mtu > NTM_INNER_MTU_BASE ? p->inner_mtu : NTM_INNER_MTU_BASE;
 	int err = ntm_ntm0_peer_route(d, vips[0].ip, mtu);
-	return err ? err : ntm_ntm0_peer_route(d, vips[1].ip, mtu);
+	if (!err)
+		err = ntm_ntm0_peer_route(d, vips[1].ip, mtu);
+	return !err && p == &d->paths[d->settings->gateway] ? ntm_general_routes(d) : err;
 }
 
 int ntm_dp_activate(struct ntm_dp *dp, uint64_t path_id)
@@ -240,7 +249,22 @@ int ntm_dp_activate(struct ntm_dp *dp, uint64_t path_id)
 		if (err)
 			return err == -E2BIG ? -ENOSPC : err;
 	}
+	if (d->paths[slot].flags & NTM_PATH_GATEWAY)
+		__atomic_store_n(&d->settings->gateway, slot, __ATOMIC_RELEASE);
 	return ntm_path_routes(d, &d->paths[slot]);
+}
+
+/* General destinations leave a path that ends for another gateway's, if there is one in use. */
+static void leave_gateway(struct ntm_dp_bpf *d, uint32_t slot)
+{
+	uint32_t other = 0;
+	if (d->settings->gateway != slot)
+		return;
+	for (uint32_t i = 1; i < d->n_slots && !other; i++)
+		if (i != slot && d->paths[i].path_id && d->paths[i].flags & NTM_PATH_GATEWAY &&
+		    has_keys(&d->paths[i]) && ntm_path_is_active(d, i))
+			other = i;
+	__atomic_store_n(&d->settings->gateway, other, __ATOMIC_RELEASE);
 }
 
 void ntm_path_move(struct ntm_path *p, const struct ntm_addr *ep)
@@ -280,7 +304,10 @@ int ntm_dp_set_mtu(struct ntm_dp *dp, uint64_t path_id, uint16_t inner_mtu, bool
 		return -ENOENT;
 	struct ntm_path *p = &d->paths[slot];
 	__atomic_store_n(&p->inner_mtu, inner_mtu, __ATOMIC_RELAXED);
-	__atomic_store_n(&p->flags, small_outer ? NTM_PATH_SMALL_OUTER : 0, __ATOMIC_RELAXED);
+	if (small_outer)
+		__atomic_or_fetch(&p->flags, NTM_PATH_SMALL_OUTER, __ATOMIC_RELAXED);
+	else
+		__atomic_and_fetch(&p->flags, (uint16_t)~NTM_PATH_SMALL_OUTER, __ATOMIC_RELAXED);
 	return ntm_path_is_active(d, slot) ? ntm_path_routes(d, p) : 0;
 }
 
@@ -294,6 +321,7 @@ int ntm_dp_del_path(struct ntm_dp *dp, uint64_t path_id)
 	struct ntm_vip vips[2];
 	uint64_t key = htobe64(path_id);
 	int first = 0;
+	leave_gateway(d, slot);
 	vip_keys(p, vips);
 	for (int i = 0; i < 2; i++) {
 		if (!vip_points_to(d, &vips[i], slot))

@@ -11,11 +11,9 @@
 
 #include "../common/addr.h"
 #include "rtnl.h"
+#include "rtnl_int.h"
 
-/* Origin of our routes in `ip route` ("proto 78"): lets an administrator and a cleaning agent tell them apart. */
-#define NTM_RTPROT 78
-
-#define REQUEST_LEN 1024
+#define REQUEST_LEN NTM_RTNL_REQUEST
 #define ANSWER_LEN 32768
 
 static size_t family_len(int family)
@@ -47,7 +45,7 @@ void ntm_rtnl_close(struct ntm_rtnl *r)
 	r->nl = NULL;
 }
 
-static struct nlmsghdr *request(char *buf, uint16_t type, uint16_t flags, void **extra, size_t extra_len)
+struct nlmsghdr *ntm_rtnl_request(char *buf, uint16_t type, uint16_t flags, void **extra, size_t extra_len)
 {
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 	nlh->nlmsg_type = type;
@@ -56,8 +54,7 @@ static struct nlmsghdr *request(char *buf, uint16_t type, uint16_t flags, void *
 	return nlh;
 }
 
-/* Sends nlh and feeds every answer to cb until the acknowledgement or the end of the dump. */
-static int talk(struct ntm_rtnl *r, struct nlmsghdr *nlh, mnl_cb_t cb, void *arg)
+int ntm_rtnl_talk(struct ntm_rtnl *r, struct nlmsghdr *nlh, mnl_cb_t cb, void *arg)
 {
 	char buf[ANSWER_LEN] __attribute__((aligned(NLMSG_ALIGNTO)));
 	nlh->nlmsg_seq = ++r->seq;
@@ -129,12 +126,12 @@ int ntm_rtnl_link_get(struct ntm_rtnl *r, const char *name, uint32_t ifindex, st
 	char buf[REQUEST_LEN] = {0};
 	void *extra;
 	struct ntm_link l = {0};
-	struct nlmsghdr *nlh = request(buf, RTM_GETLINK, 0, &extra, sizeof(struct ifinfomsg));
+	struct nlmsghdr *nlh = ntm_rtnl_request(buf, RTM_GETLINK, 0, &extra, sizeof(struct ifinfomsg));
 	if (name)
 		mnl_attr_put_strz(nlh, IFLA_IFNAME, name);
 	else
 		((struct ifinfomsg *)extra)->ifi_index = (int)ifindex;
-	int err = talk(r, nlh, link_cb, &l);
+	int err = ntm_rtnl_talk(r, nlh, link_cb, &l);
 	if (err)
 		return err;
 	if (!l.ifindex)
@@ -147,7 +144,8 @@ int ntm_rtnl_veth_add(struct ntm_rtnl *r, const char *name, const char *peer, ui
 {
 	char buf[REQUEST_LEN] = {0};
 	void *extra;
-	struct nlmsghdr *nlh = request(buf, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &extra, sizeof(struct ifinfomsg));
+	struct nlmsghdr *nlh =
+	    ntm_rtnl_request(buf, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &extra, sizeof(struct ifinfomsg));
 	mnl_attr_put_strz(nlh, IFLA_IFNAME, name);
 	mnl_attr_put_u32(nlh, IFLA_MTU, mtu);
 	mnl_attr_put_u32(nlh, IFLA_NUM_TX_QUEUES, queues);
@@ -164,14 +162,14 @@ int ntm_rtnl_veth_add(struct ntm_rtnl *r, const char *name, const char *peer, ui
 	mnl_attr_nest_end(nlh, other);
 	mnl_attr_nest_end(nlh, data);
 	mnl_attr_nest_end(nlh, info);
-	return talk(r, nlh, NULL, NULL);
+	return ntm_rtnl_talk(r, nlh, NULL, NULL);
 }
 
 int ntm_rtnl_link_set(struct ntm_rtnl *r, const struct ntm_link_change *c)
 {
 	char buf[REQUEST_LEN] = {0};
 	void *extra;
-	struct nlmsghdr *nlh = request(buf, RTM_SETLINK, 0, &extra, sizeof(struct ifinfomsg));
+	struct nlmsghdr *nlh = ntm_rtnl_request(buf, RTM_SETLINK, 0, &extra, sizeof(struct ifinfomsg));
 	struct ifinfomsg *ifi = extra;
 	ifi->ifi_index = (int)c->ifindex;
 	ifi->ifi_flags = c->flags;
@@ -185,16 +183,16 @@ int ntm_rtnl_link_set(struct ntm_rtnl *r, const struct ntm_link_change *c)
 		mnl_attr_nest_end(nlh, inet6);
 		mnl_attr_nest_end(nlh, spec);
 	}
-	return talk(r, nlh, NULL, NULL);
+	return ntm_rtnl_talk(r, nlh, NULL, NULL);
 }
 
 int ntm_rtnl_link_del(struct ntm_rtnl *r, uint32_t ifindex)
 {
 	char buf[REQUEST_LEN] = {0};
 	void *extra;
-	struct nlmsghdr *nlh = request(buf, RTM_DELLINK, 0, &extra, sizeof(struct ifinfomsg));
+	struct nlmsghdr *nlh = ntm_rtnl_request(buf, RTM_DELLINK, 0, &extra, sizeof(struct ifinfomsg));
 	((struct ifinfomsg *)extra)->ifi_index = (int)ifindex;
-	return talk(r, nlh, NULL, NULL);
+	return ntm_rtnl_talk(r, nlh, NULL, NULL);
 }
 
 static int addr_request(struct ntm_rtnl *r, uint16_t type, uint16_t flags, uint32_t ifindex, int family,
@@ -202,7 +200,7 @@ static int addr_request(struct ntm_rtnl *r, uint16_t type, uint16_t flags, uint3
 {
 	char buf[REQUEST_LEN] = {0};
 	void *extra;
-	struct nlmsghdr *nlh = request(buf, type, flags, &extra, sizeof(struct ifaddrmsg));
+	struct nlmsghdr *nlh = ntm_rtnl_request(buf, type, flags, &extra, sizeof(struct ifaddrmsg));
 	struct ifaddrmsg *ifa = extra;
 	ifa->ifa_family = (uint8_t)family;
 	ifa->ifa_prefixlen = len;
@@ -212,7 +210,7 @@ static int addr_request(struct ntm_rtnl *r, uint16_t type, uint16_t flags, uint3
 	mnl_attr_put(nlh, IFA_ADDRESS, family_len(family), addr);
 	if (type == RTM_NEWADDR)
 		mnl_attr_put_u32(nlh, IFA_FLAGS, IFA_F_NODAD | IFA_F_NOPREFIXROUTE);
-	return talk(r, nlh, NULL, NULL);
+	return ntm_rtnl_talk(r, nlh, NULL, NULL);
 }
 
 int ntm_rtnl_addr_add(struct ntm_rtnl *r, uint32_t ifindex, int family, const uint8_t *addr)
@@ -265,25 +263,28 @@ int ntm_rtnl_addr_dump(struct ntm_rtnl *r, uint32_t ifindex,
 	char buf[REQUEST_LEN] = {0};
 	void *extra;
 	struct addr_dump d = {ifindex, fn, arg};
-	struct nlmsghdr *nlh = request(buf, RTM_GETADDR, NLM_F_DUMP, &extra, sizeof(struct ifaddrmsg));
-	return talk(r, nlh, addr_cb, &d);
+	struct nlmsghdr *nlh = ntm_rtnl_request(buf, RTM_GETADDR, NLM_F_DUMP, &extra, sizeof(struct ifaddrmsg));
+	return ntm_rtnl_talk(r, nlh, addr_cb, &d);
 }
 
 static int route_request(struct ntm_rtnl *r, uint16_t type, uint16_t flags, const struct ntm_route *rt)
 {
 	char buf[REQUEST_LEN] = {0};
 	void *extra;
-	struct nlmsghdr *nlh = request(buf, type, flags, &extra, sizeof(struct rtmsg));
+	struct nlmsghdr *nlh = ntm_rtnl_request(buf, type, flags, &extra, sizeof(struct rtmsg));
 	struct rtmsg *rtm = extra;
 	rtm->rtm_family = (uint8_t)rt->family;
 	rtm->rtm_dst_len = rt->len;
-	rtm->rtm_table = RT_TABLE_MAIN;
+	rtm->rtm_table = rt->table ? RT_TABLE_UNSPEC : RT_TABLE_MAIN;
 	rtm->rtm_protocol = NTM_RTPROT;
-	rtm->rtm_scope = rt->family == AF_INET ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
-	rtm->rtm_type = RTN_UNICAST;
+	rtm->rtm_scope = rt->family == AF_INET && !rt->leave ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
+	rtm->rtm_type = rt->leave ? RTN_THROW : RTN_UNICAST;
 	mnl_attr_put(nlh, RTA_DST, family_len(rt->family), rt->dst);
-	mnl_attr_put_u32(nlh, RTA_OIF, rt->ifindex);
-	if (type == RTM_NEWROUTE) {
+	if (rt->table)
+		mnl_attr_put_u32(nlh, RTA_TABLE, rt->table);
+	if (rt->ifindex)
+		mnl_attr_put_u32(nlh, RTA_OIF, rt->ifindex);
+	if (type == RTM_NEWROUTE && !rt->leave) {
 		if (rt->src)
 			mnl_attr_put(nlh, RTA_PREFSRC, family_len(rt->family), rt->src);
 		struct nlattr *m = mnl_attr_nest_start(nlh, RTA_METRICS);
@@ -293,7 +294,7 @@ static int route_request(struct ntm_rtnl *r, uint16_t type, uint16_t flags, cons
 			mnl_attr_put_u32(nlh, RTAX_ADVMSS, rt->advmss);
 		mnl_attr_nest_end(nlh, m);
 	}
-	return talk(r, nlh, NULL, NULL);
+	return ntm_rtnl_talk(r, nlh, NULL, NULL);
 }
 
 int ntm_rtnl_route_set(struct ntm_rtnl *r, const struct ntm_route *rt)

@@ -41,6 +41,20 @@ struct ntm_route {
 	uint8_t len;
 	const uint8_t *src;   /* preferred source, NULL: the kernel's choice */
 	uint32_t mtu, advmss; /* 0: not set */
+	uint32_t table;       /* 0: main */
+	bool leave;           /* no route: the lookup goes on with the next rule ("throw"); ifindex, src, mtu unused */
+};
+
+/* A policy rule: which packets a routing table is asked for. Ours bear our origin, as our routes do. */
+struct ntm_rule {
+	int family;
+	uint32_t pref;
+	uint32_t table; /* asked, if go_on is 0 */
+	uint32_t go_on; /* the lookup goes on with the rules from this preference on */
+	bool has_src;
+	uint8_t src[16]; /* only packets from this address; 4 bytes of AF_INET; zero: without a source yet */
+	uint32_t mark;   /* only packets with this mark; 0: all */
+	bool no_default; /* routes of length 0 don't count */
 };
 
 int ntm_rtnl_open(struct ntm_rtnl *r);
@@ -63,5 +77,14 @@ int ntm_rtnl_addr_dump(struct ntm_rtnl *r, uint32_t ifindex,
 /* Creates or replaces; del: -ESRCH if there is none. */
 int ntm_rtnl_route_set(struct ntm_rtnl *r, const struct ntm_route *rt);
 int ntm_rtnl_route_del(struct ntm_rtnl *r, const struct ntm_route *rt);
+/* Calls fn for each of our routes in a table other than main; dst is borrowed. fn must not use r. */
+int ntm_rtnl_route_dump(struct ntm_rtnl *r, uint32_t table, void (*fn)(void *arg, const struct ntm_route *rt),
+			void *arg);
+
+/* -EEXIST: there already. del: -ENOENT if there is none. */
+int ntm_rtnl_rule_add(struct ntm_rtnl *r, const struct ntm_rule *rule);
+int ntm_rtnl_rule_del(struct ntm_rtnl *r, const struct ntm_rule *rule);
+/* Calls fn for each rule of ours; fn must not use r. */
+int ntm_rtnl_rule_dump(struct ntm_rtnl *r, void (*fn)(void *arg, const struct ntm_rule *rule), void *arg);
 
 #endif

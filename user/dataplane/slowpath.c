@@ -5,6 +5,7 @@
  * same verdicts. ECN is the exception: the outer field does not reach a socket's datagram, so the inner one stays.
  */
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
 #include <endian.h>
 #include <errno.h>
 #include <linux/if_ether.h>
@@ -17,6 +18,7 @@
 
 #include <ntm/wire.h>
 
+#include "../../bpf/lib/general.h"
 #include "../../bpf/lib/replay.h"
 #include "../common/addr.h"
 #include "../common/crypto.h"
@@ -105,14 +107,46 @@ static size_t inner_len(const uint8_t *p, size_t avail, bool *is_ipv6)
 	return len > avail ? 0 : len;
 }
 
+static void address(const uint8_t *p, bool is_ipv6, struct ntm_vip *out)
+{
+	if (is_ipv6)
+		memcpy(out->ip, p, 16);
+	else
+		ntm_ip_from_v4(out->ip, p);
+}
+
+/* As ntm_beyond4(), ntm_beyond6() of bpf/lib/addr.h. */
+static bool is_beyond(const struct ntm_settings *s, const struct ntm_vip *a)
+{
+	struct ntm_prefix pool = {.len = s->pool6_len};
+	bool v4 = ntm_ip_is_v4(a->ip);
+	memcpy(pool.ip, s->pool6, 16);
+	if (v4) {
+		ntm_ip_from_v4(pool.ip, &s->pool4);
+		pool.len = (uint8_t)(96 + s->pool4_len);
+	}
+	return (v4 ? ntm_is_general4(a->ip + 12) : ntm_is_general6(a->ip)) && !ntm_prefix_contains(&pool, a->ip);
+}
+
+static bool is_local(const struct ntm_dp_bpf *d, const struct ntm_vip *a)
+{
+	uint32_t value;
+	return !bpf_map_lookup_elem(d->map_fd[NTM_MAP_LOCALS], a, &value);
+}
+
 static enum ntm_reason check_inner(const struct ntm_dp_bpf *d, const struct ntm_path *p, const uint8_t *inner,
 				   bool is_ipv6)
 {
 	const struct ntm_settings *s = d->settings;
-	size_t src = is_ipv6 ? 8 : 12, n = is_ipv6 ? 16 : 4;
-	if (memcmp(inner + src, is_ipv6 ? (const void *)p->peer_vip6 : &p->peer_vip4, n))
+	size_t off = is_ipv6 ? 8 : 12, n = is_ipv6 ? 16 : 4;
+	struct ntm_vip src __attribute__((aligned(8))), dst __attribute__((aligned(8)));
+	address(inner + off, is_ipv6, &src);
+	address(inner + off + n, is_ipv6, &dst);
+	if (memcmp(inner + off, is_ipv6 ? (const void *)p->peer_vip6 : &p->peer_vip4, n) &&
+	    !(p->flags & NTM_PATH_GATEWAY && is_beyond(s, &src)))
 		return NTM_R_RX_BAD_SOURCE;
-	if (memcmp(inner + src + n, is_ipv6 ? (const void *)s->vip6 : &s->vip4, n))
+	if (memcmp(inner + off + n, is_ipv6 ? (const void *)s->vip6 : &s->vip4, n) &&
+	    !(p->flags & NTM_PATH_CLIENT && is_beyond(s, &dst) && !is_local(d, &dst)))
 		return NTM_R_RX_BAD_DEST;
 	return NTM_R_RX_OK;
 }

@@ -53,6 +53,15 @@ static void note_mode(struct ntm_dp_bpf *d, uint32_t ifindex, bool native)
 		__atomic_and_fetch(&d->settings->native, ~bit, __ATOMIC_RELAXED);
 }
 
+/* Somebody else's program is, or will be, on the uplink. */
+static void note_other_mode(struct ntm_dp_bpf *d, struct ntm_dp_uplink *u)
+{
+	struct ntm_link l;
+	u->xdp_native = !ntm_rtnl_link_get(&d->rtnl, NULL, u->ifindex, &l) &&
+			(l.xdp_attached == XDP_ATTACHED_DRV || l.xdp_attached == XDP_ATTACHED_HW);
+	note_mode(d, u->ifindex, u->xdp_native);
+}
+
 static int adopt_pin(void *arg, const char *name)
 {
 	struct ntm_dp_bpf *d = arg;
@@ -179,7 +188,9 @@ int ntm_dp_set_uplinks(struct ntm_dp *dp, struct ntm_dp_uplink *u, size_t n, cha
 	for (size_t i = 0; i < n; i++)
 		if (u[i].mtu > best_mtu)
 			best_mtu = u[i].mtu;
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < n && d->external_xdp; i++)
+		note_other_mode(d, &u[i]);
+	for (size_t i = 0; i < n && !d->external_xdp; i++) {
 		int err = find_link(d, u[i].ifindex) ? 0 : attach(d, &u[i], why, cap);
 		if (err && !first)
 			first = err;

@@ -8,13 +8,17 @@
 #include <string.h>
 #include <strings.h>
 
+#include "../../bpf/lib/general.h"
+
+enum { ROUTES_MAX = 256, GATEWAY_TABLE = 4680, GATEWAY_MARK = 0x1248 };
+
 static int refuse(char *why, size_t cap, const char *text)
 {
 	snprintf(why, cap, "%s", text);
 	return -EINVAL;
 }
 
-static int parse_interface(const char *v, void *field, char *why, size_t cap)
+int ntm_node_conf_interface(const char *v, void *field, char *why, size_t cap)
 {
 	size_t len = strlen(v);
 
@@ -26,7 +30,7 @@ static int parse_interface(const char *v, void *field, char *why, size_t cap)
 	return ntm_conf_string(v, field, why, cap);
 }
 
-static int parse_uplinks(const char *v, void *field, char *why, size_t cap)
+int ntm_node_conf_uplinks(const char *v, void *field, char *why, size_t cap)
 {
 	struct ntm_string_list list = {0}, *out = field;
 	int err;
@@ -51,7 +55,7 @@ static int parse_uplinks(const char *v, void *field, char *why, size_t cap)
 	return 0;
 }
 
-static int parse_xdp_mode(const char *v, void *field, char *why, size_t cap)
+int ntm_node_conf_xdp_mode(const char *v, void *field, char *why, size_t cap)
 {
 	enum ntm_xdp_mode *mode = field;
 
@@ -91,7 +95,7 @@ static int parse_dns_mode(const char *v, void *field, char *why, size_t cap)
 	return 0;
 }
 
-static int parse_log_level(const char *v, void *field, char *why, size_t cap)
+int ntm_node_conf_log_level(const char *v, void *field, char *why, size_t cap)
 {
 	static const char *const names[] = {"error", "warn", "info", "debug"};
 	enum ntm_log_level *level = field;
@@ -153,7 +157,7 @@ static int parse_addrs(const char *v, void *field, uint16_t dflt_port, char *why
 	return 0;
 }
 
-static int parse_endpoints(const char *v, void *field, char *why, size_t cap)
+int ntm_node_conf_endpoints(const char *v, void *field, char *why, size_t cap)
 {
 	return parse_addrs(v, field, NTM_PORT, why, cap);
 }
@@ -185,31 +189,113 @@ static int parse_token(const char *v, void *field, char *why, size_t cap)
 	return ntm_conf_string(v, field, why, cap);
 }
 
+/* Not this host, nor this link, nor multicast; a shorter prefix has others in it, too. */
+static bool is_routable(const struct ntm_prefix *p)
+{
+	bool v4 = p->len >= 96 && ntm_ip_is_v4(p->ip);
+	uint32_t ip[4];
+
+	memcpy(ip, p->ip, sizeof(ip));
+	return p->len - (v4 ? 96 : 0) < 8 || (v4 ? ntm_is_general4(&ip[3]) : ntm_is_general6(ip));
+}
+
+static int parse_routes(const char *v, void *field, char *why, size_t cap)
+{
+	struct ntm_prefix_list list = {0}, *out = field;
+	struct ntm_string_list words = {0};
+	int err = ntm_conf_strings(v, &words, why, cap);
+
+	if (err)
+		return err;
+	list.prefixes = calloc(words.n ? words.n : 1, sizeof(*list.prefixes));
+	if (!list.prefixes)
+		err = -ENOMEM;
+	for (size_t i = 0; i < words.n && !err; i++) {
+		struct ntm_prefix *p = &list.prefixes[list.n];
+
+		err = ntm_prefix_parse(words.items[i], p);
+		if (err) {
+			snprintf(why, cap, "%.60s: not a prefix like 198.51.100.0/24, or with host bits",
+				 words.items[i]);
+		} else if (!is_routable(p)) {
+			snprintf(why, cap, "%.60s: no gateway leads there", words.items[i]);
+			err = -EINVAL;
+		} else {
+			list.n++;
+		}
+	}
+	if (!err && !list.n)
+		err = refuse(why, cap, "empty list of prefixes");
+	if (!err && list.n > ROUTES_MAX)
+		err = refuse(why, cap, "more than 256 prefixes");
+	for (size_t i = 0; i < words.n; i++)
+		free(words.items[i]);
+	free(words.items);
+	if (err) {
+		free(list.prefixes);
+		return err;
+	}
+	free(out->prefixes);
+	*out = list;
+	return 0;
+}
+
+/* 253 to 255 are the kernel's tables default, main and local. */
+static int parse_table(const char *v, void *field, char *why, size_t cap)
+{
+	uint32_t n;
+	int err = ntm_conf_uint(v, &n, why, cap);
+
+	if (err)
+		return err;
+	if (!n || (n >= 253 && n <= 255))
+		return refuse(why, cap, "not a routing table of its own");
+	*(uint32_t *)field = n;
+	return 0;
+}
+
+static int parse_mark(const char *v, void *field, char *why, size_t cap)
+{
+	char *end;
+	unsigned long n;
+
+	errno = 0;
+	n = strtoul(v, &end, 0);
+	if (*v < '0' || *v > '9' || *end || errno || !n || n > UINT32_MAX)
+		return refuse(why, cap, "not a mark, 1 to 0xffffffff");
+	*(uint32_t *)field = (uint32_t)n;
+	return 0;
+}
+
 #define FIELD(f) offsetof(struct ntm_node_config, f)
 static const struct ntm_conf_key keys[] = {
     {"node", "name", ntm_conf_label, FIELD(name), true},
     {"node", "private_key_file", ntm_conf_path, FIELD(private_key_file), true},
-    {"node", "interface", parse_interface, FIELD(interface), false},
+    {"node", "interface", ntm_node_conf_interface, FIELD(interface), false},
     {"node", "port", ntm_conf_port, FIELD(port), false},
-    {"node", "uplinks", parse_uplinks, FIELD(uplinks), false},
-    {"node", "xdp_mode", parse_xdp_mode, FIELD(xdp_mode), false},
+    {"node", "uplinks", ntm_node_conf_uplinks, FIELD(uplinks), false},
+    {"node", "xdp_mode", ntm_node_conf_xdp_mode, FIELD(xdp_mode), false},
     {"node", "datapath", parse_datapath, 0, false},
     {"node", "runtime_dir", ntm_conf_path, FIELD(runtime_dir), false},
     {"node", "max_paths", parse_max_paths, FIELD(max_paths), false},
-    {"node", "log_level", parse_log_level, FIELD(log_level), false},
-    {"dc", "endpoint", parse_endpoints, FIELD(dc_endpoints), true},
+    {"node", "log_level", ntm_node_conf_log_level, FIELD(log_level), false},
+    {"dc", "endpoint", ntm_node_conf_endpoints, FIELD(dc_endpoints), true},
     {"dc", "public_key", ntm_conf_key32, FIELD(dc_key), true},
     {"dc", "token", parse_token, FIELD(dc_token), false},
     {"dns", "mode", parse_dns_mode, FIELD(dns_mode), false},
     {"dns", "listen", parse_listen, FIELD(dns_listen), false},
     {"dns", "upstream", parse_upstreams, FIELD(dns_upstreams), false},
+    {"gateway", "routes", parse_routes, FIELD(gateway_routes), false},
+    {"gateway", "table", parse_table, FIELD(gateway_table), false},
+    {"gateway", "mark", parse_mark, FIELD(gateway_mark), false},
 };
 
 int ntm_node_config_load(struct ntm_node_config *c, const char *file, char *err, size_t cap)
 {
 	int ret;
 
-	*c = (struct ntm_node_config){.port = NTM_PORT, .log_level = NTM_LOG_INFO};
+	*c = (struct ntm_node_config){
+	    .port = NTM_PORT, .log_level = NTM_LOG_INFO, .gateway_table = GATEWAY_TABLE, .gateway_mark = GATEWAY_MARK};
 	if (ntm_addr_parse("127.0.0.54:53", 53, &c->dns_listen))
 		return -EINVAL;
 	c->interface = strdup("ntm0");
@@ -233,6 +319,7 @@ void ntm_node_config_free(struct ntm_node_config *c)
 	free(c->dc_token);
 	free(c->dc_endpoints.addrs);
 	free(c->dns_upstreams.addrs);
+	free(c->gateway_routes.prefixes);
 	for (size_t i = 0; i < c->uplinks.n; i++)
 		free(c->uplinks.items[i]);
 	free(c->uplinks.items);

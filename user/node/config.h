@@ -14,6 +14,11 @@
 
 enum ntm_dns_mode { NTM_DNS_AUTO, NTM_DNS_OFF };
 
+struct ntm_prefix_list {
+	struct ntm_prefix *prefixes;
+	size_t n;
+};
+
 struct ntm_node_config {
 	char name[NTM_LABEL_MAX + 1];
 	char *private_key_file;
@@ -32,10 +37,20 @@ struct ntm_node_config {
 	enum ntm_dns_mode dns_mode;
 	struct ntm_addr dns_listen;
 	struct ntm_addr_list dns_upstreams; /* n == 0: from /etc/resolv.conf */
+
+	struct ntm_prefix_list gateway_routes; /* n == 0: no gateway wanted */
+	uint32_t gateway_table, gateway_mark;
 };
 
 /* 0, or -errno with "FILE:LINE: what is wrong" in err; *c holds defaults or freed state on failure. */
 int ntm_node_config_load(struct ntm_node_config *c, const char *file, char *err, size_t cap);
 void ntm_node_config_free(struct ntm_node_config *c);
+
+/* Parsers (conf.h) that relay.conf shares. */
+int ntm_node_conf_uplinks(const char *v, void *string_list, char *why, size_t cap); /* auto: left empty */
+int ntm_node_conf_xdp_mode(const char *v, void *xdp_mode, char *why, size_t cap);
+int ntm_node_conf_log_level(const char *v, void *log_level, char *why, size_t cap);
+int ntm_node_conf_endpoints(const char *v, void *addr_list, char *why, size_t cap);
+int ntm_node_conf_interface(const char *v, void *char_ptr, char *why, size_t cap);
 
 #endif

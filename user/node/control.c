@@ -188,7 +188,7 @@ static void on_resolved(void *arg, int result, struct ntm_tunnel *t)
 	snprintf(id, sizeof(id), "%016" PRIx64, t->id);
 	o = resolved(t->name, t->vip4, t->vip6);
 	json_object_object_add(o, "path_id", json_object_new_string(id));
-	json_object_object_add(o, "route", json_object_new_string("direct"));
+	json_object_object_add(o, "route", json_object_new_string(ntm_route_name(t)));
 	json_object_object_add(o, "endpoint", json_object_new_string(ntm_addr_format(&s.endpoint, text)));
 	json_object_object_add(o, "ms", milliseconds((double)(ntm_timers_ns(&n->timers) - j->begin_ns) / 1e6));
 	ntm_ctl_result(j->client, o);
@@ -295,7 +295,7 @@ static void on_pong(struct ntm_node *n, struct ntm_tunnel *t, uint32_t txid, dou
 			json_object_object_add(ev, "seq", json_object_new_int((int)j->flight[i].seq));
 			json_object_object_add(ev, "rtt_ms", milliseconds(rtt_ms));
 			json_object_object_add(ev, "endpoint", json_object_new_string(ntm_addr_format(from, text)));
-			json_object_object_add(ev, "route", json_object_new_string("direct"));
+			json_object_object_add(ev, "route", json_object_new_string(ntm_route_name(t)));
 			ntm_ctl_event(j->client, ev);
 			if (j->sent >= j->count)
 				ntm_timer_arm(&n->timers, &j->timer, 1);
@@ -370,7 +370,9 @@ static void on_request(struct ntm_ctl_client *client, const char *cmd, json_obje
 	else if (!strcmp(cmd, "paths"))
 		ntm_ctl_result(client, ntm_control_paths(c->node));
 	else if (!strcmp(cmd, "relays"))
-		ntm_ctl_result(client, json_object_new_array());
+		ntm_ctl_result(client, ntm_control_relays(c->node));
+	else if (!strcmp(cmd, "netcheck"))
+		ntm_ctl_result(client, ntm_control_netcheck(c->node));
 	else if (!strcmp(cmd, "resolve"))
 		cmd_resolve(c, client, request);
 	else if (!strcmp(cmd, "ping"))

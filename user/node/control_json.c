@@ -158,6 +158,8 @@ json_object *ntm_control_status(struct ntm_node *n)
 	add_text(o, "uplink", n->n_uplinks ? n->uplinks[0].dp.name : NULL);
 	json_object_object_add(o, "uplinks", uplinks_status(n));
 	json_object_object_add(o, "dns", dns_status(n));
+	if (n->conf.gateway_routes.n)
+		json_object_object_add(o, "gateway", ntm_gwclient_status(n));
 	json_object_object_add(o, "counters", counters_status(n));
 	return o;
 }
@@ -204,13 +206,44 @@ json_object *ntm_control_peers(struct ntm_node *n)
 		add_vip6(o, t->vip6);
 		ntm_key_to_text(t->peer_key, key);
 		add_text(o, "public_key", key);
-		add_text(o, "route", "direct");
+		add_text(o, "route", ntm_route_name(t));
 		add_addr(o, "endpoint", &s.endpoint);
 		add_last_rx(o, t, &s);
 		add_path_id(o, t);
 		json_object_array_add(list, o);
 	}
 	return list;
+}
+
+/* The RS that the path could fall back to, or uses. */
+static void add_binding(json_object *o, const struct ntm_tunnel *t)
+{
+	const struct ntm_binding *b = &t->bind;
+	json_object *binding = ntm_bind_has(t) ? json_object_new_object() : NULL;
+
+	json_object_object_add(o, "binding", binding);
+	if (!binding)
+		return;
+	add_text(binding, "relay", ntm_bind_name(t));
+	json_object_object_add(binding, "bound", json_object_new_boolean(b->bound));
+	json_object_object_add(binding, "peer_bound", json_object_new_boolean(b->peer));
+	json_object_object_add(binding, "draining", json_object_new_boolean(b->draining));
+}
+
+static void add_candidates(json_object *o, const struct ntm_tunnel *t)
+{
+	json_object *list = json_object_new_array();
+
+	for (unsigned i = 0; i < t->checks.n_pairs; i++) {
+		const struct ntm_pair *p = &t->checks.pairs[i];
+		json_object *c = json_object_new_object();
+
+		add_addr(c, "endpoint", &p->addr);
+		add_text(c, "kind", ntm_route_kind_name(ntm_route_kind_of(t, &p->addr, p->cand)));
+		json_object_object_add(c, "answered", json_object_new_boolean(p->answered_ns != 0));
+		json_object_array_add(list, c);
+	}
+	json_object_object_add(o, "candidates", list);
 }
 
 json_object *ntm_control_paths(struct ntm_node *n)
@@ -226,15 +259,19 @@ json_object *ntm_control_paths(struct ntm_node *n)
 		o = json_object_new_object();
 		add_text(o, "peer", peer_name(t));
 		add_path_id(o, t);
-		add_text(o, "route", "direct");
+		add_text(o, "route", ntm_route_name(t));
+		add_text(o, "kind", ntm_route_kind_name(t->route.kind));
 		add_addr(o, "endpoint", &s.endpoint);
-		add_text(o, "relay", NULL);
+		add_text(o, "relay", ntm_route_relay(t));
+		add_binding(o, t);
+		add_candidates(o, t);
 		if (t->rtt_ms > 0)
 			add_number(o, "rtt_ms", t->rtt_ms);
 		else
 			add_text(o, "rtt_ms", NULL);
 		add_int(o, "mtu", s.inner_mtu);
 		add_text(o, "lane", "kernel");
+		json_object_object_add(o, "gateway", json_object_new_boolean(t->gateway));
 		add_int(o, "tx_packets", s.tx_packets);
 		add_int(o, "rx_packets", s.rx_packets);
 		add_int(o, "tx_bytes", s.tx_bytes);

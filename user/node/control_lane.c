@@ -70,10 +70,20 @@ static int send_message(struct ntm_tunnel *t, const struct ntm_sig *m, const str
 	return err;
 }
 
+static void note_probe(struct ntm_tunnel *t, uint32_t txid, uint16_t inner, enum ntm_probe_kind kind)
+{
+	struct ntm_probe *slot = &t->probes[0];
+
+	for (unsigned i = 0; i < NTM_PROBES; i++)
+		if (t->probes[i].sent_ns < slot->sent_ns)
+			slot = &t->probes[i];
+	*slot = (struct ntm_probe){
+	    .sent_ns = ntm_timers_ns(&t->node->timers), .txid = txid, .inner = inner, .kind = (uint8_t)kind};
+}
+
 int ntm_ctl_probe(struct ntm_tunnel *t, enum ntm_probe_kind kind, enum ntm_msg msg, uint16_t inner, uint32_t *txid)
 {
 	const unsigned fixed = sizeof(struct ntm_sig_hdr) + 4; /* and the padding field's own header */
-	struct ntm_probe *slot = &t->probes[0];
 	struct ntm_sig m;
 	int err;
 
@@ -88,16 +98,49 @@ int ntm_ctl_probe(struct ntm_tunnel *t, enum ntm_probe_kind kind, enum ntm_msg m
 		m.mtu = ntm_path_own_mtu(t);
 		m.have |= 1u << NTM_F_MTU;
 	}
-	for (unsigned i = 0; i < NTM_PROBES; i++)
-		if (t->probes[i].sent_ns < slot->sent_ns)
-			slot = &t->probes[i];
-	*slot = (struct ntm_probe){
-	    .sent_ns = ntm_timers_ns(&t->node->timers), .txid = m.txid, .inner = inner, .kind = (uint8_t)kind};
+	note_probe(t, m.txid, inner, kind);
 	if (txid)
 		*txid = m.txid;
 	err = send_message(t, &m, NULL, inner ? NTM_SEND_DF : NTM_SEND_NORMAL);
 	if (err && err != -EMSGSIZE)
 		ntm_debug("path %016" PRIx64 ": %s not sent: %s", t->id, ntm_msg_name(msg), strerror(-err));
+	return err;
+}
+
+int ntm_ctl_check(struct ntm_tunnel *t, const struct ntm_addr *to, uint8_t flags, uint32_t *txid)
+{
+	struct ntm_sig m;
+	int err;
+
+	if (!*txid) {
+		if (!t->next_txid)
+			t->next_txid++;
+		*txid = t->next_txid++;
+	}
+	ntm_sig_init(&m, NTM_M_CHECK, *txid);
+	if (flags) {
+		m.check_flags = flags;
+		m.have = 1u << NTM_F_CHECK_FLAGS;
+	}
+	err = send_message(t, &m, to, NTM_SEND_NORMAL);
+	if (err)
+		ntm_debug("path %016" PRIx64 ": check not sent: %s", t->id, strerror(-err));
+	return err;
+}
+
+int ntm_ctl_update(struct ntm_tunnel *t)
+{
+	struct ntm_sig m;
+	int err;
+
+	ntm_sig_init(&m, NTM_M_UPDATE_REQUEST, t->next_txid++);
+	m.mtu = ntm_path_own_mtu(t);
+	m.n_candidates = ntm_node_candidates(t->node, m.candidates);
+	m.have = 1u << NTM_F_MTU | (m.n_candidates ? 1u << NTM_F_CANDIDATE : 0);
+	note_probe(t, m.txid, 0, NTM_PROBE_LIVE);
+	err = send_message(t, &m, NULL, NTM_SEND_NORMAL);
+	if (err)
+		ntm_debug("path %016" PRIx64 ": update not sent: %s", t->id, strerror(-err));
 	return err;
 }
 
@@ -167,6 +210,17 @@ static void handle(struct ntm_tunnel *t, const struct ntm_sig *m, const struct n
 	case NTM_M_UPDATE_REQUEST:
 		take_peer_mtu(t, m);
 		answer(t, m, NTM_M_UPDATE_RESPONSE, from);
+		if (ntm_sig_has(m, NTM_F_CANDIDATE)) {
+			ntm_check_candidates(t, m);
+			ntm_check_start(t, false);
+		}
+		break;
+	case NTM_M_CHECK:
+		answer(t, m, NTM_M_CHECK_RESPONSE, from);
+		ntm_check_received(t, m, from);
+		break;
+	case NTM_M_CHECK_RESPONSE:
+		ntm_check_answered(t, m, from);
 		break;
 	case NTM_M_KEEP_ALIVE_RESPONSE:
 	case NTM_M_PROBE_RESPONSE:
@@ -220,10 +274,22 @@ static void roam(struct ntm_tunnel *t, const struct ntm_addr *from)
 	struct ntm_dp *dp = t->node->dp;
 	struct ntm_dp_stats s;
 
-	if (dp->ops->stats(dp, t->id, &s) || ntm_addr_equal(&s.endpoint, from))
+	if (ntm_route_held(t) || dp->ops->stats(dp, t->id, &s) || ntm_addr_equal(&s.endpoint, from))
 		return;
 	if (!dp->ops->set_endpoint(dp, t->id, from, 0))
 		ntm_path_moved(t, from);
+}
+
+/* Heard of over the route in use? What comes another way says nothing about that one. */
+static void note_heard(struct ntm_tunnel *t, const struct ntm_addr *from)
+{
+	struct ntm_dp_stats s;
+
+	t->ctl_rx_ns = ntm_timers_ns(&t->node->timers);
+	if (t->node->dp->ops->stats(t->node->dp, t->id, &s) || !ntm_addr_equal(&s.endpoint, from))
+		return;
+	t->route_rx_ns = t->ctl_rx_ns;
+	ntm_live_heard(t);
 }
 
 void ntm_ctl_input(struct ntm_node *n, const struct ntm_addr *from, const uint8_t *msg, size_t len)
@@ -235,6 +301,8 @@ void ntm_ctl_input(struct ntm_node *n, const struct ntm_addr *from, const uint8_
 	uint8_t plain[MESSAGE_MAX], nonce[NTM_NONCE_LEN];
 	struct ntm_path_agent *rec;
 	struct ntm_sig m;
+	bool newest;
+	int err;
 
 	if (!t || !t->has_keys || len < sizeof(*h) + sizeof(struct ntm_sig_hdr) + NTM_TAG_LEN ||
 	    len > NTM_CONTROL_MAX || counter >= NTM_COUNTER_LIMIT)
@@ -247,15 +315,17 @@ void ntm_ctl_input(struct ntm_node *n, const struct ntm_addr *from, const uint8_
 		ntm_debug("path %016" PRIx64 ": control message that is not authentic", t->id);
 		return;
 	}
-	if (window_note(rec, slot, counter))
+	newest = window_note(rec, slot, counter);
+	memset(&m, 0, sizeof(m));
+	err = ntm_sig_decode(&m, plain, len - sizeof(*h) - NTM_TAG_LEN);
+	/* Checks go over routes that are not in use. */
+	if (newest && m.msg != NTM_M_CHECK && m.msg != NTM_M_CHECK_RESPONSE)
 		roam(t, from);
-	t->ctl_rx_ns = ntm_timers_ns(&n->timers);
+	note_heard(t, from);
 	if (t->role == NTM_ROLE_INITIATOR)
 		ntm_hs_confirmed(t, ntm_hdr_epoch(h));
-	ntm_live_heard(t);
 
-	memset(&m, 0, sizeof(m));
-	if (ntm_sig_decode(&m, plain, len - sizeof(*h) - NTM_TAG_LEN)) {
+	if (err) {
 		ntm_warn_limited("path %016" PRIx64 ": malformed control message", t->id);
 		return;
 	}

@@ -21,14 +21,19 @@ int ntm_node_core_init(struct ntm_node *n)
 		err = ntm_cookie_jar_init(&n->jar, n->pub, HANDSHAKES_PER_SECOND);
 	if (!err)
 		err = ntm_dc_init(&n->dc, n);
+	ntm_relays_init(n);
+	ntm_mapping_init(n);
 	n->start_ms = ntm_timers_ms(&n->timers);
 	return err;
 }
 
 void ntm_node_core_free(struct ntm_node *n)
 {
+	ntm_gwclient_stop(n);
 	ntm_directions_free(n);
 	ntm_hs_early_forget(n);
+	ntm_relays_stop(n);
+	ntm_mapping_stop(n);
 	ntm_dc_free(&n->dc);
 	ntm_tunnels_free(&n->tunnels);
 	ntm_hold_clear(&n->hold);
@@ -63,7 +68,13 @@ void ntm_node_input(struct ntm_node *n, const struct ntm_addr *from, const uint8
 		ntm_hs_request(n, from, to, data, len);
 		break;
 	case NTM_T_TUNNEL_RESP:
-		ntm_hs_response(n, from, data, len);
+		/* An RS's answers are shorter than a peer's. */
+		if (len != sizeof(struct ntm_relay_bound))
+			ntm_hs_response(n, from, data, len);
+		else if (ntm_hdr_suite(h) == NTM_SUITE_RS_PROBE)
+			ntm_relays_answer(n, from, data, len);
+		else
+			ntm_bind_answer(n, from, data, len);
 		break;
 	case NTM_T_DATA:
 		if (ntm_hdr_suite(h) == NTM_SUITE_CONTROL)
@@ -92,6 +103,7 @@ int ntm_node_set_identity(struct ntm_node *n, const struct ntm_identity *id)
 				ntm_warn("state not written: %s", strerror(-err));
 		}
 	}
+	ntm_gwclient_changed(n);
 	if (!n->ready) {
 		n->ready = true;
 		err = ntm_sdnotify("READY=1");
@@ -142,10 +154,12 @@ uint16_t ntm_node_uplink_mtu(const struct ntm_node *n, bool v6)
 
 unsigned ntm_node_candidates(const struct ntm_node *n, struct ntm_candidate out[NTM_CANDIDATES_MAX])
 {
-	unsigned count = 0;
+	struct ntm_addr seen[NTM_RELAY_OFFERS_MAX];
+	unsigned n_seen = ntm_relays_reflexive(n, seen, NTM_CANDIDATES_MAX / 4), count = 0;
 
 	for (unsigned i = 0; i < n->n_uplinks; i++) {
-		for (unsigned j = 0; j < n->uplinks[i].n_addrs && count < NTM_CANDIDATES_MAX - 1; j++) {
+		/* The DC adds one. */
+		for (unsigned j = 0; j < n->uplinks[i].n_addrs && count + n_seen < NTM_CANDIDATES_MAX - 1; j++) {
 			struct ntm_candidate *c = &out[count++];
 
 			*c = (struct ntm_candidate){.kind = NTM_CAND_HOST, .preference = (uint8_t)(255 - 16 * i)};
@@ -153,6 +167,8 @@ unsigned ntm_node_candidates(const struct ntm_node *n, struct ntm_candidate out[
 			c->addr.port = htons(n->conf.port);
 		}
 	}
+	for (unsigned i = 0; i < n_seen; i++)
+		out[count++] = (struct ntm_candidate){.kind = NTM_CAND_REFLEXIVE, .preference = 128, .addr = seen[i]};
 	return count;
 }
 
@@ -177,15 +193,35 @@ static void tell_peers(struct ntm_node *n)
 		next = t->next_all;
 		if ((t->state != NTM_TUN_UP && t->state != NTM_TUN_SILENT) || n->dp->ops->stats(n->dp, t->id, &s))
 			continue;
+		ntm_bind_now(t);
 		if (n->n_uplinks && !ntm_node_has_family(n, !ntm_ip_is_v4(s.endpoint.ip))) {
 			ntm_live_unreachable(t);
 			continue;
 		}
 		ntm_path_send(t, NULL, 0, false);
-		ntm_ctl_probe(t, NTM_PROBE_LIVE, NTM_M_UPDATE_REQUEST, 0, NULL);
-		ntm_live_probe(t);
+		ntm_check_trickle(t);
+		ntm_live_moved(t);
 		ntm_pmtu_recheck(t);
 	}
+}
+
+void ntm_node_reflexive_changed(struct ntm_node *n)
+{
+	for (struct ntm_tunnel *t = n->tunnels.all; t; t = t->next_all) {
+		if (t->state != NTM_TUN_UP && t->state != NTM_TUN_SILENT)
+			continue;
+		ntm_bind_now(t);
+		ntm_check_trickle(t);
+	}
+}
+
+bool ntm_node_has_addr(const struct ntm_node *n, const uint8_t ip[16])
+{
+	for (unsigned i = 0; i < n->n_uplinks; i++)
+		for (unsigned j = 0; j < n->uplinks[i].n_addrs; j++)
+			if (!memcmp(n->uplinks[i].addrs[j], ip, 16))
+				return true;
+	return false;
 }
 
 void ntm_node_set_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, unsigned count, bool force)
@@ -204,8 +240,10 @@ void ntm_node_set_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, u
 		/* An address out of the pools is inside a tunnel, whatever interface has it. */
 		for (unsigned j = 0; j < u[i].n_addrs; j++)
 			if (!n->id.known || (!ntm_prefix_contains(&n->id.addrs.pool4, u[i].addrs[j]) &&
-					     !ntm_prefix_contains(&n->id.addrs.pool6, u[i].addrs[j])))
+					     !ntm_prefix_contains(&n->id.addrs.pool6, u[i].addrs[j]))) {
+				n->uplinks[i].prefix_len[kept] = u[i].prefix_len[j];
 				memcpy(n->uplinks[i].addrs[kept++], u[i].addrs[j], 16);
+			}
 		n->uplinks[i].n_addrs = kept;
 		dp[i] = u[i].dp;
 	}
@@ -226,6 +264,8 @@ void ntm_node_set_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, u
 		/* The DC first: peers that must be reached anew are asked of it with the new addresses known there. */
 		ntm_dc_reregister(&n->dc);
 		tell_peers(n);
+		ntm_relays_measure(n);
+		ntm_mapping_restart(n);
 	}
 }
 

@@ -91,6 +91,13 @@ void ntm_dc_forget(struct ntm_dcclient *dc, void *arg); /* calls with this arg a
 int ntm_dc_send(struct ntm_dcclient *dc, const struct ntm_sig *m);
 /* Addresses have changed: registers anew. */
 void ntm_dc_reregister(struct ntm_dcclient *dc);
+/* There is news for the DC: a Keep Alive, now. */
+void ntm_dc_keepalive_now(struct ntm_dcclient *dc);
+/*
+ * A Keep Alive that the DC answers after delay_s, from a port of its own: nothing else uses that NAT mapping. Its
+ * answer is told to ntm_mapping_answered(). Sent once. 0 or -errno (-ENOTSUP: no such port).
+ */
+int ntm_dc_keepalive_aside(struct ntm_dcclient *dc, uint16_t delay_s, uint32_t *txid);
 bool ntm_dc_connected(const struct ntm_dcclient *dc);
 /* The configuration's endpoints have changed (SIGHUP). */
 void ntm_dc_endpoints_changed(struct ntm_dcclient *dc);

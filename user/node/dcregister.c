@@ -19,6 +19,14 @@ static void schedule_keepalive(struct ntm_dcclient *dc, uint64_t in_ms)
 	ntm_timer_arm(&dc->node->timers, &dc->keepalive_timer, in_ms);
 }
 
+/* As often as the DC wants, and as the NAT in between does. */
+static uint64_t keepalive_ms(const struct ntm_dcclient *dc)
+{
+	uint64_t ms = ntm_mapping_keepalive_ms(dc->node), wanted = dc->keepalive_s * 1000u;
+
+	return ms < wanted ? ms : wanted;
+}
+
 static bool valid_identity(const struct ntm_node *n, const struct ntm_sig *m, struct ntm_identity *id)
 {
 	const uint32_t need =
@@ -69,7 +77,7 @@ static void registered(struct ntm_dcclient *dc, const struct ntm_sig *m)
 	if (ntm_sig_has(m, NTM_F_REFLEXIVE))
 		dc->reflexive = m->reflexive;
 	dc->keepalive_s = ntm_sig_has(m, NTM_F_KEEPALIVE) && m->keepalive_s ? m->keepalive_s : NTM_DC_KEEPALIVE_S;
-	wait_s = dc->keepalive_s;
+	wait_s = keepalive_ms(dc) / 1000u;
 	if (ntm_sig_has(m, NTM_F_LIFETIME) && m->lifetime_s && m->lifetime_s / 2 < wait_s)
 		wait_s = m->lifetime_s / 2 ? m->lifetime_s / 2 : 1;
 	schedule_keepalive(dc, wait_s * 1000);
@@ -83,8 +91,11 @@ static void registered(struct ntm_dcclient *dc, const struct ntm_sig *m)
 				       json_object_new_string(ntm_addr_format(&dc->slot[NTM_DC_CUR].addr, addr)));
 		ntm_node_emit(n, ev);
 	}
+	ntm_relays_offered(n, m, true);
+	ntm_mapping_start(n);
 	if (n->hooks.registered)
 		n->hooks.registered(n, m);
+	ntm_directions_dc_back(n);
 	ntm_dc_resend_all(dc);
 }
 
@@ -133,6 +144,7 @@ void ntm_dc_register(struct ntm_dcclient *dc, enum ntm_dc_slot slot)
 		m.mtu = mtu;
 		m.have |= 1u << NTM_F_MTU;
 	}
+	ntm_relays_report(n, &m);
 	if (n->hooks.keepalive)
 		n->hooks.keepalive(n, &m);
 	/* Older registrations under way say what is no longer so. */
@@ -173,11 +185,13 @@ static void on_keepalive_answer(void *arg, int err, const struct ntm_sig *m)
 			ntm_dc_register(dc, NTM_DC_CUR);
 		return;
 	}
+	ntm_relays_offered(dc->node, m, false);
 	/* A NAT's mapping has changed with no event on this host. */
 	if (ntm_sig_has(m, NTM_F_REFLEXIVE) && !ntm_addr_equal(&m->reflexive, &dc->reflexive)) {
 		dc->reflexive = m->reflexive;
 		ntm_info("dc: this node is now seen as %s", ntm_addr_format(&m->reflexive, text));
 		ntm_dc_register(dc, NTM_DC_CUR);
+		ntm_node_reflexive_changed(dc->node);
 	}
 }
 
@@ -186,7 +200,7 @@ static void on_keepalive_timer(void *arg)
 	struct ntm_dcclient *dc = arg;
 	struct ntm_sig m;
 
-	schedule_keepalive(dc, dc->keepalive_s * 1000u);
+	schedule_keepalive(dc, keepalive_ms(dc));
 	if (!dc->slot[NTM_DC_CUR].used)
 		return;
 	if (!dc->registered) {
@@ -195,6 +209,7 @@ static void on_keepalive_timer(void *arg)
 		return;
 	}
 	ntm_sig_init(&m, NTM_M_KEEP_ALIVE, 0);
+	ntm_relays_report(dc->node, &m);
 	if (dc->node->hooks.keepalive)
 		dc->node->hooks.keepalive(dc->node, &m);
 	/* Its own arg, so that forgetting registrations leaves it alone. */
@@ -234,10 +249,24 @@ static void on_route_direction(struct ntm_dcclient *dc, enum ntm_dc_slot slot, c
 		answer_error(dc, slot, m->txid, err == -ENOSPC ? NTM_E_BUSY : NTM_E_INTERNAL);
 }
 
+/* An RS's part: answered here if it is that. */
+static bool hooked(struct ntm_dcclient *dc, enum ntm_dc_slot slot, const struct ntm_sig *m)
+{
+	struct ntm_sig answer;
+
+	if (!dc->node->hooks.message)
+		return false;
+	ntm_sig_init(&answer, NTM_M_ERROR, m->txid);
+	if (!dc->node->hooks.message(dc->node, m, &answer))
+		return false;
+	ntm_dc_send_on(dc, slot, &answer);
+	return true;
+}
+
 void ntm_dc_message(struct ntm_dcclient *dc, enum ntm_dc_slot slot, const uint8_t *plain, size_t len)
 {
 	struct ntm_tunnel *t;
-	struct ntm_sig m, answer;
+	struct ntm_sig m;
 
 	memset(&m, 0, sizeof(m));
 	if (ntm_sig_decode(&m, plain, len)) {
@@ -247,8 +276,11 @@ void ntm_dc_message(struct ntm_dcclient *dc, enum ntm_dc_slot slot, const uint8_
 		return;
 	}
 	switch (m.msg) {
-	case NTM_M_REGISTRATION_RESPONSE:
 	case NTM_M_KEEP_ALIVE_RESPONSE:
+		if (ntm_mapping_answered(dc->node, m.txid))
+			break;
+		/* fall through */
+	case NTM_M_REGISTRATION_RESPONSE:
 	case NTM_M_UPDATE_RESPONSE:
 		ntm_dc_answered(dc, &m);
 		break;
@@ -270,23 +302,25 @@ void ntm_dc_message(struct ntm_dcclient *dc, enum ntm_dc_slot slot, const uint8_
 			on_route_direction(dc, slot, &m);
 		break;
 	case NTM_M_RELEASE:
+		if (hooked(dc, slot, &m))
+			break;
 		acknowledge(dc, slot, &m);
 		t = ntm_sig_has(&m, NTM_F_PATH_ID) ? ntm_tunnel_by_id(dc->node, m.path_id) : NULL;
 		if (t)
 			ntm_path_end(t, NTM_PATH_END_QUIET, "released by the DC");
 		break;
 	default:
-		if (dc->node->hooks.message) {
-			ntm_sig_init(&answer, NTM_M_ERROR, m.txid);
-			if (dc->node->hooks.message(dc->node, &m, &answer)) {
-				ntm_dc_send_on(dc, slot, &answer);
-				break;
-			}
-		}
-		answer_error(dc, slot, m.txid, NTM_E_UNKNOWN_MESSAGE);
+		if (!hooked(dc, slot, &m))
+			answer_error(dc, slot, m.txid, NTM_E_UNKNOWN_MESSAGE);
 	}
 	ntm_wipe(m.psk, sizeof(m.psk));
 	ntm_wipe(m.relay_secret, sizeof(m.relay_secret));
+}
+
+void ntm_dc_keepalive_now(struct ntm_dcclient *dc)
+{
+	if (dc->registered)
+		schedule_keepalive(dc, 1);
 }
 
 void ntm_dc_init_messages(struct ntm_dcclient *dc)

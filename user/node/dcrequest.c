@@ -162,7 +162,8 @@ int ntm_dc_call_on(struct ntm_dcclient *dc, enum ntm_dc_slot slot, struct ntm_si
 int ntm_dc_call(struct ntm_dcclient *dc, struct ntm_sig *m, uint32_t deadline_ms, ntm_dc_answer cb, void *arg)
 {
 	/* With the DC known to be away, whoever asks waits for one attempt to reach it, not for the whole time. */
-	if (!dc->slot[NTM_DC_CUR].used && dc->failures && deadline_ms > NTM_DC_GIVE_UP_MS)
+	if (!dc->slot[NTM_DC_CUR].used && dc->failures > dc->node->conf.dc_endpoints.n &&
+	    deadline_ms > NTM_DC_GIVE_UP_MS)
 		deadline_ms = NTM_DC_GIVE_UP_MS;
 	return ntm_dc_call_on(dc, NTM_DC_CUR, m, deadline_ms, true, cb, arg);
 }
@@ -190,6 +191,31 @@ int ntm_dc_send(struct ntm_dcclient *dc, const struct ntm_sig *m)
 	if (!copy.txid)
 		copy.txid = dc->next_txid++;
 	return ntm_dc_send_on(dc, NTM_DC_CUR, &copy);
+}
+
+int ntm_dc_keepalive_aside(struct ntm_dcclient *dc, uint16_t delay_s, uint32_t *txid)
+{
+	uint8_t plain[64], out[64 + sizeof(struct ntm_hdr) + NTM_TAG_LEN];
+	struct ntm_dc_session *s = &dc->slot[NTM_DC_CUR];
+	struct ntm_node *n = dc->node;
+	struct ntm_sig m;
+	size_t len;
+	int err;
+
+	if (!n->send_aside)
+		return -ENOTSUP;
+	if (!s->used)
+		return -ENOTCONN;
+	ntm_sig_init(&m, NTM_M_KEEP_ALIVE, dc->next_txid++);
+	m.delay_s = delay_s;
+	m.have = 1u << NTM_F_DELAY;
+	err = ntm_sig_encode(&m, plain, sizeof(plain), &len);
+	if (!err)
+		err = ntm_session_seal(&s->s, plain, len, out, sizeof(out), &len);
+	if (err)
+		return err;
+	*txid = m.txid;
+	return n->send_aside(n->net.arg, &s->addr, out, len);
 }
 
 bool ntm_dc_answered(struct ntm_dcclient *dc, const struct ntm_sig *m)

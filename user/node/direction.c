@@ -7,17 +7,40 @@
 
 #include "node.h"
 
-static bool same_target(const char *name, const uint8_t vip[16], const char *name2, const uint8_t vip2[16])
+/* What is wanted: a gateway, a name, or else a virtual address. */
+struct target {
+	bool gateway;
+	char name[NTM_NAME_MAX + 1];
+	uint8_t vip[16];
+};
+
+static const char *target_text(const struct ntm_direction *d, char text[NTM_ADDR_STRLEN])
 {
-	return name[0] ? !strcmp(name, name2) : !name2[0] && !memcmp(vip, vip2, 16);
+	return d->gateway ? "gateway" : d->name[0] ? d->name : ntm_ip_format(d->vip, text);
 }
 
-static struct ntm_negative *negative_find(struct ntm_node *n, const char *name, const uint8_t vip[16])
+static bool same_target(const struct target *a, bool gateway, const char *name, const uint8_t vip[16])
+{
+	if (a->gateway || gateway)
+		return a->gateway == gateway;
+	return a->name[0] ? !strcmp(a->name, name) : !name[0] && !memcmp(a->vip, vip, 16);
+}
+
+static struct target target_of(const struct ntm_direction *d)
+{
+	struct target w = {.gateway = d->gateway};
+
+	memcpy(w.name, d->name, sizeof(w.name));
+	memcpy(w.vip, d->vip, sizeof(w.vip));
+	return w;
+}
+
+static struct ntm_negative *negative_find(struct ntm_node *n, const struct target *w)
 {
 	for (unsigned i = 0; i < NTM_NEGATIVE_MAX; i++) {
 		struct ntm_negative *g = &n->directions.neg[i];
 
-		if (g->used_ms && same_target(name, vip, g->name, g->vip))
+		if (g->used_ms && same_target(w, g->gateway, g->name, g->vip))
 			return g;
 	}
 	return NULL;
@@ -25,7 +48,8 @@ static struct ntm_negative *negative_find(struct ntm_node *n, const char *name, 
 
 static void negative_put(struct ntm_node *n, const struct ntm_direction *d, int result, uint64_t stale_id)
 {
-	struct ntm_negative *g = negative_find(n, d->name, d->vip), *oldest = &n->directions.neg[0];
+	struct target w = target_of(d);
+	struct ntm_negative *g = negative_find(n, &w), *oldest = &n->directions.neg[0];
 	uint64_t now = ntm_timers_ms(&n->timers);
 
 	for (unsigned i = 0; !g && i < NTM_NEGATIVE_MAX; i++)
@@ -34,6 +58,7 @@ static void negative_put(struct ntm_node *n, const struct ntm_direction *d, int 
 	if (!g) {
 		g = oldest;
 		g->stale_id = 0;
+		g->gateway = d->gateway;
 		memcpy(g->name, d->name, sizeof(g->name));
 		memcpy(g->vip, d->vip, sizeof(g->vip));
 	}
@@ -52,8 +77,7 @@ static void tell(struct ntm_node *n, struct ntm_direction *d, int result, struct
 	char text[NTM_ADDR_STRLEN];
 
 	if (ev) {
-		json_object_object_add(ev, "target",
-				       json_object_new_string(d->name[0] ? d->name : ntm_ip_format(d->vip, text)));
+		json_object_object_add(ev, "target", json_object_new_string(target_text(d, text)));
 		json_object_object_add(ev, "result", json_object_new_string(ntm_direction_result_name(result)));
 		json_object_object_add(ev, "ms",
 				       json_object_new_int64((int64_t)(ntm_timers_ms(&n->timers) - d->begin_ms)));
@@ -75,10 +99,9 @@ static void fail(struct ntm_direction *d, int result, uint64_t stale_id)
 	struct ntm_node *n = d->node;
 	char text[NTM_ADDR_STRLEN];
 
-	ntm_debug("direction to %s: %s", d->name[0] ? d->name : ntm_ip_format(d->vip, text),
-		  ntm_direction_result_name(result));
+	ntm_debug("direction to %s: %s", target_text(d, text), ntm_direction_result_name(result));
 	negative_put(n, d, result, stale_id);
-	if (!d->name[0])
+	if (!d->name[0] && !d->gateway)
 		ntm_hold_drop(&n->hold, d->vip);
 	tell(n, d, result, NULL);
 }
@@ -122,7 +145,7 @@ static void on_answer(void *arg, int err, const struct ntm_sig *m)
 		tell(d->node, d, 0, t);
 }
 
-static struct ntm_direction *begin(struct ntm_node *n, const char *name, const uint8_t vip[16], uint64_t stale_id)
+static struct ntm_direction *begin(struct ntm_node *n, const struct target *w, uint64_t stale_id)
 {
 	struct ntm_direction *d = NULL;
 	struct ntm_sig m;
@@ -134,14 +157,17 @@ static struct ntm_direction *begin(struct ntm_node *n, const char *name, const u
 		return NULL;
 
 	ntm_sig_init(&m, NTM_M_DIRECTION_REQUEST, 0);
-	if (name[0]) {
-		memcpy(m.name, name, sizeof(m.name));
+	if (w->gateway) {
+		m.gateway = 1;
+		m.have |= 1u << NTM_F_GATEWAY;
+	} else if (w->name[0]) {
+		memcpy(m.name, w->name, sizeof(m.name));
 		m.have |= 1u << NTM_F_NAME;
-	} else if (ntm_ip_is_v4(vip)) {
-		memcpy(m.vip4, vip + 12, 4);
+	} else if (ntm_ip_is_v4(w->vip)) {
+		memcpy(m.vip4, w->vip + 12, 4);
 		m.have |= 1u << NTM_F_VIP4;
 	} else {
-		memcpy(m.vip6, vip, 16);
+		memcpy(m.vip6, w->vip, 16);
 		m.have |= 1u << NTM_F_VIP6;
 	}
 	if (stale_id) {
@@ -152,8 +178,9 @@ static struct ntm_direction *begin(struct ntm_node *n, const char *name, const u
 		return NULL;
 	d->used = true;
 	d->node = n;
-	memcpy(d->name, name, sizeof(d->name));
-	memcpy(d->vip, vip, sizeof(d->vip));
+	d->gateway = w->gateway;
+	memcpy(d->name, w->name, sizeof(d->name));
+	memcpy(d->vip, w->vip, sizeof(d->vip));
 	d->path_id = 0;
 	d->begin_ms = ntm_timers_ms(&n->timers);
 	d->n = 0;
@@ -162,54 +189,86 @@ static struct ntm_direction *begin(struct ntm_node *n, const char *name, const u
 	return d;
 }
 
-int ntm_direct(struct ntm_node *n, const char *name, const uint8_t vip[16], uint64_t stale_id, ntm_direction_done fn,
-	       void *arg)
+static int answer_at_once(ntm_direction_done fn, void *arg, int result, struct ntm_tunnel *t)
 {
-	static const uint8_t none[16];
-	char lname[NTM_NAME_MAX + 1] = "";
+	if (fn)
+		fn(arg, result, t);
+	return result;
+}
+
+/* t: the path that there is, perhaps. */
+static int direct(struct ntm_node *n, const struct target *w, struct ntm_tunnel *t, uint64_t stale_id,
+		  ntm_direction_done fn, void *arg)
+{
 	struct ntm_direction *d = NULL;
 	struct ntm_negative *g;
-	struct ntm_tunnel *t;
 
-	if (name)
-		for (size_t i = 0; i < NTM_NAME_MAX && name[i]; i++)
-			lname[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + 32 : name[i]);
-	if (!vip)
-		vip = none;
+	if (!stale_id && t && ntm_tunnel_usable(t))
+		return answer_at_once(fn, arg, 0, t);
+	/* Known to be silent: the DC must not hand out the same path again. */
+	if (!stale_id && t && t->state == NTM_TUN_SILENT)
+		stale_id = t->id;
+	for (unsigned i = 0; i < NTM_DIRECTIONS_MAX && !d; i++) {
+		struct ntm_direction *o = &n->directions.d[i];
 
-	if (!stale_id) {
-		t = lname[0] ? ntm_tunnel_by_name(n, lname) : ntm_tunnel_by_vip(n, vip);
-		if (t && ntm_tunnel_usable(t)) {
-			if (fn)
-				fn(arg, 0, t);
-			return 0;
-		}
-		/* Known to be silent: the DC must not hand out the same path again. */
-		if (t && t->state == NTM_TUN_SILENT)
-			stale_id = t->id;
+		if (o->used && same_target(w, o->gateway, o->name, o->vip))
+			d = o;
 	}
-	for (unsigned i = 0; i < NTM_DIRECTIONS_MAX && !d; i++)
-		if (n->directions.d[i].used && same_target(lname, vip, n->directions.d[i].name, n->directions.d[i].vip))
-			d = &n->directions.d[i];
 	if (!d) {
-		g = negative_find(n, lname, vip);
-		if (g && ntm_timers_ms(&n->timers) < g->until_ms) {
-			if (fn)
-				fn(arg, g->result, NULL);
-			return g->result;
-		}
+		g = negative_find(n, w);
+		if (g && ntm_timers_ms(&n->timers) < g->until_ms)
+			return answer_at_once(fn, arg, g->result, NULL);
 		if (g && !stale_id)
 			stale_id = g->stale_id;
-		d = begin(n, lname, vip, stale_id);
+		d = begin(n, w, stale_id);
 	}
-	if (!d || (fn && d->n == NTM_WAITERS_MAX)) {
-		if (fn)
-			fn(arg, -EBUSY, NULL);
-		return -EBUSY;
-	}
+	if (!d || (fn && d->n == NTM_WAITERS_MAX))
+		return answer_at_once(fn, arg, -EBUSY, NULL);
 	if (fn)
 		d->waiters[d->n++] = (struct ntm_direction_waiter){fn, arg};
 	return 0;
+}
+
+int ntm_direct(struct ntm_node *n, const char *name, const uint8_t vip[16], uint64_t stale_id, ntm_direction_done fn,
+	       void *arg)
+{
+	struct target w = {0};
+
+	if (name)
+		for (size_t i = 0; i < NTM_NAME_MAX && name[i]; i++)
+			w.name[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + 32 : name[i]);
+	if (vip)
+		memcpy(w.vip, vip, sizeof(w.vip));
+	return direct(n, &w, w.name[0] ? ntm_tunnel_by_name(n, w.name) : ntm_tunnel_by_vip(n, w.vip), stale_id, fn,
+		      arg);
+}
+
+static struct ntm_tunnel *gateway_path(struct ntm_node *n, enum ntm_tunnel_state state)
+{
+	for (struct ntm_tunnel *t = n->tunnels.all; t; t = t->next_all)
+		if (t->gateway && t->state == state)
+			return t;
+	return NULL;
+}
+
+struct ntm_tunnel *ntm_direct_gateway_path(struct ntm_node *n)
+{
+	return gateway_path(n, NTM_TUN_UP);
+}
+
+int ntm_direct_gateway(struct ntm_node *n, ntm_direction_done fn, void *arg)
+{
+	struct target w = {.gateway = true};
+	struct ntm_tunnel *t = gateway_path(n, NTM_TUN_UP);
+
+	return direct(n, &w, t ? t : gateway_path(n, NTM_TUN_SILENT), 0, fn, arg);
+}
+
+int ntm_direct_gateway_stale(struct ntm_node *n, uint64_t stale_id)
+{
+	struct target w = {.gateway = true};
+
+	return direct(n, &w, NULL, stale_id, NULL, NULL);
 }
 
 void ntm_direct_forget(struct ntm_node *n, void *arg)
@@ -227,7 +286,7 @@ static bool concerns(const struct ntm_direction *d, const struct ntm_tunnel *t)
 {
 	if (!d->used)
 		return false;
-	if (d->path_id)
+	if (d->path_id || d->gateway)
 		return d->path_id == t->id;
 	if (d->name[0])
 		return !strcmp(d->name, t->name);
@@ -236,16 +295,20 @@ static bool concerns(const struct ntm_direction *d, const struct ntm_tunnel *t)
 
 void ntm_direction_path_up(struct ntm_node *n, struct ntm_tunnel *t)
 {
+	struct ntm_tunnel *best = t->state == NTM_TUN_OLD ? ntm_tunnel_by_vip(n, t->vip6) : NULL;
+
 	for (unsigned i = 0; i < NTM_DIRECTIONS_MAX; i++) {
 		struct ntm_direction *d = &n->directions.d[i];
 		struct ntm_negative *g;
+		struct target w;
 
 		if (!concerns(d, t))
 			continue;
-		g = negative_find(n, d->name, d->vip);
+		w = target_of(d);
+		g = negative_find(n, &w);
 		if (g)
 			g->used_ms = 0;
-		tell(n, d, 0, t);
+		tell(n, d, 0, best ? best : t);
 	}
 }
 
@@ -256,6 +319,17 @@ void ntm_direction_path_failed(struct ntm_node *n, struct ntm_tunnel *t, int res
 
 		if (d->used && d->path_id == t->id)
 			fail(d, result, t->id);
+	}
+}
+
+void ntm_directions_dc_back(struct ntm_node *n)
+{
+	for (unsigned i = 0; i < NTM_NEGATIVE_MAX; i++) {
+		struct ntm_negative *g = &n->directions.neg[i];
+
+		/* Which path it left behind is still of use. */
+		if (g->result == -ENOTCONN)
+			g->until_ms = 0;
 	}
 }
 

@@ -32,7 +32,7 @@ struct ntm_direction_waiter {
 };
 
 struct ntm_direction {
-	bool used;
+	bool used, gateway;          /* gateway: to any RS that is one; neither name nor vip */
 	char name[NTM_NAME_MAX + 1]; /* FQDN, lower case; "": by address */
 	uint8_t vip[16];
 	uint64_t path_id; /* 0: no Route Direction yet */
@@ -47,6 +47,7 @@ struct ntm_direction {
 struct ntm_negative {
 	char name[NTM_NAME_MAX + 1];
 	uint8_t vip[16];
+	bool gateway;
 	int result;
 	uint64_t until_ms, stale_id, used_ms;
 };
@@ -63,11 +64,17 @@ struct ntm_directions {
  */
 int ntm_direct(struct ntm_node *n, const char *name, const uint8_t vip[16], uint64_t stale_id, ntm_direction_done fn,
 	       void *arg);
-void ntm_direct_forget(struct ntm_node *n, void *arg); /* the waiter with this arg has gone */
+/* The same for the way to general nodes: a path to a gateway RS that the DC chooses. */
+int ntm_direct_gateway(struct ntm_node *n, ntm_direction_done fn, void *arg);
+int ntm_direct_gateway_stale(struct ntm_node *n, uint64_t stale_id); /* that one is dead, or soon will be */
+struct ntm_tunnel *ntm_direct_gateway_path(struct ntm_node *n);      /* the usable one, or NULL */
+void ntm_direct_forget(struct ntm_node *n, void *arg);               /* the waiter with this arg has gone */
 
 /* The path of a Route Direction is up, or will never be. */
 void ntm_direction_path_up(struct ntm_node *n, struct ntm_tunnel *t);
 void ntm_direction_path_failed(struct ntm_node *n, struct ntm_tunnel *t, int result);
+/* The DC is back: that it was away is no longer a reason to fail. */
+void ntm_directions_dc_back(struct ntm_node *n);
 void ntm_directions_free(struct ntm_node *n);      /* waiters are told -ECANCELED */
 const char *ntm_direction_result_name(int result); /* as in `ntm resolve`'s errors: "no_such_name", "timeout" */
 

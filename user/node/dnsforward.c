@@ -294,17 +294,32 @@ static void on_timeout(uv_timer_t *t)
 		try_next(o);
 }
 
+/* Names are asked for where they were before there was a gateway: they may be needed to get to it. */
+static int leave_gateway(struct out *o)
+{
+	const struct ntm_node_config *c = &o->f->node->conf;
+	int mark = (int)c->gateway_mark, err;
+	uv_os_fd_t fd;
+
+	if (!c->gateway_routes.n)
+		return 0;
+	err = uv_fileno(&o->sock.handle, &fd);
+	return !err && setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) ? -errno : err;
+}
+
 static int send_udp(struct out *o, const struct sockaddr *sa)
 {
 	uv_buf_t buf = uv_buf_init((char *)o->sent + 2, (unsigned)o->q->len);
-	int err = uv_udp_init(o->f->node->loop, &o->sock.udp);
+	int err = uv_udp_init_ex(o->f->node->loop, &o->sock.udp, sa->sa_family);
 
 	if (err)
 		return err;
 	o->sock.handle.data = o;
 	o->sock_open = true;
 	o->handles++;
-	err = uv_udp_connect(&o->sock.udp, sa);
+	err = leave_gateway(o);
+	if (!err)
+		err = uv_udp_connect(&o->sock.udp, sa);
 	if (!err)
 		err = uv_udp_recv_start(&o->sock.udp, alloc, on_udp);
 	if (!err) {
@@ -317,7 +332,7 @@ static int send_udp(struct out *o, const struct sockaddr *sa)
 
 static int send_tcp(struct out *o, const struct sockaddr *sa)
 {
-	int err = uv_tcp_init(o->f->node->loop, &o->sock.tcp);
+	int err = uv_tcp_init_ex(o->f->node->loop, &o->sock.tcp, sa->sa_family);
 
 	if (err)
 		return err;
@@ -325,7 +340,8 @@ static int send_tcp(struct out *o, const struct sockaddr *sa)
 	o->sock_open = true;
 	o->handles++;
 	o->connect.data = o;
-	return uv_tcp_connect(&o->connect, &o->sock.tcp, sa, on_connect);
+	err = leave_gateway(o);
+	return err ? err : uv_tcp_connect(&o->connect, &o->sock.tcp, sa, on_connect);
 }
 
 static void try_next(struct out *o)

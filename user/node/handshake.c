@@ -54,9 +54,55 @@ static void transmit(struct ntm_tunnel *t)
 			send_request(t, &s.endpoint);
 		return;
 	}
-	for (unsigned i = 0; i < t->n_cands; i++)
-		if (ntm_node_has_family(n, !ntm_ip_is_v4(t->cands[i].addr.ip)))
-			send_request(t, &t->cands[i].addr);
+	/* The best first: of several that work, it is then the one that is answered first. */
+	for (int kind = NTM_ROUTE_LAN; kind > NTM_ROUTE_RELAY; kind--) {
+		for (unsigned i = 0; i < t->checks.n_pairs; i++) {
+			const struct ntm_pair *p = &t->checks.pairs[i];
+
+			if ((int)ntm_route_kind_of(t, &p->addr, p->cand) == kind &&
+			    ntm_node_has_family(n, !ntm_ip_is_v4(p->addr.ip)))
+				send_request(t, &p->addr);
+		}
+	}
+	ntm_bind_request(t);
+}
+
+void ntm_hs_resend(struct ntm_tunnel *t)
+{
+	struct ntm_addr relay = ntm_bind_endpoint(t);
+
+	if (t->hs && !t->has_keys && relay.port)
+		send_request(t, &relay);
+}
+
+/* What the responder sends before it has keys: the receiver drops it, NATs and firewalls on the way don't. */
+static void send_punch(struct ntm_tunnel *t, const struct ntm_addr *to)
+{
+	struct ntm_node *n = t->node;
+	uint8_t msg[sizeof(struct ntm_hdr) + NTM_TAG_LEN], src[16];
+	struct ntm_hdr *h = (struct ntm_hdr *)msg;
+	int err = ntm_random(msg, sizeof(msg));
+
+	*h = (struct ntm_hdr){.ver_type = NTM_WIRE_VERSION << 4 | NTM_T_DATA, .id = htobe64(t->id)};
+	if (!err)
+		err = n->net.send(n->net.arg, to, ntm_node_source(n, to, src), msg, sizeof(msg), NTM_SEND_NORMAL);
+	if (err)
+		ntm_debug("path %016" PRIx64 ": not punched: %s", t->id, strerror(-err));
+}
+
+static void punch_all(struct ntm_tunnel *t)
+{
+	for (unsigned i = 0; i < t->checks.n_pairs; i++)
+		if (ntm_node_has_family(t->node, !ntm_ip_is_v4(t->checks.pairs[i].addr.ip)))
+			send_punch(t, &t->checks.pairs[i].addr);
+}
+
+void ntm_hs_punch(struct ntm_tunnel *t)
+{
+	t->hs_begin_ms = now_ms(t);
+	t->hs_wait_ms = HS_RESEND_MS;
+	punch_all(t);
+	ntm_timer_arm(&t->node->timers, &t->hs_timer, t->hs_wait_ms);
 }
 
 static void hs_free(struct ntm_tunnel *t)
@@ -98,12 +144,18 @@ static void on_hs_timer(void *arg)
 {
 	struct ntm_tunnel *t = arg;
 	uint64_t spent = now_ms(t) - t->hs_begin_ms;
+	bool punching = t->role == NTM_ROLE_RESPONDER;
 
+	if (punching && (t->has_keys || spent >= HS_GIVE_UP_MS))
+		return;
 	if (spent >= HS_GIVE_UP_MS) {
 		give_up(t);
 		return;
 	}
-	transmit(t);
+	if (punching)
+		punch_all(t);
+	else
+		transmit(t);
 	t->hs_wait_ms = t->hs_wait_ms * 2 > HS_RESEND_MAX_MS ? HS_RESEND_MAX_MS : t->hs_wait_ms * 2;
 	ntm_timer_arm(&t->node->timers, &t->hs_timer,
 		      t->hs_wait_ms < HS_GIVE_UP_MS - spent ? t->hs_wait_ms : HS_GIVE_UP_MS - spent);
@@ -242,7 +294,7 @@ void ntm_hs_response(struct ntm_node *n, const struct ntm_addr *from, const uint
 	first = !t->has_keys;
 	hs_free(t);
 	t->peer_mtu = be16toh(p.mtu);
-	/* The first authentic answer decides where the path goes; later, authenticated packets do. */
+	/* The first authentic answer decides where the path goes at first; later, checks and authentic packets do. */
 	err = first ? n->dp->ops->set_endpoint(n->dp, t->id, from, 0) : 0;
 	if (!err)
 		err = install(t, &k, true);

@@ -61,6 +61,14 @@ static int take_link(struct ntm_links *links, const struct nlmsghdr *nlh)
 	return 0;
 }
 
+/* As in struct ntm_prefix; 0 for one that makes no sense, or holds everything. */
+static uint8_t prefix_len(const struct ifaddrmsg *ifa, size_t addr_len)
+{
+	if (!ifa->ifa_prefixlen || ifa->ifa_prefixlen > 8 * addr_len)
+		return 0;
+	return (uint8_t)(8 * (16 - addr_len) + ifa->ifa_prefixlen);
+}
+
 static int take_addr(struct ntm_links *links, const struct nlmsghdr *nlh)
 {
 	const struct ifaddrmsg *ifa = mnl_nlmsg_get_payload(nlh);
@@ -98,6 +106,7 @@ static int take_addr(struct ntm_links *links, const struct nlmsghdr *nlh)
 	if (l->up.n_addrs == NTM_UPLINK_ADDRS)
 		return 0;
 	memcpy(l->up.addrs[l->up.n_addrs], ip, 16);
+	l->up.prefix_len[l->up.n_addrs] = prefix_len(ifa, len);
 	l->is_v4[l->up.n_addrs] = len == 4;
 	l->weight[l->up.n_addrs++] = flags & (IFA_F_SECONDARY | IFA_F_TEMPORARY) ? 1 : 0;
 	return 0;

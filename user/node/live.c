@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Does the peer still answer? One timer a path looks once a second, on a common grid, at what the kernel counted:
+ * Does the peer still answer? One timer a path looks, on a common grid, at what the kernel counted: each 100 ms while
+ * there is traffic, each second if there was none for a while.
  *
- * - nothing sent for 15 s: KEEP_ALIVE, whose answer is the proof of life;
- * - packets sent, but nothing authenticated came for 2 s: the same, at once;
- * - three of them unanswered within a second: the path is silent. If there is traffic, a new direction is asked for
- * (the silent path stays until the new one is up); it is probed again with back-off up to 30 s;
+ * - nothing sent for as long as a NAT keeps a mapping: KEEP_ALIVE, whose answer is the proof of life;
+ * - packets sent, but nothing authenticated came for 300 ms (more if the round trip is long): the same, at once, and
+ *   with its first resend checks to the peer's other addresses and through the RS;
+ * - three of them unanswered, so within a second of the first packet: the best other route that answered is taken. If
+ *   there is none, the path is silent. If there is traffic, a new direction is asked for (the silent path stays until
+ *   the new one is up); it is probed again with back-off up to 30 s;
  * - initiator, keys older than 120 s: a handshake;
  * - superseded for 3 s and unused by the peer as long, or no traffic for an hour: released.
  */
@@ -15,10 +18,15 @@
 #include "node.h"
 
 enum {
-	TICK_MS = 1000,
-	KEEPALIVE_S = 15,
-	DOUBT_S = 2,
-	PROBE_MS = 333,
+	TICK_ACTIVE_MS = 100,
+	TICK_GRID_MS = 250, /* of the others: many paths share a wake-up */
+	TICK_RECENT_MS = 250,
+	TICK_IDLE_MS = 1000,
+	ACTIVE_S = 2,
+	DOUBT_MS = 300,
+	PROBE_MS = 180,
+	WAIT_MAX_MS = 1000, /* for long round trips */
+	LATE_S = 5,         /* a keep-alive of the peer's may be so late */
 	PROBES = 3,
 	BACKOFF_MIN_MS = 1000,
 	BACKOFF_MAX_MS = 30000,
@@ -50,7 +58,22 @@ static uint64_t backoff(uint64_t ms)
 	return ms > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : ms;
 }
 
-/* The path is no good: ask for another one. The peer's VIP6 is the name that never changes. */
+/* At least ms, and time for an answer. */
+static uint64_t patience_ms(const struct ntm_tunnel *t, uint64_t ms)
+{
+	uint64_t rtt = (uint64_t)(1.25 * t->rtt_ms) + 50;
+
+	if (rtt > WAIT_MAX_MS)
+		rtt = WAIT_MAX_MS;
+	return rtt > ms ? rtt : ms;
+}
+
+bool ntm_live_recent(const struct ntm_tunnel *t)
+{
+	return since(now_ns(t), t->last_data_ns) < RECENT_S * second;
+}
+
+/* The peer's VIP6 is the name that never changes. */
 static void redirect(struct ntm_tunnel *t)
 {
 	uint64_t now = now_ns(t) / 1000000u;
@@ -59,7 +82,16 @@ static void redirect(struct ntm_tunnel *t)
 		return;
 	t->redirect_backoff_ms = backoff(t->redirect_backoff_ms);
 	t->redirect_next_ms = now + t->redirect_backoff_ms;
-	ntm_direct(t->node, NULL, t->vip6, t->id, NULL, NULL);
+	t->redirected = true;
+	if (t->gateway)
+		ntm_direct_gateway_stale(t->node, t->id);
+	else
+		ntm_direct(t->node, NULL, t->vip6, t->id, NULL, NULL);
+}
+
+void ntm_live_redirect(struct ntm_tunnel *t)
+{
+	redirect(t);
 }
 
 static void gone_silent(struct ntm_tunnel *t)
@@ -67,14 +99,25 @@ static void gone_silent(struct ntm_tunnel *t)
 	char text[NTM_ADDR_STRLEN];
 
 	t->live_tries = 0;
+	t->route.urgent = false;
 	t->live_backoff_ms = backoff(t->live_backoff_ms);
 	ntm_timer_arm(&t->node->timers, &t->live_timer, t->live_backoff_ms);
 	if (t->state == NTM_TUN_UP) {
 		t->state = NTM_TUN_SILENT;
 		ntm_info("path to %s: the peer does not answer", ntm_tunnel_label(t, text));
+		ntm_gwclient_changed(t->node);
 	}
 	if (since(now_ns(t), t->last_data_ns) < 5 * second)
 		redirect(t);
+}
+
+void ntm_live_probe_relay(struct ntm_tunnel *t)
+{
+	struct ntm_addr relay = ntm_bind_endpoint(t);
+	uint32_t txid = 0;
+
+	if ((t->live_tries > 1 || t->route.dead || t->route.urgent) && relay.port && t->route.kind != NTM_ROUTE_RELAY)
+		ntm_ctl_check(t, &relay, 0, &txid);
 }
 
 static void send_probe(struct ntm_tunnel *t)
@@ -83,17 +126,25 @@ static void send_probe(struct ntm_tunnel *t)
 		t->live_since_ns = now_ns(t);
 	t->live_tries++;
 	ntm_ctl_probe(t, NTM_PROBE_LIVE, NTM_M_KEEP_ALIVE, 0, NULL);
-	ntm_timer_arm(&t->node->timers, &t->live_timer, PROBE_MS);
+	/* The first is answered most times: whoever only sends is asked often. With the second, the other routes are,
+	 * so that it is known by the time of the third which of them work. */
+	if (t->live_tries > 1 || t->route.dead || t->route.urgent) {
+		ntm_bind_now(t);
+		ntm_live_probe_relay(t);
+	}
+	if (t->live_tries == 2)
+		ntm_check_start(t, true);
+	ntm_timer_arm(&t->node->timers, &t->live_timer, patience_ms(t, t->route.urgent ? 0 : PROBE_MS));
 }
 
-/* Heard of since probing began, by the kernel or by the agent? */
+/* Heard of since probing began, by the kernel or by the agent, over the route in use? */
 static bool heard(struct ntm_tunnel *t)
 {
 	struct ntm_dp_stats s;
 
 	if (t->node->dp->ops->stats(t->node->dp, t->id, &s))
 		return false;
-	return latest(s.last_rx_ns, t->ctl_rx_ns) > t->live_since_ns;
+	return latest(s.last_rx_ns, t->route_rx_ns) > t->live_since_ns;
 }
 
 static void on_live_timer(void *arg)
@@ -104,10 +155,12 @@ static void on_live_timer(void *arg)
 		ntm_live_heard(t);
 		return;
 	}
-	if (t->live_tries >= PROBES)
-		gone_silent(t);
-	else
+	if (t->live_tries < PROBES)
 		send_probe(t);
+	else if (ntm_route_fall_back(t, t->live_since_ns))
+		t->live_tries = 0;
+	else
+		gone_silent(t);
 }
 
 void ntm_live_probe(struct ntm_tunnel *t)
@@ -116,22 +169,39 @@ void ntm_live_probe(struct ntm_tunnel *t)
 		send_probe(t);
 }
 
+void ntm_live_moved(struct ntm_tunnel *t)
+{
+	t->route.urgent = true;
+	t->live_tries = 0;
+	send_probe(t);
+}
+
 void ntm_live_heard(struct ntm_tunnel *t)
 {
 	char text[NTM_ADDR_STRLEN];
 
+	t->route.urgent = t->route.dead = false;
 	ntm_timer_stop(&t->node->timers, &t->live_timer);
 	t->live_tries = 0;
+	t->unanswered_ns = 0;
 	t->live_backoff_ms = 0;
 	t->redirect_backoff_ms = 0;
 	if (t->state == NTM_TUN_SILENT) {
 		t->state = NTM_TUN_UP;
 		ntm_info("path to %s: the peer answers again", ntm_tunnel_label(t, text));
+		ntm_gwclient_changed(t->node);
 	}
 }
 
 void ntm_live_unreachable(struct ntm_tunnel *t)
 {
+	/* Another address of the peer's, or the RS by the other family, is one round trip away. */
+	t->route.dead = true;
+	ntm_check_start(t, true);
+	if (ntm_bind_endpoint(t).port || t->checks.round) {
+		ntm_live_moved(t);
+		return;
+	}
 	if (since(now_ns(t), t->last_data_ns) < RECENT_S * second)
 		redirect(t);
 }
@@ -168,11 +238,33 @@ static void rekey_if_due(struct ntm_tunnel *t, const struct ntm_dp_stats *s, uin
 		ntm_hs_start(t);
 }
 
+/* Since when has there been no answer to what was sent? */
+static void note_unanswered(struct ntm_tunnel *t, const struct ntm_dp_stats *s, uint64_t rx, bool sent)
+{
+	bool fine = since(now_ns(t), t->last_tick_ns) <= 2 * TICK_RECENT_MS * 1000000ull;
+
+	if (t->unanswered_ns && rx > t->unanswered_ns)
+		t->unanswered_ns = 0;
+	/* Between two looks the first of the packets is not known: the earliest moment, or the latest after a long
+	 * pause. */
+	if (sent && !t->unanswered_ns && s->last_tx_ns >= rx)
+		t->unanswered_ns = fine ? latest(rx, t->last_tick_ns) : s->last_tx_ns;
+}
+
+static uint64_t next_tick_ms(const struct ntm_tunnel *t, uint64_t now)
+{
+	uint64_t idle = since(now, t->last_data_ns);
+
+	if (t->unanswered_ns || idle < ACTIVE_S * second)
+		return TICK_ACTIVE_MS;
+	return idle < RECENT_S * second ? TICK_RECENT_MS : TICK_IDLE_MS;
+}
+
 static void on_tick(void *arg)
 {
 	struct ntm_tunnel *t = arg;
 	struct ntm_dp_stats s;
-	uint64_t now = now_ns(t), rx, tx;
+	uint64_t now = now_ns(t), rx, tx, keepalive, tick;
 	bool sent, received;
 
 	if (t->node->dp->ops->stats(t->node->dp, t->id, &s))
@@ -183,15 +275,19 @@ static void on_tick(void *arg)
 		return;
 	t->seen_tx_packets = s.tx_packets;
 	t->seen_rx_packets = s.rx_packets;
-	ntm_timer_arm_coarse(&t->node->timers, &t->tick, TICK_MS, TICK_MS / 4);
+	rx = latest(s.last_rx_ns, t->route_rx_ns);
+	note_unanswered(t, &s, rx, sent);
+	if (sent || received)
+		t->last_data_ns = now;
+	t->last_tick_ns = now;
+	tick = next_tick_ms(t, now);
+	ntm_timer_arm_coarse(&t->node->timers, &t->tick, tick, tick == TICK_ACTIVE_MS ? tick : TICK_GRID_MS);
 	if (t->state == NTM_TUN_NEW) {
 		/* A responder whose initiator never came. An initiator's handshake has its own timer. */
 		if (t->role == NTM_ROLE_RESPONDER && since(now / 1000000u, t->created_ms) > 10000)
 			ntm_path_end(t, NTM_PATH_END_QUIET, "the initiator never came");
 		return;
 	}
-	if (sent || received)
-		t->last_data_ns = now;
 	if (t->state == NTM_TUN_OLD)
 		return;
 	if (since(now, t->last_data_ns) > IDLE_RELEASE_S * second) {
@@ -200,7 +296,6 @@ static void on_tick(void *arg)
 	}
 	rekey_if_due(t, &s, now);
 
-	rx = latest(s.last_rx_ns, t->ctl_rx_ns);
 	tx = latest(s.last_tx_ns, t->ctl_tx_ns);
 	if (t->state == NTM_TUN_SILENT) {
 		if (heard(t))
@@ -211,9 +306,10 @@ static void on_tick(void *arg)
 	}
 	if (t->live_tries)
 		return;
-	if ((sent && since(now, rx) > DOUBT_S * second) || since(now, tx) >= KEEPALIVE_S * second ||
-	    since(now, rx) > (KEEPALIVE_S + 5) * second)
-		ntm_live_probe(t);
+	keepalive = ntm_mapping_keepalive_ms(t->node) * 1000000u;
+	if ((t->unanswered_ns && since(now, t->unanswered_ns) >= patience_ms(t, DOUBT_MS) * 1000000u) ||
+	    since(now, tx) >= keepalive || since(now, rx) > keepalive + LATE_S * second)
+		send_probe(t);
 }
 
 void ntm_live_start(struct ntm_tunnel *t)
@@ -225,7 +321,8 @@ void ntm_live_start(struct ntm_tunnel *t)
 		t->seen_tx_packets = s.tx_packets;
 		t->seen_rx_packets = s.rx_packets;
 	}
-	ntm_timer_arm_coarse(&t->node->timers, &t->tick, TICK_MS, TICK_MS / 4);
+	t->last_tick_ns = now_ns(t);
+	ntm_timer_arm_coarse(&t->node->timers, &t->tick, TICK_ACTIVE_MS, TICK_ACTIVE_MS);
 }
 
 void ntm_live_init_timers(struct ntm_tunnel *t)

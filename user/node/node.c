@@ -166,6 +166,17 @@ static void reload(struct ntm_node *n)
 		needs_restart("node.max_paths");
 	if (memcmp(n->conf.dc_key, c.dc_key, NTM_DH_LEN))
 		needs_restart("dc.public_key");
+	if (c.gateway_table != n->conf.gateway_table || c.gateway_mark != n->conf.gateway_mark ||
+	    !c.gateway_routes.n != !n->conf.gateway_routes.n) {
+		needs_restart("[gateway] table, mark or whether there are routes");
+	} else {
+		struct ntm_prefix_list old = n->conf.gateway_routes;
+
+		n->conf.gateway_routes = c.gateway_routes;
+		c.gateway_routes = old;
+		if (ntm_gwclient_reload(n))
+			ntm_err("reload: general routes are not as configured");
+	}
 	if (n->conf.dns_mode != c.dns_mode || !ntm_addr_equal(&n->conf.dns_listen, &c.dns_listen))
 		needs_restart("[dns] mode or listen");
 	ntm_node_config_free(&c);
@@ -246,7 +257,7 @@ static int restore(struct ntm_node *n)
 
 	n->adopted = n->dp->ops->adopted(n->dp);
 	if (!n->adopted)
-		return 0;
+		return ntm_gwclient_start(n);
 	if (!ntm_state_get_identity(n->state, &id) && !n->dp->ops->get_addresses(n->dp, &id.addrs)) {
 		err = ntm_node_set_identity(n, &id);
 		if (err)
@@ -254,7 +265,7 @@ static int restore(struct ntm_node *n)
 		ntm_info("adopted the data plane of an earlier agent as %s", id.fqdn);
 	}
 	ntm_path_adopt_all(n);
-	return 0;
+	return ntm_gwclient_start(n);
 }
 
 static bool keep_peer(void *arg, uint64_t path_id)
@@ -283,8 +294,14 @@ static int open_network(struct daemon *d)
 	char why[256] = "";
 	int err = ntm_udp_open(&n->udp, &d->loop, n->conf.port, on_input, n, why, sizeof(why));
 
+	if (!err && n->conf.gateway_routes.n) {
+		err = ntm_udp_set_mark(n->udp, n->conf.gateway_mark);
+		if (err)
+			snprintf(why, sizeof(why), "UDP port %u can't be marked: %s", n->conf.port, strerror(-err));
+	}
 	if (!err) {
 		n->net = (struct ntm_net){ntm_udp_send, n->udp};
+		n->send_aside = ntm_udp_send_aside;
 		err = ntm_netwatch_open(&n->netwatch, &d->loop, &n->conf.uplinks, n->conf.interface, on_uplinks, n, why,
 					sizeof(why));
 	}

@@ -20,7 +20,9 @@
 #include "config.h"
 #include "dcclient.h"
 #include "direction.h"
+#include "gateway.h"
 #include "hold.h"
+#include "relays.h"
 #include "timer.h"
 #include "tunnel.h"
 
@@ -50,13 +52,14 @@ struct ntm_identity {
 struct ntm_uplink_info {
 	struct ntm_dp_uplink dp;
 	uint8_t addrs[NTM_UPLINK_ADDRS][16];
+	uint8_t prefix_len[NTM_UPLINK_ADDRS]; /* of each; as in struct ntm_prefix, 0: not known */
 	unsigned n_addrs;
 };
 
 /* What an RS, which is a node of its DC with more to say, adds to the session with it. All may be NULL. */
 struct ntm_node_hooks {
 	void (*registered)(struct ntm_node *n, const struct ntm_sig *m); /* a Registration Response was taken */
-	void (*keepalive)(struct ntm_node *n, struct ntm_sig *m);        /* adds fields to a Keep Alive or registration */
+	void (*keepalive)(struct ntm_node *n, struct ntm_sig *m); /* adds fields to a Keep Alive or registration */
 	/* A message of the DC's that is none for a node. Fills the answer, to be sent if true. */
 	bool (*message)(struct ntm_node *n, const struct ntm_sig *m, struct ntm_sig *answer);
 	/* A datagram of type 9 or 10 that is no Tunnel Request or Response of a path here. True: taken. */
@@ -73,6 +76,9 @@ struct ntm_node {
 	struct ntm_timers timers;
 	struct ntm_dp *dp;
 	struct ntm_net net;
+	/* From a port of its own, opened with the first call: what comes there is input, too. arg: net's. May be NULL.
+	 */
+	int (*send_aside)(void *arg, const struct ntm_addr *to, const void *data, size_t len);
 	struct ntm_cookie_jar jar; /* own static key: answers type 1 and type 9 */
 	struct ntm_identity id;
 	struct ntm_uplink_info uplinks[NTM_UPLINKS_MAX]; /* the preferred first */
@@ -81,6 +87,10 @@ struct ntm_node {
 	struct ntm_dcclient dc;
 	struct ntm_directions directions;
 	struct ntm_hold hold;
+	struct ntm_relays relays;
+	struct ntm_mapping mapping;
+	struct ntm_gwclient gateway;
+	bool is_gateway; /* an RS: the other end of a gateway path is its client */
 	bool adopted, ready;
 	uint64_t start_ms;
 	/* Told when a PROBE_RESPONSE for `ntm ping` came in; NULL: nobody asks. */
@@ -117,6 +127,9 @@ const uint8_t *ntm_node_source(const struct ntm_node *n, const struct ntm_addr *
 uint16_t ntm_node_uplink_mtu(const struct ntm_node *n, bool v6);
 /* Fills candidates out of all uplinks, the preferred uplink's first. Returns their number. */
 unsigned ntm_node_candidates(const struct ntm_node *n, struct ntm_candidate out[NTM_CANDIDATES_MAX]);
+
+/* The DC or an RS sees this node at other addresses than before: every peer is told, and tried. */
+void ntm_node_reflexive_changed(struct ntm_node *n);
 
 /* A new monitor event with "event" and "time", or NULL when nobody listens; hand it to ntm_node_emit(). */
 json_object *ntm_node_event(struct ntm_node *n, const char *name);

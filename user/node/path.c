@@ -10,7 +10,10 @@
 #include "node.h"
 #include "state.h"
 
-enum { NAMES_SLACK = 4096 }; /* names of paths that are gone, until the list is rewritten */
+enum {
+	NAMES_SLACK = 4096, /* names of paths that are gone, until the list is rewritten */
+	TWINS_MS = 500,     /* paths made so close together may have been asked for by both ends */
+};
 
 static bool fqdn_of(const struct ntm_node *n, const char *name, char out[NTM_NAME_MAX + 1])
 {
@@ -20,17 +23,13 @@ static bool fqdn_of(const struct ntm_node *n, const char *name, char out[NTM_NAM
 	return len > 0 && len <= NTM_NAME_MAX;
 }
 
-static void take_candidates(struct ntm_tunnel *t, const struct ntm_sig *m)
-{
-	t->n_cands = 0;
-	for (unsigned i = 0; i < m->n_candidates && i < NTM_CANDIDATES_MAX; i++)
-		if (m->candidates[i].addr.port && ntm_ip_is_usable(m->candidates[i].addr.ip))
-			t->cands[t->n_cands++] = m->candidates[i];
-}
-
 static int make(struct ntm_node *n, const struct ntm_sig *m, const char *name, struct ntm_tunnel **out)
 {
-	struct ntm_dp_path p = {.path_id = m->path_id, .inner_mtu = NTM_INNER_MTU_BASE};
+	bool gateway = ntm_sig_has(m, NTM_F_GATEWAY) && m->gateway;
+	struct ntm_dp_path p = {.path_id = m->path_id,
+				.inner_mtu = NTM_INNER_MTU_BASE,
+				.gateway = gateway && !n->is_gateway,
+				.client = gateway && n->is_gateway};
 	struct ntm_path_agent *rec;
 	struct ntm_tunnel *t;
 	int err;
@@ -50,7 +49,8 @@ static int make(struct ntm_node *n, const struct ntm_sig *m, const char *name, s
 	memcpy(rec->peer_key, m->public_key, NTM_DH_LEN);
 	memcpy(rec->psk, m->psk, NTM_PSK_LEN);
 	rec->role = m->role;
-	take_candidates(t, m);
+	t->gateway = gateway;
+	ntm_check_candidates(t, m);
 	*out = t;
 	return 0;
 }
@@ -86,7 +86,9 @@ int ntm_path_directed(struct ntm_node *n, const struct ntm_sig *m, struct ntm_tu
 
 	t = ntm_tunnel_by_id(n, m->path_id);
 	if (t && same_path(n, t, m)) {
-		take_candidates(t, m);
+		ntm_check_candidates(t, m);
+		if (ntm_sig_has(m, NTM_F_RELAY))
+			ntm_bind_set(t, &m->relay);
 		*out = t;
 		return 0;
 	}
@@ -97,9 +99,12 @@ int ntm_path_directed(struct ntm_node *n, const struct ntm_sig *m, struct ntm_tu
 		ntm_warn("path to %s not made: %s", name, strerror(-err));
 		return err;
 	}
-	ntm_debug("path %016" PRIx64 " to %s: %s, %u candidates", t->id, name,
-		  t->role == NTM_ROLE_INITIATOR ? "initiator" : "responder", t->n_cands);
+	ntm_debug("path %016" PRIx64 " to %s: %s, %u candidates, relay %s", t->id, name,
+		  t->role == NTM_ROLE_INITIATOR ? "initiator" : "responder", t->checks.n_pairs,
+		  ntm_sig_has(m, NTM_F_RELAY) ? m->relay.name : "none");
 	ntm_live_start(t);
+	if (ntm_sig_has(m, NTM_F_RELAY))
+		ntm_bind_set(t, &m->relay);
 	if (t->role == NTM_ROLE_INITIATOR) {
 		err = ntm_hs_start(t);
 		if (err) {
@@ -112,6 +117,8 @@ int ntm_path_directed(struct ntm_node *n, const struct ntm_sig *m, struct ntm_tu
 		t = ntm_tunnel_by_id(n, m->path_id);
 		if (!t)
 			return -EIO;
+		if (!t->has_keys)
+			ntm_hs_punch(t);
 	}
 	*out = t;
 	return 0;
@@ -141,7 +148,7 @@ static void send_held(void *arg, const uint8_t *packet, size_t len)
 	ntm_path_send(arg, packet, len, false);
 }
 
-static json_object *path_event(struct ntm_tunnel *t, const char *what)
+json_object *ntm_path_event(struct ntm_tunnel *t, const char *what)
 {
 	json_object *ev = ntm_node_event(t->node, what);
 	char text[NTM_ADDR_STRLEN], id[17];
@@ -154,21 +161,57 @@ static json_object *path_event(struct ntm_tunnel *t, const char *what)
 	return ev;
 }
 
-/* Paths to the same peer that this one supersedes. */
-static void supersede(struct ntm_tunnel *t)
+static void make_old(struct ntm_tunnel *t)
 {
 	struct ntm_node *n = t->node;
 
-	for (struct ntm_tunnel *o = ntm_tunnel_peer_first(n, t->vip6); o; o = ntm_tunnel_peer_next(o)) {
-		if (o == t || o->state == NTM_TUN_OLD || o->state == NTM_TUN_NEW)
-			continue;
-		ntm_hs_cancel(o);
-		ntm_pmtu_stop(o);
-		ntm_timer_stop(&n->timers, &o->live_timer);
-		o->state = NTM_TUN_OLD;
-		o->old_since_ms = ntm_timers_ms(&n->timers);
-		ntm_live_start(o);
+	ntm_hs_cancel(t);
+	ntm_pmtu_stop(t);
+	ntm_check_stop(t);
+	ntm_timer_stop(&n->timers, &t->live_timer);
+	t->state = NTM_TUN_OLD;
+	t->old_since_ms = ntm_timers_ms(&n->timers);
+	ntm_live_start(t);
+}
+
+/*
+ * Both ends asked at once, and got a path each: both must keep the same one, or each would release the one that the
+ * other kept. NULL: t is the one.
+ */
+static struct ntm_tunnel *twin(struct ntm_tunnel *t)
+{
+	for (struct ntm_tunnel *o = ntm_tunnel_peer_first(t->node, t->vip6); o; o = ntm_tunnel_peer_next(o)) {
+		uint64_t apart =
+		    o->created_ms > t->created_ms ? o->created_ms - t->created_ms : t->created_ms - o->created_ms;
+
+		/* Of the same role it is a peer that has forgotten the former one. */
+		if (o != t && o->state == NTM_TUN_UP && !o->redirected && o->role != t->role && apart < TWINS_MS &&
+		    o->id > t->id)
+			return o;
 	}
+	return NULL;
+}
+
+/* Paths to the same peer that this one supersedes; or it is superseded itself. */
+static void supersede(struct ntm_tunnel *t)
+{
+	struct ntm_tunnel *better = twin(t);
+	int err;
+
+	for (struct ntm_tunnel *o = ntm_tunnel_peer_first(t->node, t->vip6); o; o = ntm_tunnel_peer_next(o))
+		if (o != t && o != better && o->state != NTM_TUN_OLD && o->state != NTM_TUN_NEW)
+			make_old(o);
+	/* General destinations go one way. */
+	for (struct ntm_tunnel *o = t->node->tunnels.all; o && t->gateway && !t->node->is_gateway; o = o->next_all)
+		if (o != t && o->gateway && (o->state == NTM_TUN_UP || o->state == NTM_TUN_SILENT))
+			make_old(o);
+	if (!better)
+		return;
+	err = t->node->dp->ops->activate(t->node->dp, better->id);
+	if (err)
+		ntm_err("path %016" PRIx64 " not activated: %s", better->id, strerror(-err));
+	else
+		make_old(t);
 }
 
 void ntm_path_up(struct ntm_tunnel *t)
@@ -188,22 +231,29 @@ void ntm_path_up(struct ntm_tunnel *t)
 	}
 	t->state = NTM_TUN_UP;
 	n->dp->ops->stats(n->dp, t->id, &s);
-	ntm_info("path to %s up: direct, %s, %" PRIu64 " ms", ntm_tunnel_label(t, text),
+	t->route.kind = ntm_route_of_endpoint(t, &s.endpoint);
+	t->route.since_ms = ntm_timers_ms(&n->timers);
+	ntm_info("path to %s up: %s, %s, %" PRIu64 " ms", ntm_tunnel_label(t, text), ntm_route_kind_name(t->route.kind),
 		 ntm_addr_format(&s.endpoint, ep), ms);
-	supersede(t);
 	ntm_live_start(t);
+	supersede(t);
 	remember_name(t);
 	ntm_ip_from_v4(v4, t->vip4);
 	ntm_hold_take(&n->hold, v4, send_held, t);
 	ntm_hold_take(&n->hold, t->vip6, send_held, t);
-	ev = path_event(t, "path_up");
+	ev = ntm_path_event(t, "path_up");
 	if (ev) {
-		json_object_object_add(ev, "route", json_object_new_string("direct"));
+		json_object_object_add(ev, "route", json_object_new_string(ntm_route_name(t)));
 		json_object_object_add(ev, "endpoint", json_object_new_string(ep));
 		json_object_object_add(ev, "ms", json_object_new_int64((int64_t)ms));
 		ntm_node_emit(n, ev);
 	}
-	ntm_pmtu_start(t);
+	if (t->state == NTM_TUN_UP) {
+		ntm_pmtu_start(t);
+		ntm_check_later(t);
+		ntm_check_trickle(t);
+	}
+	ntm_gwclient_changed(n);
 	ntm_direction_path_up(n, t);
 }
 
@@ -230,7 +280,7 @@ void ntm_path_end(struct ntm_tunnel *t, unsigned tell, const char *reason)
 		m.have = 1u << NTM_F_PATH_ID;
 		ntm_dc_send(&n->dc, &m);
 	}
-	ev = path_event(t, "path_down");
+	ev = ntm_path_event(t, "path_down");
 	if (ev) {
 		json_object_object_add(ev, "reason", json_object_new_string(reason));
 		ntm_node_emit(n, ev);
@@ -251,6 +301,7 @@ void ntm_path_end(struct ntm_tunnel *t, unsigned tell, const char *reason)
 		if (err)
 			ntm_err("path to %s not activated: %s", ntm_tunnel_label(other, text), strerror(-err));
 	}
+	ntm_gwclient_changed(n);
 }
 
 uint16_t ntm_path_own_mtu(const struct ntm_tunnel *t)
@@ -286,15 +337,14 @@ int ntm_path_send(struct ntm_tunnel *t, const uint8_t *inner, size_t len, bool f
 void ntm_path_moved(struct ntm_tunnel *t, const struct ntm_addr *endpoint)
 {
 	char text[NTM_ADDR_STRLEN], ep[NTM_ADDR_STRLEN];
-	json_object *ev = path_event(t, "roamed");
+	json_object *ev = ntm_path_event(t, "roamed");
 
 	ntm_info("path to %s: the peer is now at %s", ntm_tunnel_label(t, text), ntm_addr_format(endpoint, ep));
 	if (ev) {
 		json_object_object_add(ev, "endpoint", json_object_new_string(ep));
 		ntm_node_emit(t->node, ev);
 	}
-	if (t->state == NTM_TUN_UP)
-		ntm_pmtu_recheck(t);
+	ntm_route_moved(t, endpoint, "the peer moved");
 }
 
 struct adoption {
@@ -343,7 +393,12 @@ static bool adopt(struct ntm_node *n, const struct ntm_dp_path *p)
 	t->state = NTM_TUN_UP;
 	if (n->state)
 		ntm_tunnel_set_name(t, ntm_state_peer_name(n->state, t->id));
+	t->gateway = p->gateway || p->client;
+	ntm_bind_set(t, NULL);
+	t->route.kind = ntm_route_of_endpoint(t, &s.endpoint);
+	t->route.since_ms = ntm_timers_ms(&n->timers);
 	ntm_live_start(t);
+	ntm_check_later(t);
 	ntm_pmtu_adopt(t, p->inner_mtu);
 	return true;
 }

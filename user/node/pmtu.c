@@ -66,7 +66,8 @@ static uint16_t ceiling(struct ntm_tunnel *t)
 		return NTM_INNER_MTU_BASE;
 	v6 = !ntm_ip_is_v4(s.endpoint.ip);
 	mtu = ntm_node_uplink_mtu(t->node, v6);
-	overhead = sealed + (v6 ? 40 : 20);
+	/* Behind an RS the other leg may be IPv6. */
+	overhead = sealed + (v6 || ntm_bind_is_relay(t, &s.endpoint) ? 40 : 20);
 	if (!mtu)
 		mtu = NTM_INNER_MTU_BASE + overhead;
 	if (t->peer_mtu && t->peer_mtu < mtu)

@@ -93,6 +93,8 @@ struct ntm_tunnel *ntm_tunnel_new(struct ntm_node *n, const struct ntm_dp_path *
 	ntm_hs_init_timers(t);
 	ntm_live_init_timers(t);
 	ntm_pmtu_init_timer(t);
+	ntm_bind_init_timer(t);
+	ntm_check_init_timers(t);
 
 	t->next_all = ts->all;
 	t->link_all = &ts->all;
@@ -117,6 +119,8 @@ void ntm_tunnel_forget(struct ntm_tunnel *t)
 	ntm_timer_stop(&t->node->timers, &t->tick);
 	ntm_timer_stop(&t->node->timers, &t->live_timer);
 	ntm_pmtu_stop(t);
+	ntm_bind_stop(t);
+	ntm_check_stop(t);
 
 	*t->link_all = t->next_all;
 	if (t->next_all)

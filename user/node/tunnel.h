@@ -15,10 +15,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <json-c/json.h>
+
 #include "../common/cookie.h"
 #include "../common/path_crypto.h"
 #include "../common/signal_codec.h"
 #include "../dataplane/dp.h"
+#include "route.h"
 #include "timer.h"
 
 struct ntm_node;
@@ -59,8 +62,12 @@ struct ntm_tunnel {
 	uint8_t peer_key[NTM_DH_LEN];
 	enum ntm_role role;
 	enum ntm_tunnel_state state;
-	struct ntm_candidate cands[NTM_CANDIDATES_MAX];
-	unsigned n_cands;
+	bool gateway;    /* one end is the other's way to general nodes */
+	bool redirected; /* another one was asked for in its place */
+
+	struct ntm_binding bind;
+	struct ntm_checks checks;
+	struct ntm_route route;
 
 	/* handshake.c */
 	bool has_keys, confirmed;
@@ -77,6 +84,7 @@ struct ntm_tunnel {
 
 	/* control_lane.c */
 	uint64_t ctl_tx_ns, ctl_rx_ns;
+	uint64_t route_rx_ns; /* heard over the route in use */
 	uint32_t next_txid;
 	struct ntm_probe probes[NTM_PROBES];
 	double rtt_ms; /* smoothed; 0: not measured */
@@ -86,6 +94,7 @@ struct ntm_tunnel {
 	struct ntm_timer live_timer; /* armed while probing */
 	uint64_t live_since_ns, live_backoff_ms, redirect_next_ms, redirect_backoff_ms;
 	uint8_t live_tries;
+	uint64_t last_tick_ns, unanswered_ns; /* unanswered_ns: since then sent without hearing; 0: not so */
 	uint64_t seen_tx_packets, seen_rx_packets, last_data_ns, old_since_ms, created_ms;
 
 	struct ntm_pmtu pmtu;
@@ -132,6 +141,7 @@ void ntm_path_adopt_all(struct ntm_node *n); /* tunnels for the data plane's pat
 enum ntm_path_end { NTM_PATH_END_QUIET, NTM_PATH_END_TELL_PEER = 1, NTM_PATH_END_TELL_DC = 2 };
 void ntm_path_end(struct ntm_tunnel *t, unsigned tell, const char *reason); /* deletes it everywhere; frees t */
 void ntm_path_moved(struct ntm_tunnel *t, const struct ntm_addr *endpoint); /* peer's endpoint changed */
+json_object *ntm_path_event(struct ntm_tunnel *t, const char *what); /* as ntm_node_event(), with peer and path_id */
 /* Seals an inner packet in the kernel lane's keys and sends it by the socket. len 0: keep-alive. */
 int ntm_path_send(struct ntm_tunnel *t, const uint8_t *inner, size_t len, bool fragment);
 
@@ -139,6 +149,8 @@ uint16_t ntm_path_own_mtu(const struct ntm_tunnel *t); /* of the uplink of the e
 
 /* handshake.c */
 int ntm_hs_start(struct ntm_tunnel *t);
+void ntm_hs_resend(struct ntm_tunnel *t); /* the way through the RS has just opened */
+void ntm_hs_punch(struct ntm_tunnel *t);  /* responder: opens NATs and firewalls before us for the initiator */
 void ntm_hs_cancel(struct ntm_tunnel *t);
 void ntm_hs_request(struct ntm_node *n, const struct ntm_addr *from, const uint8_t to[16], const uint8_t *msg,
 		    size_t len);
@@ -154,14 +166,22 @@ void ntm_ctl_input(struct ntm_node *n, const struct ntm_addr *from, const uint8_
 /* Requests on the control lane. inner: pad to the size of a capsulated inner packet of so many bytes; 0: don't. */
 int ntm_ctl_probe(struct ntm_tunnel *t, enum ntm_probe_kind kind, enum ntm_msg msg, uint16_t inner, uint32_t *txid);
 int ntm_ctl_release(struct ntm_tunnel *t);
+/* A connectivity check to one address. *txid 0: chosen here, else that of an earlier one that it repeats. */
+int ntm_ctl_check(struct ntm_tunnel *t, const struct ntm_addr *to, uint8_t flags, uint32_t *txid);
+int ntm_ctl_update(struct ntm_tunnel *t); /* NTM Update with our candidates, over the route in use */
 
 /* live.c */
 void ntm_live_init_timers(struct ntm_tunnel *t);
 void ntm_live_start(struct ntm_tunnel *t); /* from now on it is looked after */
 void ntm_live_probe(struct ntm_tunnel *t); /* find out whether the peer answers, now */
+void ntm_live_moved(struct ntm_tunnel *t); /* the same in haste: this host has moved, and other routes may be needed */
+/* In doubt of the route in use: does the peer answer through the RS? Moves nothing. */
+void ntm_live_probe_relay(struct ntm_tunnel *t);
 void ntm_live_heard(struct ntm_tunnel *t); /* an authenticated control message came */
 void ntm_live_expired(struct ntm_tunnel *t);
-void ntm_live_unreachable(struct ntm_tunnel *t); /* no uplink of its endpoint's family is left */
+void ntm_live_redirect(struct ntm_tunnel *t);     /* the path is no good, or soon won't be: ask for another one */
+bool ntm_live_recent(const struct ntm_tunnel *t); /* has carried traffic lately */
+void ntm_live_unreachable(struct ntm_tunnel *t);  /* no uplink of its endpoint's family is left */
 
 /* pmtu.c */
 void ntm_pmtu_init_timer(struct ntm_tunnel *t);

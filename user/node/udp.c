@@ -33,9 +33,13 @@ union control {
 	char buf[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(struct in_pktinfo))];
 };
 
+enum { SOCKS = 4 };
+
 struct ntm_udp {
-	struct sock s[2]; /* IPv4, IPv6 */
+	struct sock s[SOCKS]; /* IPv4, IPv6; the same aside: -1 until wanted */
+	uv_loop_t *loop;
 	uint16_t port;
+	uint32_t mark; /* 0: none */
 	ntm_udp_input input;
 	void *arg;
 	struct mmsghdr msgs[BATCH];
@@ -105,7 +109,7 @@ static int set(int fd, int level, int option, int value)
 	return setsockopt(fd, level, option, &value, sizeof(value)) ? -errno : 0;
 }
 
-static int open_socket(struct ntm_udp *u, bool v6, uint16_t port)
+static int open_socket(struct ntm_udp *u, bool aside, bool v6, uint16_t port)
 {
 	struct ntm_addr any = {.port = htons(port)};
 	struct sockaddr_storage ss;
@@ -126,6 +130,8 @@ static int open_socket(struct ntm_udp *u, bool v6, uint16_t port)
 		if (!err)
 			err = set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
 	}
+	if (!err && u->mark)
+		err = set(fd, SOL_SOCKET, SO_MARK, (int)u->mark);
 	/* A handshake storm must not be lost for want of room. Without the capability the system's limit is good
 	 * enough. */
 	if (set(fd, SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES))
@@ -148,7 +154,7 @@ static int open_socket(struct ntm_udp *u, bool v6, uint16_t port)
 		close(fd);
 		return err;
 	}
-	u->s[v6] = (struct sock){.fd = fd, .v6 = v6, .udp = u};
+	u->s[2 * aside + v6] = (struct sock){.fd = fd, .v6 = v6, .udp = u};
 	return 0;
 }
 
@@ -179,13 +185,15 @@ int ntm_udp_open(struct ntm_udp **out, uv_loop_t *loop, uint16_t port, ntm_udp_i
 		snprintf(why, cap, "out of memory");
 		return -ENOMEM;
 	}
-	u->s[0].fd = u->s[1].fd = -1;
+	for (int i = 0; i < SOCKS; i++)
+		u->s[i].fd = -1;
+	u->loop = loop;
 	u->port = port;
 	u->input = input;
 	u->arg = arg;
-	err = open_socket(u, false, port);
+	err = open_socket(u, false, false, port);
 	if (!err) {
-		err = open_socket(u, true, u->port);
+		err = open_socket(u, false, true, u->port);
 		if (err == -EAFNOSUPPORT)
 			err = 0;
 	}
@@ -201,6 +209,17 @@ int ntm_udp_open(struct ntm_udp **out, uv_loop_t *loop, uint16_t port, ntm_udp_i
 	return 0;
 }
 
+int ntm_udp_set_mark(struct ntm_udp *u, uint32_t mark)
+{
+	int err = 0;
+
+	u->mark = mark;
+	for (int i = 0; i < SOCKS && !err; i++)
+		if (u->s[i].fd >= 0)
+			err = set(u->s[i].fd, SOL_SOCKET, SO_MARK, (int)mark);
+	return err;
+}
+
 static void on_closed(uv_handle_t *h)
 {
 	free(h);
@@ -210,7 +229,7 @@ void ntm_udp_close(struct ntm_udp *u)
 {
 	if (!u)
 		return;
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < SOCKS; i++) {
 		if (u->s[i].poll) {
 			uv_poll_stop(u->s[i].poll);
 			uv_close((uv_handle_t *)u->s[i].poll, on_closed);
@@ -305,4 +324,26 @@ int ntm_udp_send(void *arg, const struct ntm_addr *to, const uint8_t src[16], co
 	if (mode != NTM_SEND_NORMAL)
 		set_mode(s, NTM_SEND_NORMAL);
 	return err;
+}
+
+int ntm_udp_send_aside(void *arg, const struct ntm_addr *to, const void *data, size_t len)
+{
+	struct ntm_udp *u = arg;
+	bool v6 = !ntm_ip_is_v4(to->ip);
+	struct sock *s = &u->s[2 + v6];
+	struct sockaddr_storage ss;
+	socklen_t ss_len;
+	int err = s->fd < 0 ? open_socket(u, true, v6, 0) : 0;
+
+	if (!err && !s->poll) {
+		err = watch(s, u->loop);
+		if (err) {
+			close(s->fd);
+			s->fd = -1;
+		}
+	}
+	if (err)
+		return err;
+	ss_len = ntm_addr_to_sockaddr(to, v6 ? AF_INET6 : AF_INET, &ss);
+	return sendto(s->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&ss, ss_len) < 0 ? -errno : 0;
 }

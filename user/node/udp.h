@@ -19,10 +19,14 @@ typedef void (*ntm_udp_input)(void *arg, const struct ntm_addr *from, const uint
 /* port 0: any (both sockets get the same). A host without IPv6 gets IPv4 alone. 0 or -errno with a sentence in why. */
 int ntm_udp_open(struct ntm_udp **out, uv_loop_t *loop, uint16_t port, ntm_udp_input input, void *arg, char *why,
 		 size_t cap);
+/* Marks what is sent (SO_MARK), so that routing rules leave it alone. 0 or -errno. */
+int ntm_udp_set_mark(struct ntm_udp *u, uint32_t mark);
 void ntm_udp_close(struct ntm_udp *u);
 uint16_t ntm_udp_port(const struct ntm_udp *u); /* host order */
 /* As struct ntm_net's send; arg is the struct ntm_udp. */
 int ntm_udp_send(void *arg, const struct ntm_addr *to, const uint8_t src[16], const void *data, size_t len,
 		 enum ntm_send_mode mode);
+/* From another port, which is opened with the first call and kept; what comes there is input, too. 0 or -errno. */
+int ntm_udp_send_aside(void *arg, const struct ntm_addr *to, const void *data, size_t len);
 
 #endif

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Relay paths: finding one, which end a packet comes from, its token bucket. */
+#ifndef NTM_LIB_RELAY_TABLE_H
+#define NTM_LIB_RELAY_TABLE_H
+
+#define NTM_RELAY_RETRIES 3
+#define NTM_RELAY_BIND_INTERVAL 19 /* 1.05 ms each: 50 binds a second, */
+#define NTM_RELAY_BIND_BURST 20    /* 20 at once */
+
+/* The slot beyond the home slot that holds the path, or NTM_NO_SLOT. Global, so that it is verified once. */
+__noinline __u32 ntm_relay_probe(__u64 id, __u32 slot, __u32 slots)
+{
+	for (int i = 1; i < NTM_RELAY_PROBES; i++) {
+		struct ntm_relay_path *p;
+		__be64 have;
+
+		if (++slot >= slots)
+			slot = 0;
+		p = bpf_map_lookup_elem(&ntm_relay_paths, &slot);
+		if (!p)
+			break;
+		have = NTM_READ(p->path_id);
+		if (have == id)
+			return slot;
+		if (have == NTM_RELAY_EMPTY)
+			break;
+	}
+	return NTM_NO_SLOT;
+}
+
+static __always_inline struct ntm_relay_path *ntm_relay_find(const struct ntm_relay_settings *s, __be64 id)
+{
+	__u32 slots = s->slots, slot = (bpf_be64_to_cpu(id) >> 32) * slots >> 32, next = slot + 1;
+	struct ntm_relay_path *p = bpf_map_lookup_elem(&ntm_relay_paths, &slot);
+	struct ntm_relay_path *after = bpf_map_lookup_elem(&ntm_relay_paths, &next);
+	__be64 have;
+
+	if (!p || id == NTM_RELAY_EMPTY || id == NTM_RELAY_TOMBSTONE)
+		return NULL;
+	/* All that may be needed is asked of memory at once: what follows waits for one cache miss, not for three. */
+	have = NTM_READ(p->path_id);
+	(void)NTM_READ(p->last);
+	if (after)
+		(void)NTM_READ(after->path_id);
+	if (NTM_LIKELY(have == id))
+		return p;
+	if (have == NTM_RELAY_EMPTY)
+		return NULL;
+	slot = ntm_relay_probe(id, slot, slots);
+	return bpf_map_lookup_elem(&ntm_relay_paths, &slot);
+}
+
+static __always_inline int ntm_relay_is_end(const struct ntm_relay_end *end, const struct ntm_relay_rx *rx)
+{
+	const __u32 *a = (const __u32 *)end->addr;
+
+	if (end->port != rx->sport || a[3] != rx->src[3] || !rx->sport)
+		return 0;
+	return !((a[0] ^ rx->src[0]) | (a[1] ^ rx->src[1]) | (a[2] ^ rx->src[2]));
+}
+
+/*
+ * Which end the packet comes from, in *from, and a copy of the other one in *to, both of one version of the path.
+ */
+static __always_inline int ntm_relay_ends(struct ntm_relay_path *p, __be64 id, const struct ntm_relay_rx *rx,
+					  __u32 *from, struct ntm_relay_end *to, __u32 *version)
+{
+	for (int i = 0; i < NTM_RELAY_RETRIES; i++) {
+		__u32 v = NTM_READ(p->version), first = ntm_relay_is_end(&p->ends[0], rx);
+		__u32 found = first | ntm_relay_is_end(&p->ends[1], rx);
+
+		NTM_UNKNOWN(first);
+		*to = p->ends[first & 1];
+		if (NTM_LIKELY(!(v & 1) && NTM_READ(p->version) == v && NTM_READ(p->path_id) == id)) {
+			*from = first ^ 1;
+			*version = v;
+			if (!found)
+				return NTM_RELAY_DROP(BAD_SOURCE);
+			return to->port ? NTM_CONTINUE : NTM_RELAY_DROP(NOT_BOUND);
+		}
+	}
+	return NTM_RELAY_DROP(BUSY);
+}
+
+/* The path's token bucket: what rate_kbit lets through in NTM_RELAY_BURST_NS, and always one packet after a pause. */
+static __noinline int ntm_relay_rate(struct ntm_relay_path *p, __u32 rate_kbit, __u32 bytes, __u64 now)
+{
+	__u64 cost;
+
+	if (!rate_kbit)
+		return 1;
+	cost = (__u64)bytes * 8000000 / rate_kbit;
+	for (int i = 0; i < NTM_RELAY_RETRIES; i++) {
+		__u64 tat = NTM_READ(p->tat_ns), base = tat > now ? tat : now;
+
+		if (base - now > NTM_RELAY_BURST_NS)
+			return 0;
+		if (__sync_val_compare_and_swap(&p->tat_ns, tat, base + cost) == tat)
+			return 1;
+	}
+	return 0;
+}
+
+/* May one more bind of this path go to the agent? */
+static __always_inline int ntm_relay_bind_allowed(struct ntm_relay_path *p, __u64 now)
+{
+	__u32 t = now >> NTM_RELAY_BIND_SHIFT, tat = NTM_READ(p->bind_tat);
+	__s32 ahead = tat - t;
+
+	/* Further ahead than a full bucket: it is from long ago, before the counter wrapped. */
+	if (ahead < 0 || ahead > NTM_RELAY_BIND_BURST * NTM_RELAY_BIND_INTERVAL)
+		ahead = 0;
+	if (ahead > (NTM_RELAY_BIND_BURST - 1) * NTM_RELAY_BIND_INTERVAL)
+		return 0;
+	NTM_WRITE(p->bind_tat, t + ahead + NTM_RELAY_BIND_INTERVAL);
+	return 1;
+}
+
+#endif
