@@ -195,8 +195,11 @@ void ntm_dc_reload(struct ntm_dc *dc, const struct ntm_dc_config *now)
 	dc->jar.threshold = now->cookie_threshold;
 	if (strcmp(was->zone, now->zone) || strcmp(was->store_file, now->store_file) ||
 	    strcmp(was->private_key_file, now->private_key_file) || strcmp(was->runtime_dir, now->runtime_dir) ||
-	    !same_addrs(&was->listen, &now->listen) ||
+	    !same_addrs(&was->listen, &now->listen) || !same_addrs(&was->dns_listen, &now->dns_listen) ||
+	    was->dns.mode != now->dns.mode || was->dns.publish != now->dns.publish ||
 	    memcmp(&was->vip4_pool, &now->vip4_pool, sizeof(now->vip4_pool)) ||
 	    memcmp(&was->vip6_pool, &now->vip6_pool, sizeof(now->vip6_pool)))
-		ntm_warn("zone, listen, private_key_file, pools, store and runtime_dir change at the next start only");
+		ntm_warn(
+		    "zone, listen, private_key_file, pools, store, runtime_dir and what is about DNS change at the next "
+		    "start only");
 }

@@ -180,6 +180,24 @@ static int start_update(struct ntm_dc *dc, char *why, size_t cap)
 	return err;
 }
 
+/* A wildcard is no address to find a server by. */
+static void warn_of_names_without_address(const struct ntm_dc_dns *d)
+{
+	static const enum ntm_dns_place places[] = {NTM_DNS_AT_NS, NTM_DNS_AT_DC};
+
+	for (int i = 0; i < 2; i++) {
+		const struct ntm_dns_spot at = {.place = places[i]};
+		ldns_rr_list *l = ldns_rr_list_new();
+		bool exists;
+
+		if (l && !ntm_dns_records(&d->zone, &at, d->zone.ns, LDNS_RR_TYPE_ANY, l, &exists) &&
+		    !ldns_rr_list_rr_count(l))
+			ntm_warn("DNS: %s has no address: %s says on which to listen, but not where that is",
+				 i ? "the DC" : "the name server", i ? "listen" : "dns_listen");
+		ldns_rr_list_deep_free(l);
+	}
+}
+
 static int start_server(struct ntm_dc *dc, char *why, size_t cap)
 {
 	const struct ntm_addr_list *l = &dc->conf->dns_listen;
@@ -189,6 +207,8 @@ static int start_server(struct ntm_dc *dc, char *why, size_t cap)
 
 	for (size_t i = 0; !err && i < l->n; i++)
 		ntm_info("DNS: listening on %s", ntm_addr_format(ntm_dc_dns_bound(dc, i), text));
+	if (!err)
+		warn_of_names_without_address(dc->dns);
 	return err;
 }
 
