@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* SPDX-License-Identifier: BSD-2-Clause */
 /* The paths of the relay's benchmark, for its BPF program and for who fills the table. */
 #ifndef NTM_RELAY_BENCH_H
 #define NTM_RELAY_BENCH_H
