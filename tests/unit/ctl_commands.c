@@ -190,7 +190,7 @@ Test(commands, netcheck)
 	cr_assert_stdout_eq_str("network\n"
 				"  IPv4       works, seen as 192.0.2.1:4680, 192.0.2.1:50001\n"
 				"  IPv6       no answer\n"
-				"  NAT        yes, other ports for other destinations: hard to get through\n"
+				"  NAT        yes, another port or address for each destination: hard to get through\n"
 				"  mappings   live for at least 40 s unused, kept alive each 32 s\n"
 				"  relay      rs1 at 192.0.2.9:4680: 1.500 ms\n"
 				"  relay      rs2 at 192.0.2.10:4680: no answer\n");

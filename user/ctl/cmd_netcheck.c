@@ -27,9 +27,10 @@ static void print(json_object *o)
 	print_family("IPv4", o, "udp4", "reflexive4");
 	print_family("IPv6", o, "udp6", "reflexive6");
 	if (nat)
-		printf("  NAT        yes, %s\n", json_object_get_boolean(ctl_member(o, "mapping_varies"))
-						     ? "other ports for other destinations: hard to get through"
-						     : "one port for all destinations");
+		printf("  NAT        yes, %s\n",
+		       json_object_get_boolean(ctl_member(o, "mapping_varies"))
+			   ? "another port or address for each destination: hard to get through"
+			   : "the same for all destinations");
 	else
 		puts("  NAT        none seen");
 	if (ctl_member(o, "mapping_survives_s"))

@@ -63,20 +63,13 @@ int peers_main(const struct ctl *ctl, int argc, char **argv)
 int paths_main(const struct ctl *ctl, int argc, char **argv)
 {
 	static const struct ctl_column columns[] = {
-	    {"PEER", "peer", CTL_TEXT},
-	    {"PATH", "path_id", CTL_TEXT},
-	    {"STATE", "state", CTL_TEXT},
-	    {"ROUTE", "route", CTL_TEXT},
-	    {"KIND", "kind", CTL_TEXT},
-	    {"ENDPOINT", "endpoint", CTL_TEXT},
-	    {"RELAY", "relay", CTL_TEXT},
-	    {"RTT", "rtt_ms", CTL_MS},
-	    {"MTU", "mtu", CTL_INT},
-	    {"LANE", "lane", CTL_TEXT},
-	    {"SENT", "tx_bytes", CTL_BYTES},
-	    {"RECEIVED", "rx_bytes", CTL_BYTES},
-	    {"MOVES", "handovers", CTL_INT},
-	    {"LAST HEARD", "last_rx_s", CTL_AGE},
+	    {"PEER", "peer", CTL_TEXT},      {"PATH", "path_id", CTL_TEXT},
+	    {"STATE", "state", CTL_TEXT},    {"ROUTE", "route", CTL_TEXT},
+	    {"KIND", "kind", CTL_TEXT},      {"ENDPOINT", "endpoint", CTL_TEXT},
+	    {"RELAY", "relay", CTL_TEXT},    {"RTT", "rtt_ms", CTL_MS},
+	    {"MTU", "mtu", CTL_INT},         {"LANE", "lane", CTL_TEXT},
+	    {"SENT", "tx_bytes", CTL_BYTES}, {"RECEIVED", "rx_bytes", CTL_BYTES},
+	    {"MOVES", "handovers", CTL_INT}, {"LAST HEARD", "last_rx_s", CTL_AGE},
 	};
 
 	return list(ctl, "paths", argc, argv, columns, sizeof(columns) / sizeof(*columns), "no paths");

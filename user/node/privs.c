@@ -37,14 +37,12 @@ int ntm_privs_check(bool low_port, char *why, size_t cap)
 	for (unsigned i = 0; i < sizeof(needed) / sizeof(needed[0]) && !err; i++) {
 		if (effective(caps, needed[i].cap))
 			continue;
-		snprintf(why, cap, "%s is missing, needed for %s: start it as root", needed[i].name,
-			 needed[i].use);
+		snprintf(why, cap, "%s is missing, needed for %s: start it as root", needed[i].name, needed[i].use);
 		err = -EPERM;
 	}
 	if (!err && low_port && !effective(caps, CAP_NET_BIND_SERVICE)) {
-		snprintf(
-		    why, cap,
-		    "CAP_NET_BIND_SERVICE is missing, needed for dns.listen below port 1024: start it as root");
+		snprintf(why, cap,
+			 "CAP_NET_BIND_SERVICE is missing, needed for dns.listen below port 1024: start it as root");
 		err = -EPERM;
 	}
 	cap_free(caps);

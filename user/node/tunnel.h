@@ -4,7 +4,7 @@
  * outlive the agent is in the data plane (struct ntm_path, struct ntm_path_agent); a tunnel is rebuilt from that.
  *
  * NEW ──first keys──► UP ◄──authenticated answer── SILENT
- *  │                  │ └──three probes unanswered──►│
+ *  │                  │ └──three probes unanswered──►│  and no other route of the path answers
  *  │ no answer, 2 s   └──another path to that peer is up──► OLD ──grace──► gone
  *  └──► gone
  */
