@@ -282,9 +282,13 @@ int ntm_pin_foreach(int dirfd, int (*fn)(void *arg, const char *name), void *arg
 	}
 	int err = 0;
 	const struct dirent *e;
-	while (!err && (e = readdir(d)))
-		if (!strchr(e->d_name, '.')) /* neither "." nor the kernel's own maps.debug and progs.debug */
+	while (!err && (e = readdir(d))) {
+		struct stat st;
+		/* Not "." nor the kernel's own maps.debug and progs.debug; iproute2 puts its directories into any
+		 * bpffs. */
+		if (!strchr(e->d_name, '.') && !fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) && S_ISREG(st.st_mode))
 			err = fn(arg, e->d_name);
+	}
 	closedir(d);
 	return err;
 }
