@@ -104,7 +104,7 @@ include tests/tests.mk
 
 demo: ## install what is missing, build, and show a tunnel between two nodes (root)
 	@tests/install-deps.sh build demo
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory all $B/tests/bpf/pass.bpf.o
 	@NTM_BUILD=$B tests/demo.sh
 
 deps: ## install the packages that build, tests, checks and benchmark need (root)

@@ -7,8 +7,19 @@
 #       |                      |                           |
 #       +------------------- router -----------------------+                   the wire
 #                              ^ captured here
+# and then
+#
+#     rs1, a Relay Server and gateway      web, which has no NTMobile
+#       |                                    |
+#       +----------- router -----------------+----------+--------------+
+#                      |          |                     |              |
+#                     NAT        NAT, both "hard"      erin           frank
+#                      |          |                    IPv6 only      IPv4 only
+#                    carol      dave
 # shellcheck source=harness/lib.sh
 . "$(dirname "$0")/harness/lib.sh"
+# shellcheck source=harness/natlab.sh
+. "$HARNESS/natlab.sh"
 
 if [ "$(id -u)" != 0 ]; then
 	echo "The demo makes network namespaces and loads BPF programs: run it as root (sudo make demo)." >&2
@@ -27,7 +38,8 @@ QUIET=1 e2e_begin demo
 secret="attack at dawn, and bring the good coffee"
 
 step "1. Three hosts on a routed network, each in its own namespace: a DC, alice and bob"
-mk_net dc alice bob
+RELAYS=(rs1)
+mk_net dc alice bob rs1 web
 say "  dc     ${ADDR4[dc]}  ${ADDR6[dc]}"
 say "  alice  ${ADDR4[alice]}  ${ADDR6[alice]}"
 say "  bob    ${ADDR4[bob]}  ${ADDR6[bob]}"
@@ -106,5 +118,72 @@ wait "$ping" || true
 tail -n 2 "$T/ping" | sed 's/^/  /'
 grep -q '500 packets transmitted, 500 received, 0% packet loss' "$T/ping" || fail "a packet was lost while the agent was away"
 
+step "8. A Relay Server starts, and four nodes in worse places: carol and dave, each behind a NAT that gives every
+   connection another random port; erin, who has IPv6 only; frank, who has IPv4 only"
+start_relay rs1 "gateway = yes"
+nat_site hard carol
+nat_site hard dave
+nat_site v6 erin
+nat_site none frank
+prepare_node carol "[gateway]" "routes = 0.0.0.0/0, ::/0"
+for host in dave erin frank; do prepare_node $host; done
+for host in carol dave erin frank; do launch_node $host; done
+for host in carol dave erin frank; do wait_for 15 "$host is registered" registered $host; done
+say "  carol and dave are both 192.168.1.10, behind $(public_of carol) and $(public_of dave)"
+say "  erin is ${ADDR6[erin]}, frank ${ADDR4[frank]}"
+
+route() { json "$1" ".[] | select(.peer == \"$2.$ZONE\" and .state == \"up\") | .route" paths; }
+goes() { [ "$(route "$1" "$2")" = "$3" ]; }
+step "9. carol and dave: no packet gets from one NAT to the other, so the Relay Server passes them on, unopened"
+show "carol\$ ping -4 dave.$ZONE" ping_name carol 4 dave
+show "carol\$ ntm paths" ntm carol paths
+goes carol dave relay || fail "carol and dave do not use the relay"
+tcp_transfer carol dave "$(vip4 dave)" 20000000
+say "  20000000 bytes by TCP through it, SHA-256 as it was, $((160000 / (TCP_MS > 0 ? TCP_MS : 1))) Mbit/s"
+
+step "10. erin and frank: the outer packets are IPv6 on her side and IPv4 on his, the inner ones what they like"
+show "erin\$ ping -4 frank.$ZONE" ping_name erin 4 frank
+show "erin\$ ntm paths" ntm erin paths
+goes erin frank relay || fail "erin and frank do not use the relay"
+
+step "11. From the relay to the direct way: at first the router drops all between alice and frank"
+in_ns net nft "table inet block { chain f { type filter hook forward priority 0; iifname { alice, frank } oifname { alice, frank } drop; }
+}"
+ping_name alice 4 frank 1 >/dev/null
+goes alice frank relay || fail "alice and frank do not use the relay"
+: >"$T/ping"
+ip netns exec "$(nsn alice)" ping -i 0.01 -W 2 "$(vip4 frank)" >"$T/ping" 2>&1 &
+ping=$!
+JOBS+=("$ping")
+wait_for 10 "the ping runs" some_pings
+say "  route to frank: $(route alice frank); a ping every 10 ms runs; now the router stops dropping"
+in_ns net nft delete table inet block
+begin=$(date +%s%N)
+wait_for 20 "alice and frank find the direct way" goes alice frank direct
+say "  route to frank: $(route alice frank), $((($(date +%s%N) - begin) / 1000000)) ms later"
+sleep 0.2 # some pings on the new way
+kill -INT "$ping"
+wait "$ping" || true
+tail -n 2 "$T/ping" | sed 's/^/  /'
+grep -q ' 0% packet loss' "$T/ping" || fail "a packet was lost on the way from relay to direct"
+
+step "12. carol looks at a web server that has no NTMobile, through the Relay Server as her gateway: by IPv4, and by
+   IPv6, which her network does not have. That way is encrypted between her and the gateway, and no further"
+for addr in "${ADDR4[web]}" "${ADDR6[web]}"; do
+	ip netns exec "$(nsn web)" python3 -u -m http.server --bind "$addr" --directory "$TOP/dist" 80 >>"$T/web.log" 2>&1 &
+	JOBS+=($!)
+done
+web_listens() { [ "$(in_ns web ss -Hltn 'sport = :80' | wc -l)" = 2 ]; }
+wait_for 5 "the web server listens" web_listens
+has_gateway() { [ "$(json carol .gateway.peer status)" = "rs1.$ZONE" ]; }
+wait_for 15 "carol has a gateway" has_gateway
+for addr in "${ADDR4[web]}" "[${ADDR6[web]}]"; do
+	show "carol\$ curl http://$addr/" in_ns carol curl -sS -o /dev/null -w '%{http_code}, %{size_download} bytes from %{remote_ip}, my address was %{local_ip}\n' "http://$addr/"
+done
+expect "the server saw the gateway, not carol: $(awk '/GET/ { printf "%s ", $1 }' "$T/web.log")" \
+	sh -c "[ \"\$(awk '/GET/ { print \$1 }' $T/web.log | sort -u | tr '\n' ' ')\" = '${ADDR4[rs1]} ${ADDR6[rs1]} ' ]"
+
 step "Shown: two nodes registered with a DC; a name became a tunnel; ping over virtual IPv4 and IPv6; a TCP transfer
-with its checksum and rate; ciphertext only on the wire; and an agent killed and restarted without one lost packet."
+with its checksum and rate; ciphertext only on the wire; an agent killed and restarted without one lost packet; two
+nodes behind hard NATs, and an IPv6-only with an IPv4-only one, through a Relay Server; a path that found the direct
+way without losing a packet; and the web through a gateway."

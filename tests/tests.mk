@@ -5,7 +5,7 @@
 #   tests/bpf/NAME.c     a Criterion binary if it has a Test(), else a part of all of them; aead*.c: tests/bpf/aead.mk
 #   tests/fuzz/NAME.c    LLVMFuzzerTestOneInput; `make test` replays tests/fuzz/corpus/NAME/* through it
 #   tests/harness/NAME.c a program if it has a main(), else linked to whatever wants it
-#   tests/bench/NAME.c   a program each
+#   tests/bench/NAME.c   a program each; dcload_*.c are parts of dcload
 #   tests/{check,vm}/*   executable scripts tests/check/NAME; exit 0 passed, 77 skipped (last line: reason), else failed
 #   tests/e2e/NAME/run   a scenario
 #
@@ -39,12 +39,12 @@ BPF_TEST_BINS := $(BPF_TEST_SRC:%.c=$B/%)
 FUZZ_SRC := $(filter-out tests/fuzz/replay_main.c,$(wildcard tests/fuzz/*.c))
 FUZZ_BINS := $(FUZZ_SRC:%.c=$B/%)
 
-BENCH_SRC := $(filter-out tests/bench/aead.c,$(wildcard tests/bench/*.c))
+BENCH_SRC := $(filter-out tests/bench/aead.c tests/bench/dcload_%.c,$(wildcard tests/bench/*.c))
 HARNESS_BINS := $(HARNESS_MAIN:%.c=$B/%)
 BENCH_BINS := $(BENCH_SRC:%.c=$B/%)
 
 TEST_BINS := $(UNIT_BINS) $(BPF_TEST_BINS)
-TEST_PROGS := $(FUZZ_BINS) $(HARNESS_BINS) $(BENCH_BINS) $B/tests/bpf/pass.bpf.o
+TEST_PROGS := $(FUZZ_BINS) $(HARNESS_BINS) $(BENCH_BINS) $B/tests/mobility/stream $B/tests/bpf/pass.bpf.o
 
 # A group: the archives of a program call each other.
 LINK_TEST = $Q$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS) -o $@
@@ -62,9 +62,11 @@ $(call obj,$(BPF_C) $(UNIT_SRC)): | $(SKEL)
 
 $(FUZZ_BINS): $B/tests/fuzz/%: $B/tests/fuzz/%.o $B/tests/fuzz/replay_main.o $(LIBS_all)
 	$(LINK_TEST)
-$(HARNESS_BINS) $(BENCH_BINS): $B/%: $B/%.o $(LIBS_dp)
+$(HARNESS_BINS) $(BENCH_BINS) $B/tests/mobility/stream: $B/%: $B/%.o $(LIBS_dp)
 	$(LINK_TEST)
 $B/tests/bench/relayhold: $(LIBS_relay)
+DCLOAD_OBJ := $(call obj,$(wildcard tests/bench/dcload_*.c))
+$B/tests/bench/dcload: $(DCLOAD_OBJ)
 
 # BPF programs that only tests load
 $B/tests/bpf/%.bpf.o: tests/bpf/%.bpf.c
@@ -75,7 +77,7 @@ $B/gen/%.skel.h: $B/tests/bpf/%.bpf.o
 	@mkdir -p $(@D)
 	$Q$(BPFTOOL) gen skeleton $< name $* > $@
 
-TEST_OBJ := $(call obj,$(UNIT_SRC) $(BPF_C) $(FUZZ_SRC) $(BENCH_SRC) $(wildcard tests/harness/*.c))
+TEST_OBJ := $(call obj,$(UNIT_SRC) $(BPF_C) $(FUZZ_SRC) $(BENCH_SRC) $(wildcard tests/bench/dcload_*.c tests/harness/*.c tests/mobility/*.c))
 -include tests/bpf/aead.mk
 -include tests/bpf/relay.mk
 
@@ -109,6 +111,15 @@ natgrid: ## install what is missing, build, and print which route each pair of N
 natgrid-readme: ## copy build/natgrid.md into README.md
 	@tests/bench/readme $B/natgrid.md README.md natgrid
 
+MOVES ?= 10
+mobility: ## install what is missing, build, and measure MOVES (10) moves of each movement pattern (root); writes build/mobility.md
+	@tests/install-deps.sh build bench
+	@$(MAKE) --no-print-directory tests
+	@NTM_BUILD=$B tests/mobility/run -n $(MOVES) -o $B/mobility.md -j $B/mobility.jsonl $(MOBILITY_ARGS)
+
+mobility-readme: ## copy build/mobility.md into README.md
+	@tests/bench/readme $B/mobility.md README.md mobility
+
 check: ## format, static analysis, file lengths, licences
 	@tests/install-deps.sh build check
 	@$(MAKE) --no-print-directory bpf compile_commands.json
@@ -121,4 +132,4 @@ format: ## rewrite our C files as .clang-format says
 ci: ## what .ci/run does
 	@.ci/run
 
-.PHONY: tests test test-vm bench bench-readme natgrid natgrid-readme check format ci
+.PHONY: tests test test-vm bench bench-readme natgrid natgrid-readme mobility mobility-readme check format ci

@@ -13,6 +13,9 @@ import subprocess
 import sys
 import time
 
+sys.dont_write_bytecode = True  # of the next import
+import relay_report
+
 TITLES = {"raw": "raw wire", "vxlan": "VXLAN", "wg": "wireguard-go", "nebula": "nebula", "ours": "ours"}
 ORDER = ["ours", "raw", "vxlan", "wg", "nebula"]
 # name: (title, unit, digits); rates are better high, times low
@@ -91,7 +94,7 @@ def number(x, digits):
     return f"{x:,.{digits}f}"
 
 
-def report(names, median, aead_figures, args):
+def report(names, median, aead_figures, relay_figures, args):
     peers = [n for n in names if n != "ours"]
     lines, table = [], []
     table.append("| figure | " + " | ".join(TITLES[n] for n in names) + " | " +
@@ -119,7 +122,9 @@ def report(names, median, aead_figures, args):
                       f"{v['openssl']:,.0f} | {v['bpf_tc'] / v['native']:.2f} | {v['bpf_tc'] / v['openssl']:.2f} |")
     about = (f"Linux {platform.release().split('-')[0]}, {os.cpu_count()} CPUs with both ends of every tunnel on them; "
              f"veth wire with `tso off gso off gro on tx-udp-segmentation off`; median of {args.rounds} alternated rounds.")
-    return lines, "\n".join([about, "", *table, *(["", *crypto] if sizes else []), ""])
+    relay_lines, relay_table = relay_report.report(relay_figures)
+    return lines + relay_lines, "\n".join([about, "", *table, *(["", *crypto] if sizes else []),
+                                           *(["", *relay_table] if relay_table else []), ""])
 
 
 def main():
@@ -130,7 +135,7 @@ def main():
     p.add_argument("--udp-rounds", type=int, default=3)
     p.add_argument("--seconds", type=int, default=4, help="of a TCP run")
     p.add_argument("--pings", type=int, default=1000)
-    p.add_argument("--only", help="figures, comma-separated: " + ",".join([*FIGURES, "aead"]))
+    p.add_argument("--only", help="figures, comma-separated: " + ",".join([*FIGURES, "aead", "relay"]))
     p.add_argument("contender", nargs="+")
     args = p.parse_args()
     contenders = {}
@@ -138,7 +143,7 @@ def main():
         name, a, b, addr = text.split("=")
         contenders[name] = {"a": a, "b": b, "addr": addr}
     names = [n for n in ORDER if n in contenders]
-    wanted = args.only.split(",") if args.only else [*FIGURES, "aead"]
+    wanted = args.only.split(",") if args.only else [*FIGURES, "aead", "relay"]
 
     samples, median = {}, {}
     for fig in FIGURES:
@@ -155,13 +160,16 @@ def main():
         median[fig] = {n: statistics.median(samples[fig][n]) for n in names}
     aead_figures = aead(args) if "aead" in wanted else {}
 
-    lines, text = report(names, median, aead_figures, args)
+    relay_figures = relay_report.measure(args.build) if "relay" in wanted else {}
+
+    lines, text = report(names, median, aead_figures, relay_figures, args)
     os.makedirs(args.out, exist_ok=True)
     with open(os.path.join(args.out, "report.md"), "w", encoding="utf-8") as f:
         f.write(text)
     with open(os.path.join(args.out, "report.json"), "w", encoding="utf-8") as f:
         json.dump({"kernel": platform.release(), "cpus": os.cpu_count(), "median": median, "samples": samples,
-                   "aead": {n: v for n, (v, _) in aead_figures.items()}}, f, indent=1)
+                   "aead": {n: v for n, (v, _) in aead_figures.items()},
+                   "relay": {n: v for n, (v, _) in relay_figures.items()}}, f, indent=1)
     print("\n".join(lines))
 
 
