@@ -4,7 +4,8 @@
  * one. Lines "name\tvalue\tunit". Each figure is the median of runs that alternate with runs of the same program that
  * makes the packet but does not relay it (tests/bpf/relay_bench.bpf.c); what those cost is taken off. The time holds
  * what the kernel's routing tables cost whenever a path asks them again. relay_find_random is the part of finding the
- * path: of waiting for memory. Runs in a network namespace of its own.
+ * path: of waiting for memory. relay_memory_random is what this machine takes to read one word of the table at a random
+ * place, nothing else: no packet of a random path can cost less. Runs in a network namespace of its own.
  */
 #include <errno.h>
 #include <sched.h>
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <arpa/inet.h>
@@ -24,7 +26,7 @@
 #include "../bpf/relay_bench.h"
 #include "relay_bench.skel.h"
 
-enum { PATHS = 1000000, RUNS = 101, REPEAT = 20000, MESSAGE = 160, FULL = 1400 };
+enum { PATHS = 1000000, RUNS = 101, REPEAT = 20000, MESSAGE = 160, FULL = 1400, READS = 200000, CHAINS = 21 };
 
 struct params { /* struct bench_params */
 	uint64_t seed;
@@ -188,6 +190,31 @@ static int measure_families(bool in_v6, bool out_v6, const char *only)
 	return err;
 }
 
+/* Reads READS words of the table one after the other, each at a place that depends on the one before. ns a read. */
+static double read_chain(bool random)
+{
+	struct timespec begin, end;
+	uint64_t at = 1;
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	for (int i = 0; i < READS; i++) {
+		uint64_t id = bench_path_id((uint32_t)at), slot = random ? (id >> 32) * table.slots >> 32 : 0;
+		uint64_t word = *(const volatile uint64_t *)&table.paths[slot], same = word;
+		__asm__ volatile("" : "+r"(same)); /* the compiler can't know that same - word is 0 */
+		at += 1 + (same - word);
+	}
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	return ((double)(end.tv_sec - begin.tv_sec) * 1e9 + (double)(end.tv_nsec - begin.tv_nsec)) / READS;
+}
+
+static void print_memory_time(void)
+{
+	double ns[CHAINS];
+	for (int i = 0; i < CHAINS; i++)
+		ns[i] = read_chain(true) - read_chain(false);
+	qsort(ns, CHAINS, sizeof(double), by_value);
+	printf("relay_memory_random\t%.0f\tns\n", ns[CHAINS / 2]);
+}
+
 static int print_memory(void)
 {
 	const struct bpf_map *m;
@@ -218,8 +245,10 @@ int main(int argc, char **argv)
 		err = load();
 	for (int pair = 0; pair < 4 && !err; pair++)
 		err = measure_families(pair & 2, pair & 1, argc > 1 ? argv[1] : NULL);
-	if (!err)
+	if (!err) {
+		print_memory_time();
 		err = print_memory();
+	}
 	if (err)
 		fprintf(stderr, "relay: %s\n", strerror(abs(err)));
 	relay_bench__destroy(skel);

@@ -49,6 +49,7 @@ def report(figures):
     for pair in PAIRS:
         row(f"one hot path, {TITLES[pair]}", f"relay_{pair}_hot", *(("at most 70 ns", 70) if pair == "v4v4" else ("",)))
     row("of the first: finding the path in memory", "relay_find_random", "")
+    row("one word of that memory at random, read from user space", "relay_memory_random", "")
     row("memory of 1,000,000 paths", "relay_mem_million", "at most 256 MiB", 256)
     row("CPU time of a relayed packet, ours", "relay_cpu_ours", "")
     lines = [f"{title}: {shown} {target}".rstrip() for title, shown, target in rows]
