@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Moves the mobile node between two places again and again, under a UDP stream and a TCP connection, and measures each
+move. Runs in its network namespace; prints one JSON object."""
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import record
+from mobile import Mobile, read_places
+
+PATIENCE = 5  # s
+
+
+def arguments():
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("--air", required=True, help="namespace of the bridges")
+    p.add_argument("--places", required=True)
+    p.add_argument("--build", required=True)
+    p.add_argument("--ntm", required=True, help="runtime directory of the node")
+    p.add_argument("--dir", required=True, help="for records")
+    p.add_argument("--between", nargs=2, required=True, metavar="PLACE", help="it is at the first")
+    p.add_argument("--moves", type=int, default=2, help="from the first to the second, and as many back")
+    p.add_argument("--settle", type=float, default=1.0, help="seconds between moves")
+    p.add_argument("--rate", type=int, default=250000, help="bytes a second by TCP, each way; 0: no TCP")
+    p.add_argument("--want", nargs=2, required=True, metavar="ROUTE", help="at each place; it has 5 s to get there")
+    p.add_argument("--peer", required=True, help="whose path it is, a name; \"gateway\": that to the gateway")
+    p.add_argument("--overlap", type=float, help="make before break, both uplinks up for so long")
+    p.add_argument("--tell-wg", metavar="INTERFACE", help="wireguard-go keeps the address that it sent from until it is told")
+    p.add_argument("--stream", action="append", nargs=3, required=True, metavar=("NAME", "ADDRESS", "FILE"),
+                   help="a stream's server on port 5100, and where it records")
+    p.add_argument("--tcp", metavar="ADDRESS", help="pump.py's server, on port 5101")
+    return p.parse_args()
+
+
+def begin(command, **kw):
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **kw)
+    if child.stdout.readline().strip() != "ready":
+        child.kill()
+        sys.exit(f"moves.py: does not begin: {' '.join(command)}")
+    return child
+
+
+def route(args):
+    """What the node says of its path: route, kind where that says more, family of the endpoint."""
+    out = subprocess.run([f"{args.build}/ntm", "-r", args.ntm, "paths", "--json"], capture_output=True, text=True,
+                         timeout=5, check=False)
+    if out.returncode:
+        return "unknown"
+    up = [p for p in json.loads(out.stdout) if p["state"] == "up"]
+    if args.peer == "gateway":
+        up = [p for p in up if p.get("gateway")]
+    else:
+        up = [p for p in up if p["peer"].split(".")[0] == args.peer and not p.get("gateway")]
+    if not up:
+        return "none"
+    p = up[-1]
+    family = "IPv6" if p["endpoint"].startswith("[") else "IPv4"
+    what = "gateway" if args.peer == "gateway" else p["route"]
+    if p.get("kind") in ("lan", "punched"):
+        what += " " + {"lan": "LAN"}.get(p["kind"], p["kind"])
+    return f"{what}, {family}"
+
+
+def settled(args, want):
+    """The route wanted, or that after some seconds."""
+    end = time.monotonic() + PATIENCE
+    while not (reached := route(args)).startswith(want) and time.monotonic() < end:
+        time.sleep(0.1)
+    return reached
+
+
+def main():
+    args = arguments()
+    mobile = Mobile(args.air, read_places(args.places), args.between[0])
+    streams = []
+    for name, address, theirs in args.stream:
+        ours = f"{args.dir}/{name}.down"
+        streams.append((name, ours, theirs, begin([f"{args.build}/tests/mobility/stream", "run", address, "5100", ours])))
+    tcp = None
+    if args.tcp and args.rate:
+        tcp = begin([f"{sys.path[0]}/pump.py", "run", args.tcp, "5101", str(args.rate)], stdin=subprocess.PIPE)
+    time.sleep(args.settle)
+    begun = time.monotonic_ns()
+    log = []
+    for i in range(2 * args.moves):
+        old, new = args.between if i % 2 == 0 else reversed(args.between)
+        if args.overlap is None:
+            left, usable = mobile.go(new)
+        else:
+            left, usable = mobile.prefer(new, args.overlap)
+        if args.tell_wg:
+            subprocess.run(["wg", "set", args.tell_wg, "listen-port", "51820"], check=True)
+        time.sleep(args.settle)
+        until = time.monotonic_ns()
+        reached = settled(args, args.want[1 - i % 2])
+        log.append({"from": old, "to": new, "left": left, "usable": usable, "until": until, "route": reached,
+                    "late": time.monotonic_ns() - until > 100_000_000})
+    ended = time.monotonic_ns()
+    result = {"moves": log, "streams": {}, "tcp": None}
+    if tcp:
+        try:
+            result["tcp"] = json.loads(tcp.communicate("\n", timeout=60)[0])
+        except (json.JSONDecodeError, subprocess.TimeoutExpired) as e:
+            tcp.kill()
+            result["tcp"] = {"why": f"no report: {type(e).__name__}"}
+    time.sleep(0.2)
+    for name, ours, theirs, child in streams:
+        child.send_signal(signal.SIGTERM)
+        child.wait()
+        down, up = record.read(ours), record.read(theirs)
+        figures = result["streams"][name] = {"down": [], "up": [], "lost": [record.lost(r, begun, ended) for r in (down, up)]}
+        for m in log:
+            for way, records in (("down", down), ("up", up)):
+                figures[way].append(record.interruption(records, m["left"], m["usable"], m["until"]))
+    print(json.dumps(result))
+
+
+main()
