@@ -17,10 +17,21 @@ static int parse_store(const char *v, void *field, char *why, size_t cap)
 {
 	if (!strncmp(v, "sqlite:", 7) && v[7])
 		return ntm_conf_path(v + 7, field, why, cap);
+	if (!strncmp(v, "postgres:", 9)) {
+		char *text = strdup(v);
+
+		if (!text) {
+			snprintf(why, cap, "out of memory");
+			return -ENOMEM;
+		}
+		free(*(char **)field);
+		*(char **)field = text;
+		return 0;
+	}
 	if (!strncmp(v, "postgresql:", 11))
-		snprintf(why, cap, "this version has no PostgreSQL store: use sqlite:FILE");
+		snprintf(why, cap, "PostgreSQL is postgres:CONNINFO, which may be a URI: postgres:postgresql://...");
 	else
-		snprintf(why, cap, "not a store: use sqlite:FILE");
+		snprintf(why, cap, "not a store: use sqlite:FILE or postgres:CONNINFO");
 	return -EINVAL;
 }
 
@@ -112,6 +123,10 @@ static const struct ntm_conf_key keys[] = {
     DC("dns_key_file", ntm_conf_path, dns.key_file, false),
     DC("dns_reverse_zones", ntm_dc_conf_dns_zones, dns.reverse_zones, false),
     DC("runtime_dir", ntm_conf_path, runtime_dir, false),
+    DC("policy", ntm_conf_path, policy_file, false),
+    DC("admin_group", ntm_conf_string, admin_group, false),
+    DC("audit_log", ntm_conf_path, audit_file, false),
+    DC("metrics_listen", ntm_conf_addr, metrics_listen, false),
     DC("cookie_threshold", ntm_conf_uint, cookie_threshold, false),
     DC("lifetime", parse_seconds, lifetime_s, false),
     DC("keepalive", parse_seconds, keepalive_s, false),
@@ -175,6 +190,9 @@ void ntm_dc_config_free(struct ntm_dc_config *c)
 	free(c->private_key_file);
 	free(c->store_file);
 	free(c->runtime_dir);
+	free(c->policy_file);
+	free(c->audit_file);
+	free(c->admin_group);
 	free_remotes(&c->relays);
 	free_remotes(&c->peers);
 	memset(c, 0, sizeof(*c));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Commands of the control socket: token_create, nodes, revoke, paths, relays, status. */
 #include <errno.h>
+#include <grp.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,6 +41,15 @@ static const char *argument(json_object *request, const char *key)
 		   : NULL;
 }
 
+enum { ACTOR_LEN = 24 };
+
+/* For the audit log. */
+static const char *actor_of(const struct ntm_ctl_client *c, char out[ACTOR_LEN])
+{
+	snprintf(out, ACTOR_LEN, "uid:%u", ntm_ctl_peer(c));
+	return out;
+}
+
 /* Base 32 of RFC 4648 in lower case, without padding: survives any shell and any telephone. */
 static int make_token(char out[TOKEN_BYTES * 8 / 5 + 1])
 {
@@ -64,6 +74,7 @@ static void cmd_token_create(struct ntm_dc *dc, struct ntm_ctl_client *c, json_o
 	const char *name = argument(request, "name");
 	char label[NTM_LABEL_MAX + 1], token[TOKEN_BYTES * 8 / 5 + 1], expires[32];
 	int64_t ttl = TOKEN_TTL_S, now = time(NULL);
+	char actor[ACTOR_LEN];
 	struct ntm_node_record rec;
 	json_object *v, *result;
 	struct tm tm;
@@ -102,12 +113,55 @@ static void cmd_token_create(struct ntm_dc *dc, struct ntm_ctl_client *c, json_o
 	end = (time_t)(now + ttl);
 	gmtime_r(&end, &tm);
 	strftime(expires, sizeof(expires), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	ntm_dc_audit(dc, actor_of(c, actor), "token_create", name ? label : "*", expires);
 	result = json_object_new_object();
 	add_string(result, "token", token);
 	add_string(result, "name", name ? label : NULL);
 	add_string(result, "expires", expires);
 	ntm_ctl_result(c, result);
 	ntm_wipe(token, sizeof(token));
+}
+
+/* A node whose key the operator has: let in by a token made for it and used at once. */
+static void cmd_node_add(struct ntm_dc *dc, struct ntm_ctl_client *c, json_object *request)
+{
+	const char *name = argument(request, "name"), *text = argument(request, "public_key"), *why = "";
+	char label[NTM_LABEL_MAX + 1], token[TOKEN_BYTES * 8 / 5 + 1], actor[ACTOR_LEN];
+	struct ntm_enrolment e = {.label = label, .token = token, .last_index = dc->conf->pool.last};
+	struct ntm_node_record rec;
+	uint8_t key[NTM_DH_LEN];
+	json_object *result;
+	int err;
+
+	if (!name || ntm_dc_label(dc, name, label) || ntm_dns_reserved(label)) {
+		ntm_ctl_error(c, "bad_name", "node_add needs a name of the zone %s", dc->conf->zone);
+		return;
+	}
+	if (!text || ntm_key_from_text(text, key)) {
+		ntm_ctl_error(c, "bad_argument", "node_add needs a public key, as `ntm pubkey` prints it");
+		return;
+	}
+	e.public_key = key;
+	e.now_s = time(NULL);
+	err = make_token(token);
+	if (!err)
+		err = dc->store->ops->token_create(dc->store, token, label, e.now_s, e.now_s + 60);
+	if (!err)
+		err = dc->store->ops->enrol(dc->store, &e, &rec, &why);
+	ntm_wipe(token, sizeof(token));
+	if (err == -EALREADY) {
+		ntm_ctl_error(c, "key_taken", "this key is that of %s", rec.label);
+	} else if (err == -EEXIST) {
+		ntm_ctl_error(c, "name_taken", "%s: %s", label, why);
+	} else if (err) {
+		ntm_ctl_error(c, "internal", "cannot add %s: %s", label, *why ? why : strerror(-err));
+	} else {
+		ntm_dc_audit(dc, actor_of(c, actor), "node_add", label, text);
+		ntm_dc_dns_changed(dc, &rec);
+		result = json_object_new_object();
+		add_string(result, "name", label);
+		ntm_ctl_result(c, result);
+	}
 }
 
 struct listing {
@@ -171,7 +225,7 @@ static void cmd_nodes(struct ntm_dc *dc, struct ntm_ctl_client *c)
 static void cmd_revoke(struct ntm_dc *dc, struct ntm_ctl_client *c, json_object *request)
 {
 	const char *name = argument(request, "name");
-	char label[NTM_LABEL_MAX + 1];
+	char label[NTM_LABEL_MAX + 1], actor[ACTOR_LEN];
 	json_object *result;
 	int err;
 
@@ -193,6 +247,7 @@ static void cmd_revoke(struct ntm_dc *dc, struct ntm_ctl_client *c, json_object 
 	} else if (err) {
 		ntm_ctl_error(c, "internal", "cannot revoke %s: %s", label, strerror(-err));
 	} else {
+		ntm_dc_audit(dc, actor_of(c, actor), "revoke", label, NULL);
 		result = json_object_new_object();
 		add_string(result, "name", label);
 		json_object_object_add(result, "revoked", json_object_new_boolean(true));
@@ -328,6 +383,10 @@ static void on_command(struct ntm_ctl_client *c, const char *cmd, json_object *r
 		cmd_token_create(dc, c, request);
 	else if (!strcmp(cmd, "nodes"))
 		cmd_nodes(dc, c);
+	else if (!strcmp(cmd, "node_add"))
+		cmd_node_add(dc, c, request);
+	else if (!strcmp(cmd, "backup"))
+		ntm_dc_backup(dc, c, argument(request, "file"));
 	else if (!strcmp(cmd, "revoke"))
 		cmd_revoke(dc, c, request);
 	else if (!strcmp(cmd, "paths"))
@@ -338,19 +397,29 @@ static void on_command(struct ntm_ctl_client *c, const char *cmd, json_object *r
 		cmd_status(dc, c);
 	else
 		ntm_ctl_error(c, "unknown_command",
-			      "this is a DC: it knows token_create, nodes, revoke, paths, relays, status");
+			      "this is a DC: it knows token_create, node_add, nodes, revoke, paths, relays, status");
 }
 
 static void on_closed(struct ntm_ctl_client *c, void *arg)
 {
-	/* every command is answered before it returns: nothing is kept for a client */
-	(void)c;
-	(void)arg;
+	/* every other command is answered before it returns */
+	ntm_dc_backup_closed(arg, c);
 }
 
 int ntm_dc_control_start(struct ntm_dc *dc)
 {
+	const struct group *group = NULL;
+	int err;
+
 	if (mkdir(dc->conf->runtime_dir, 0755) && errno != EEXIST)
 		return -errno;
-	return ntm_ctl_server_start(&dc->ctl, dc->loop, dc->conf->runtime_dir, on_command, on_closed, dc);
+	if (dc->conf->admin_group) {
+		group = getgrnam(dc->conf->admin_group);
+		if (!group) {
+			ntm_err("admin_group: no group is named %s", dc->conf->admin_group);
+			return -EINVAL;
+		}
+	}
+	err = ntm_ctl_server_start(&dc->ctl, dc->loop, dc->conf->runtime_dir, on_command, on_closed, dc);
+	return err || !group ? err : ntm_ctl_server_admit(dc->ctl, group->gr_gid);
 }

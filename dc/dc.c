@@ -11,7 +11,7 @@
 
 #define SWEEP_MS 1000
 #define PURGE_MS 3600000
-#define WRITE_BEHIND_MS 200
+#define WRITE_BEHIND_MS 20
 
 void ntm_dc_expire_nodes(struct ntm_dc *dc)
 {
@@ -48,6 +48,7 @@ static void on_write_behind(uv_timer_t *t)
 /* Virtual addresses are indices into the pools: those may grow in place, and nothing else, once one was given. */
 static int check_pools(struct ntm_dc *dc, char *why, size_t cap)
 {
+	const char *store = ntm_store_name(dc->conf->store_file);
 	const struct ntm_pool *p = &dc->conf->pool;
 	char v4[NTM_ADDR_STRLEN], v6[NTM_ADDR_STRLEN], text[2 * NTM_ADDR_STRLEN], was[2 * NTM_ADDR_STRLEN];
 	uint8_t first4[4], first6[16], ip[16];
@@ -55,7 +56,7 @@ static int check_pools(struct ntm_dc *dc, char *why, size_t cap)
 	int err = dc->store->ops->highest_index(dc->store, &highest);
 
 	if (err) {
-		snprintf(why, cap, "the store %s failed", dc->conf->store_file);
+		snprintf(why, cap, "the store %s failed", store);
 		return err;
 	}
 	ntm_pool_addresses(p, 0, first4, first6);
@@ -65,22 +66,22 @@ static int check_pools(struct ntm_dc *dc, char *why, size_t cap)
 	if (err == -EEXIST)
 		snprintf(why, cap,
 			 "the store %s has addresses from pools that begin at %s, the configuration's begin at %s",
-			 dc->conf->store_file, was, text);
+			 store, was, text);
 	else if (err)
-		snprintf(why, cap, "the store %s failed", dc->conf->store_file);
+		snprintf(why, cap, "the store %s failed", store);
 	else if (highest > p->last) {
-		snprintf(why, cap, "the store %s has given %u addresses, the configured pools have room for %u",
-			 dc->conf->store_file, highest, p->last);
+		snprintf(why, cap, "the store %s has given %u addresses, the configured pools have room for %u", store,
+			 highest, p->last);
 		err = -ENOSPC;
 	}
 	if (err)
 		return err;
 	err = dc->store->ops->setting(dc->store, "zone", dc->conf->zone, highest == 0, was, sizeof(was));
 	if (err == -EEXIST)
-		snprintf(why, cap, "the store %s belongs to the zone %s, the configuration says %s",
-			 dc->conf->store_file, was, dc->conf->zone);
+		snprintf(why, cap, "the store %s belongs to the zone %s, the configuration says %s", store, was,
+			 dc->conf->zone);
 	else if (err)
-		snprintf(why, cap, "the store %s failed", dc->conf->store_file);
+		snprintf(why, cap, "the store %s failed", store);
 	return err;
 }
 
@@ -91,6 +92,7 @@ int ntm_dc_start(struct ntm_dc *dc, uv_loop_t *loop, const struct ntm_dc_config 
 
 	memset(dc, 0, sizeof(*dc));
 	dc->loop = loop;
+	dc->audit.fd = -1;
 	dc->conf = conf;
 	memcpy(dc->priv, priv, NTM_DH_LEN);
 	memcpy(dc->pub, pub, NTM_DH_LEN);
@@ -112,7 +114,7 @@ int ntm_dc_start(struct ntm_dc *dc, uv_loop_t *loop, const struct ntm_dc_config 
 	if (!err)
 		err = ntm_dc_outbox_init(&dc->outbox, loop, ntm_dc_send_to_node, ntm_dc_request_lost, dc);
 	if (!err)
-		err = ntm_store_sqlite_open(conf->store_file, &dc->store, why, cap);
+		err = ntm_store_open(conf->store_file, &dc->store, why, cap);
 	if (!err)
 		err = check_pools(dc, why, cap);
 	if (!err) {
@@ -125,6 +127,12 @@ int ntm_dc_start(struct ntm_dc *dc, uv_loop_t *loop, const struct ntm_dc_config 
 				      why, cap);
 	if (!err)
 		err = ntm_dc_dns_start(dc, why, cap);
+	if (!err)
+		err = ntm_dc_audit_open(&dc->audit, conf->audit_file, why, cap);
+	if (!err)
+		err = ntm_dc_policy_set(dc, conf->policy_file, why, cap);
+	if (!err)
+		err = ntm_dc_metrics_start(dc, why, cap);
 	if (!err && conf->runtime_dir) {
 		err = ntm_dc_control_start(dc);
 		if (err)
@@ -136,6 +144,11 @@ int ntm_dc_start(struct ntm_dc *dc, uv_loop_t *loop, const struct ntm_dc_config 
 	}
 	uv_timer_start(&dc->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
 	uv_timer_start(&dc->write_behind, on_write_behind, WRITE_BEHIND_MS, WRITE_BEHIND_MS);
+	err = ntm_dc_peers_start(dc, &conf->peers, why, cap);
+	if (err) {
+		ntm_dc_stop(dc);
+		return err;
+	}
 	ntm_dc_invites_start(dc);
 	return 0;
 }
@@ -143,9 +156,12 @@ int ntm_dc_start(struct ntm_dc *dc, uv_loop_t *loop, const struct ntm_dc_config 
 void ntm_dc_stop(struct ntm_dc *dc)
 {
 	ntm_dc_invites_stop(dc);
+	ntm_dc_peers_stop(dc);
 	if (dc->ctl)
 		ntm_ctl_server_stop(dc->ctl);
 	dc->ctl = NULL;
+	ntm_metrics_stop(dc->metrics);
+	dc->metrics = NULL;
 	ntm_dc_dns_stop(dc);
 	if (dc->net)
 		ntm_dc_net_close(dc->net);
@@ -168,6 +184,8 @@ void ntm_dc_free(struct ntm_dc *dc)
 	if (dc->sessions.by_id.buckets)
 		ntm_dc_sessions_free(&dc->sessions);
 	ntm_dc_retired_free(dc);
+	ntm_dc_policy_free(dc->policy);
+	ntm_dc_audit_close(&dc->audit);
 	ntm_dc_relays_free(&dc->relays);
 	ntm_dc_dns_free(dc);
 	ntm_dc_nodes_free(&dc->nodes);
@@ -188,16 +206,25 @@ static bool same_addrs(const struct ntm_addr_list *a, const struct ntm_addr_list
 void ntm_dc_reload(struct ntm_dc *dc, const struct ntm_dc_config *now)
 {
 	const struct ntm_dc_config *was = dc->conf;
+	char why[512];
 	int err = ntm_dc_relays_apply(dc, &now->relays);
 
 	if (err)
 		ntm_err("not all relays were taken over: %s", strerror(-err));
+	err = ntm_dc_peers_reload(dc, &now->peers);
+	if (err)
+		ntm_err("not all peers were taken over: %s", strerror(-err));
 	dc->jar.threshold = now->cookie_threshold;
+	if (ntm_dc_audit_open(&dc->audit, now->audit_file, why, sizeof(why)))
+		ntm_err("%s: the audit log stays as it was", why);
+	if (ntm_dc_policy_set(dc, now->policy_file, why, sizeof(why)))
+		ntm_err("%s: the policy stays as it was", why);
+	ntm_dc_audit(dc, "signal", "reload", NULL, NULL);
 	if (strcmp(was->zone, now->zone) || strcmp(was->store_file, now->store_file) ||
 	    strcmp(was->private_key_file, now->private_key_file) || strcmp(was->runtime_dir, now->runtime_dir) ||
-	    !same_addrs(&was->listen, &now->listen) || !same_addrs(&was->dns_listen, &now->dns_listen) ||
-	    was->dns.mode != now->dns.mode || was->dns.publish != now->dns.publish ||
-	    memcmp(&was->vip4_pool, &now->vip4_pool, sizeof(now->vip4_pool)) ||
+	    !ntm_addr_equal(&was->metrics_listen, &now->metrics_listen) || !same_addrs(&was->listen, &now->listen) ||
+	    !same_addrs(&was->dns_listen, &now->dns_listen) || was->dns.mode != now->dns.mode ||
+	    was->dns.publish != now->dns.publish || memcmp(&was->vip4_pool, &now->vip4_pool, sizeof(now->vip4_pool)) ||
 	    memcmp(&was->vip6_pool, &now->vip6_pool, sizeof(now->vip6_pool)))
 		ntm_warn(
 		    "zone, listen, private_key_file, pools, store, runtime_dir and what is about DNS change at the next "

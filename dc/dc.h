@@ -9,14 +9,19 @@
 
 #include "../user/common/cookie.h"
 #include "../user/common/ctlsock.h"
+#include "../user/common/metrics.h"
 #include "../user/common/signal_codec.h"
 #include "../user/common/version.h"
+#include "audit.h"
+#include "backup.h"
 #include "config.h"
 #include "dns.h"
 #include "net.h"
 #include "nodes.h"
 #include "outbox.h"
 #include "paths.h"
+#include "peers.h"
+#include "policy.h"
 #include "ratelimit.h"
 #include "relays.h"
 #include "sessions.h"
@@ -39,6 +44,7 @@
 	X(registrations, "registrations answered") \
 	X(enrolments, "nodes let in by a token") \
 	X(directions, "direction requests answered") \
+	X(denials, "direction requests that the policy denies") \
 	X(keepalives, "keep-alives answered") \
 	X(relay_directions, "paths given to a relay") \
 	X(relay_refusals, "paths that a relay refused or did not answer for") \
@@ -53,6 +59,7 @@ struct ntm_dc_counters {
 
 struct ntm_dc_dns;
 struct ntm_dc_invites;
+struct ntm_dc_peers;
 struct ntm_dc_retired;
 TAILQ_HEAD(ntm_dc_retired_list, ntm_dc_retired);
 
@@ -72,8 +79,14 @@ struct ntm_dc {
 	struct ntm_dc_relays relays;
 	struct ntm_dc_retired_list retired; /* replaced paths that relays still have, oldest first */
 	size_t n_retired;
+	struct ntm_dc_peers *peers;     /* NULL: no other zones are configured */
 	struct ntm_dc_dns *dns;         /* NULL: none is configured */
 	struct ntm_dc_invites *invites; /* NULL: nobody left to invite */
+	struct ntm_dc_policy *policy;   /* NULL: everybody reaches everybody */
+	struct ntm_dc_audit_log audit;
+	struct ntm_dc_backup_job *backup;   /* under way; NULL: none */
+	struct ntm_metrics_server *metrics; /* NULL: off */
+	struct ntm_histogram direction_seconds;
 	struct ntm_dc_counters counters;
 	uv_timer_t sweep, write_behind;
 	uint64_t purged_ms; /* when old paths were cleared from the store last */
@@ -132,6 +145,13 @@ void ntm_dc_write_behind(struct ntm_dc *dc, bool all);
 
 /* direct.c */
 void ntm_dc_direct(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m);
+/* The rest of a direction once the other end is known. */
+void ntm_dc_direct_to(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m, struct ntm_dc_node *other);
+bool ntm_dc_path_answers(const struct ntm_dc_path *p, const struct ntm_dc_node *who, const struct ntm_sig *m,
+			 uint64_t now);
+int ntm_dc_fill_direction(const struct ntm_dc *dc, const struct ntm_dc_path *p, int mine, struct ntm_sig *m);
+/* Adds what others are told of a node: name, key, addresses, candidates. */
+int ntm_dc_describe(const struct ntm_dc *dc, const struct ntm_dc_node *node, struct ntm_sig *m);
 /* Both ends are sent the path's direction, as it is now, in place of what was on its way. */
 void ntm_dc_direct_again(struct ntm_dc *dc, struct ntm_dc_path *p);
 
@@ -139,6 +159,8 @@ void ntm_dc_direct_again(struct ntm_dc *dc, struct ntm_dc_path *p);
 /* Tells the node again which of its paths ended because the other end was revoked. */
 void ntm_dc_repeat_releases(struct ntm_dc *dc, struct ntm_dc_node *node);
 void ntm_dc_release(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m);
+/* To every relay that is there: which one has a path from before a restart is not known. */
+void ntm_dc_release_at_relays(struct ntm_dc *dc, uint64_t path_id);
 void ntm_dc_send_release(struct ntm_dc *dc, struct ntm_dc_node *to, uint64_t path_id);
 /* Persists, drops the session, tells the peers and relays of its paths. As store.h's revoke. */
 int ntm_dc_revoke(struct ntm_dc *dc, const char *label);
@@ -161,6 +183,9 @@ void ntm_dc_invites_stop(struct ntm_dc *dc);
 void ntm_dc_invite_answer(struct ntm_dc *dc, const struct ntm_dc_route *from, const uint8_t *data, size_t len);
 void ntm_dc_invite_cookie(struct ntm_dc *dc, const uint8_t *data, size_t len);
 void ntm_dc_invite_arrived(struct ntm_dc *dc, const uint8_t key[NTM_DH_LEN]); /* it came by itself */
+
+/* metrics.c */
+int ntm_dc_metrics_start(struct ntm_dc *dc, char *why, size_t cap); /* nothing unless configured */
 
 /* control.c */
 int ntm_dc_control_start(struct ntm_dc *dc);

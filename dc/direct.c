@@ -36,45 +36,90 @@ static void add_relays_own(struct ntm_sig *m, const struct ntm_relay_info *info)
 	}
 }
 
-/* The Route Direction for ends[mine]. */
-static int fill_direction(const struct ntm_dc *dc, const struct ntm_dc_path *p, int mine, struct ntm_sig *m)
+int ntm_dc_describe(const struct ntm_dc *dc, const struct ntm_dc_node *node, struct ntm_sig *m)
 {
-	const struct ntm_dc_node *other = p->ends[!mine];
-	struct ntm_candidate reflexive = {.addr = other->rec.endpoint, .kind = NTM_CAND_REFLEXIVE};
-	const struct ntm_dc_relay *relay = ntm_dc_path_relay(dc, p);
-	int err = ntm_dc_fqdn(dc, other->rec.label, m->name, sizeof(m->name));
+	struct ntm_candidate reflexive = {.addr = node->rec.endpoint, .kind = NTM_CAND_REFLEXIVE};
+	int err = ntm_dc_node_fqdn(dc, node, m->name, sizeof(m->name));
 
+	if (err)
+		return err;
+	memcpy(m->public_key, node->rec.public_key, sizeof(m->public_key));
+	ntm_dc_node_vips(dc, node, m->vip4, m->vip6);
+	m->have |= 1u << NTM_F_PUBLIC_KEY | 1u << NTM_F_NAME | 1u << NTM_F_VIP4 | 1u << NTM_F_VIP6;
+	if (node->mtu) {
+		m->mtu = node->mtu;
+		m->have |= 1u << NTM_F_MTU;
+	}
+	if (node->relay)
+		add_relays_own(m, &node->relay->info);
+	/* room for the reflexive one is kept: behind a NAT it is the only one of use */
+	for (unsigned i = 0; i < node->n_candidates && m->n_candidates < NTM_CANDIDATES_MAX - 1; i++) {
+		if (!ntm_pool_contains(&dc->conf->pool, node->candidates[i].addr.ip))
+			add_candidate(m, &node->candidates[i]);
+	}
+	if (reflexive.addr.port)
+		add_candidate(m, &reflexive);
+	if (m->n_candidates)
+		m->have |= 1u << NTM_F_CANDIDATE;
+	return 0;
+}
+
+/* What only the DC of an end of another zone needs to know, and what only our own node does. */
+static int fill_zones(const struct ntm_dc *dc, const struct ntm_dc_path *p, int mine, struct ntm_sig *m)
+{
+	const struct ntm_dc_node *me = p->ends[mine], *other = p->ends[!mine];
+
+	if (me->peer) {
+		m->reflexive = other->rec.endpoint;
+		m->have |= 1u << NTM_F_WANTED | 1u << NTM_F_REFLEXIVE;
+		return ntm_dc_node_fqdn(dc, me, m->wanted, sizeof(m->wanted));
+	}
+	if (other->peer && ntm_dc_peer_zone_of(dc, other->peer, &m->peer_zones[0])) {
+		m->n_peer_zones = 1;
+		m->have |= 1u << NTM_F_PEER_ZONE;
+	}
+	return 0;
+}
+
+/* The Route Direction for ends[mine]. */
+int ntm_dc_fill_direction(const struct ntm_dc *dc, const struct ntm_dc_path *p, int mine, struct ntm_sig *m)
+{
+	const struct ntm_dc_relay *relay = ntm_dc_path_relay(dc, p);
+	int err = ntm_dc_describe(dc, p->ends[!mine], m);
+
+	if (!err)
+		err = fill_zones(dc, p, mine, m);
 	if (err)
 		return err;
 	m->path_id = p->id;
 	m->role = mine == 0 ? NTM_ROLE_INITIATOR : NTM_ROLE_RESPONDER;
-	memcpy(m->public_key, other->rec.public_key, sizeof(m->public_key));
 	memcpy(m->psk, p->psk, sizeof(m->psk));
-	ntm_pool_addresses(&dc->conf->pool, other->rec.index, m->vip4, m->vip6);
-	m->have = 1u << NTM_F_PATH_ID | 1u << NTM_F_ROLE | 1u << NTM_F_PUBLIC_KEY | 1u << NTM_F_PSK | 1u << NTM_F_NAME |
-		  1u << NTM_F_VIP4 | 1u << NTM_F_VIP6;
-	if (other->mtu) {
-		m->mtu = other->mtu;
-		m->have |= 1u << NTM_F_MTU;
-	}
+	m->have |= 1u << NTM_F_PATH_ID | 1u << NTM_F_ROLE | 1u << NTM_F_PSK;
 	if (p->gateway) {
 		m->gateway = 1;
 		m->have |= 1u << NTM_F_GATEWAY;
 	}
-	if (relay) {
-		m->relay = relay->info;
+	if (relay || p->peer_relay) {
+		m->relay = relay ? relay->info : *p->peer_relay;
 		m->have |= 1u << NTM_F_RELAY;
 	}
-	if (other->relay)
-		add_relays_own(m, &other->relay->info);
-	/* room for the reflexive one is kept: behind a NAT it is the only one of use */
-	for (unsigned i = 0; i < other->n_candidates && m->n_candidates < NTM_CANDIDATES_MAX - 1; i++) {
-		if (!ntm_pool_contains(&dc->conf->pool, other->candidates[i].addr.ip))
-			add_candidate(m, &other->candidates[i]);
-	}
-	add_candidate(m, &reflexive);
-	m->have |= 1u << NTM_F_CANDIDATE;
 	return 0;
+}
+
+/* Does the policy forbid this node a path to that label ("": to no node at all)? Then an error was answered. */
+static bool denied(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m, const char *label)
+{
+	unsigned line;
+
+	if (ntm_dc_policy_allows(dc->policy, s->node->rec.label, label, &line))
+		return false;
+	dc->counters.denials++;
+	if (line)
+		ntm_debug("%s may not reach %s: %s:%u", s->node->rec.label, label, dc->conf->policy_file, line);
+	else
+		ntm_debug("%s may not reach %s: the policy's default", s->node->rec.label, label);
+	ntm_dc_reply_error(dc, s, m->txid, NTM_E_DENIED, "not allowed by this zone's policy");
+	return true;
 }
 
 /* The node asked for; NULL: an error was answered. */
@@ -90,6 +135,9 @@ static struct ntm_dc_node *find_target(struct ntm_dc *dc, struct ntm_dc_session 
 
 	if (ntm_sig_has(m, NTM_F_NAME)) {
 		if (!ntm_dc_label(dc, m->name, label)) {
+			/* before anything is looked up: the answer is the same whether there is such a node */
+			if (denied(dc, s, m, label))
+				return NULL;
 			node = ntm_dc_node_by_label(&dc->nodes, label);
 			if (!node)
 				err = ops->node_by_label(dc->store, label, &rec);
@@ -103,6 +151,8 @@ static struct ntm_dc_node *find_target(struct ntm_dc *dc, struct ntm_dc_session 
 		node = index ? ntm_dc_node_by_index(&dc->nodes, index) : NULL;
 		if (index && !node)
 			err = ops->node_by_index(dc->store, index, &rec);
+		if (denied(dc, s, m, node ? node->rec.label : err ? "" : rec.label))
+			return NULL;
 	} else {
 		ntm_dc_reply_error(dc, s, m->txid, NTM_E_MALFORMED, "a direction request needs a name or an address");
 		return NULL;
@@ -125,11 +175,14 @@ static struct ntm_dc_node *find_target(struct ntm_dc *dc, struct ntm_dc_session 
 }
 
 /* Is the pair's record an answer to this request of node `who`? */
-static bool answers(const struct ntm_dc_path *p, const struct ntm_dc_node *who, const struct ntm_sig *m, uint64_t now)
+bool ntm_dc_path_answers(const struct ntm_dc_path *p, const struct ntm_dc_node *who, const struct ntm_sig *m,
+			 uint64_t now)
 {
 	if (!p->fresh || (ntm_sig_has(m, NTM_F_STALE) && m->stale_path_id == p->id))
 		return false;
 	for (int i = 0; i < 2; i++) {
+		if (p->ends[i]->peer)
+			continue;
 		/* an end that came with a new session may have lost what it was told */
 		if (!p->ends[i]->session || p->ends[i]->session->keys.local_id != p->sessions[i])
 			return false;
@@ -169,6 +222,8 @@ static int make_path(struct ntm_dc *dc, struct ntm_dc_node *me, struct ntm_dc_no
 	err = ntm_dc_path_add(&dc->paths, me, other, m->txid, now, &p);
 	if (err)
 		return err;
+	if (me->peer || other->peer)
+		ntm_dc_path_saved(&dc->paths, p); /* the store knows nodes of its own zone only */
 	if (was)
 		ntm_dc_relay_retire(dc, former_id, was->id);
 	p->gateway = gateway;
@@ -180,7 +235,7 @@ static int make_path(struct ntm_dc *dc, struct ntm_dc_node *me, struct ntm_dc_no
 		ntm_dc_relay_direct(dc, p, dead ? was : NULL);
 	}
 	ntm_sig_init(&theirs, NTM_M_ROUTE_DIRECTION, 0);
-	err = fill_direction(dc, p, 1, &theirs);
+	err = ntm_dc_fill_direction(dc, p, 1, &theirs);
 	if (!err)
 		err = ntm_dc_outbox_add(&dc->outbox, other, me, &theirs);
 	ntm_wipe(theirs.psk, sizeof(theirs.psk));
@@ -206,10 +261,14 @@ static struct ntm_dc_node *find_gateway(struct ntm_dc *dc, struct ntm_dc_session
 		return NULL;
 	}
 	if (p && p->gateway && (p->ends[0] == me || p->ends[1] == me)) {
-		if (answers(p, me, m, ntm_dc_now(dc)))
+		if (ntm_dc_path_answers(p, me, m, ntm_dc_now(dc)))
 			return p->ends[p->ends[0] == me];
 		if (ntm_sig_has(m, NTM_F_STALE) && m->stale_path_id == p->id)
 			wish.suspect = ntm_dc_relay_by_id(&dc->relays, p->relay_id);
+	}
+	for (unsigned i = 0; i < dc->relays.n; i++) {
+		if (!ntm_dc_policy_allows(dc->policy, me->rec.label, dc->relays.items[i]->info.name, NULL))
+			wish.refused |= dc->relays.items[i]->bit;
 	}
 	r = ntm_dc_relay_choose(&dc->relays, &wish);
 	if (r)
@@ -249,20 +308,18 @@ static struct ntm_dc_node *find_other(struct ntm_dc *dc, struct ntm_dc_session *
 	return other;
 }
 
-void ntm_dc_direct(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m)
+static void direct(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m, struct ntm_dc_node *other,
+		   bool gateway)
 {
-	struct ntm_dc_node *me = s->node, *other;
+	struct ntm_dc_node *me = s->node;
 	uint64_t now = ntm_dc_now(dc);
 	struct ntm_dc_path *p;
 	struct ntm_sig mine;
-	bool gateway;
+	uint64_t began_ns = uv_hrtime();
 	int err = 0;
 
-	other = find_other(dc, s, m, &gateway);
-	if (!other)
-		return;
 	p = ntm_dc_path_find(&dc->paths, me, other);
-	if (!p || p->gateway != gateway || !answers(p, me, m, now)) {
+	if (!p || p->gateway != gateway || !ntm_dc_path_answers(p, me, m, now)) {
 		if (!take_budget(me, now)) {
 			ntm_dc_reply_error(dc, s, m->txid, NTM_E_BUSY, "too many new paths: try again");
 			return;
@@ -271,7 +328,7 @@ void ntm_dc_direct(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm
 	}
 	ntm_sig_init(&mine, NTM_M_ROUTE_DIRECTION, m->txid);
 	if (!err)
-		err = fill_direction(dc, p, p->ends[0] == me ? 0 : 1, &mine);
+		err = ntm_dc_fill_direction(dc, p, p->ends[0] == me ? 0 : 1, &mine);
 	if (err) {
 		ntm_dc_reply_error(dc, s, m->txid, err == -EBUSY ? NTM_E_BUSY : NTM_E_INTERNAL, "%s",
 				   err == -EBUSY ? "too many directions under way: try again" : strerror(-err));
@@ -281,8 +338,26 @@ void ntm_dc_direct(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm
 		dc->counters.directions++;
 		ntm_debug("path %016" PRIx64 ": %s asks for %s", p->id, me->rec.label, other->rec.label);
 		ntm_dc_reply(dc, s, &mine);
+		ntm_histogram_observe(&dc->direction_seconds, (double)(uv_hrtime() - began_ns) / 1e9);
 	}
 	ntm_wipe(mine.psk, sizeof(mine.psk));
+}
+
+void ntm_dc_direct_to(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m, struct ntm_dc_node *other)
+{
+	direct(dc, s, m, other, false);
+}
+
+void ntm_dc_direct(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m)
+{
+	struct ntm_dc_node *other;
+	bool gateway;
+
+	if (ntm_dc_peer_direct(dc, s, m))
+		return;
+	other = find_other(dc, s, m, &gateway);
+	if (other)
+		direct(dc, s, m, other, gateway);
 }
 
 void ntm_dc_direct_again(struct ntm_dc *dc, struct ntm_dc_path *p)
@@ -294,7 +369,7 @@ void ntm_dc_direct_again(struct ntm_dc *dc, struct ntm_dc_path *p)
 		int err;
 
 		ntm_sig_init(&m, NTM_M_ROUTE_DIRECTION, 0);
-		err = fill_direction(dc, p, i, &m);
+		err = ntm_dc_fill_direction(dc, p, i, &m);
 		if (!err)
 			err = ntm_dc_outbox_add(&dc->outbox, p->ends[i], p->ends[!i], &m);
 		if (err)

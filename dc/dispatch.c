@@ -22,6 +22,8 @@ const char *ntm_dc_session_name(const struct ntm_dc_session *s)
 	static char text[NTM_ADDR_STRLEN + NTM_KEY_TEXT_LEN + 16];
 	char addr[NTM_ADDR_STRLEN], key[NTM_KEY_TEXT_LEN + 1];
 
+	if (s->peer)
+		return ntm_dc_peer_zone(s->peer);
 	if (s->node)
 		return s->node->rec.label;
 	ntm_key_to_text(s->keys.peer_key, key);
@@ -49,7 +51,9 @@ void ntm_dc_send_encoded(struct ntm_dc *dc, struct ntm_dc_session *s, const uint
 
 void ntm_dc_send_to_node(void *arg, struct ntm_dc_node *to, const uint8_t *data, size_t len)
 {
-	if (to->session)
+	if (to->peer)
+		ntm_dc_peer_send(arg, to->peer, data, len);
+	else if (to->session)
 		ntm_dc_send_encoded(arg, to->session, data, len);
 }
 
@@ -150,6 +154,12 @@ static void on_stranger_message(struct ntm_dc *dc, struct ntm_dc_session *s, con
 	case NTM_M_KEEP_ALIVE:
 		ntm_dc_reply_error(dc, s, m->txid, NTM_E_NOT_REGISTERED, "register first");
 		return;
+	case NTM_M_PEER_HELLO:
+	case NTM_M_PEER_DIRECTION_REQUEST:
+	case NTM_M_ROUTE_DIRECTION:
+		ntm_warn_limited("%s: %s from a DC that is not configured", ntm_dc_session_name(s),
+				 ntm_msg_name(m->msg));
+		return;
 	case NTM_M_ERROR:
 	case NTM_M_ROUTE_ACK:
 	case NTM_M_RELEASE:
@@ -163,6 +173,8 @@ void ntm_dc_request_lost(void *arg, struct ntm_dc_node *to, const struct ntm_dc_
 {
 	struct ntm_dc *dc = arg;
 
+	if (to->peer)
+		ntm_dc_peer_lost(dc, to->peer);
 	if (what->msg != NTM_M_RELAY_DIRECTION)
 		return;
 	ntm_dc_relay_failed(dc, to, what->path_id, "no answer");
@@ -255,6 +267,8 @@ static void on_signal(struct ntm_dc *dc, const struct ntm_dc_route *from, const 
 	if (s->keys.rx_head > head && !(!err && m.msg == NTM_M_KEEP_ALIVE && ntm_sig_has(&m, NTM_F_DELAY)))
 		s->route = *from;
 	ntm_dc_session_confirm(&dc->sessions, s, now);
+	if (s->state == NTM_DC_STRANGER && ntm_dc_peer_by_key(dc, s->keys.peer_key))
+		ntm_dc_peer_bind(dc, ntm_dc_peer_by_key(dc, s->keys.peer_key), s);
 	if (s->state == NTM_DC_STRANGER) {
 		node = ntm_dc_node_by_key(&dc->nodes, s->keys.peer_key);
 		if (node)
@@ -268,7 +282,9 @@ static void on_signal(struct ntm_dc *dc, const struct ntm_dc_route *from, const 
 		ntm_dc_reply_error(dc, s, m.txid, NTM_E_MALFORMED, "message could not be decoded");
 		return;
 	}
-	if (s->node)
+	if (s->peer)
+		ntm_dc_peer_message(dc, s, &m);
+	else if (s->node)
 		on_node_message(dc, s, from, &m);
 	else
 		on_stranger_message(dc, s, &m);
@@ -286,10 +302,12 @@ void ntm_dc_receive_datagram(void *arg, const struct ntm_dc_route *from, uint8_t
 			on_session_init(dc, from, data, len);
 			return;
 		case NTM_T_SESSION_RESP:
-			ntm_dc_invite_answer(dc, from, data, len);
+			if (!ntm_dc_peer_answer(dc, from, data, len))
+				ntm_dc_invite_answer(dc, from, data, len);
 			return;
 		case NTM_T_COOKIE_REPLY:
-			ntm_dc_invite_cookie(dc, data, len);
+			if (!ntm_dc_peer_cookie(dc, data, len))
+				ntm_dc_invite_cookie(dc, data, len);
 			return;
 		case NTM_T_SIGNAL:
 			on_signal(dc, from, data, len);

@@ -79,12 +79,6 @@ static void watch(struct program *p, uv_signal_t *handle, int number, uv_signal_
 	uv_signal_start(handle, cb, number);
 }
 
-static void say_what_waits(const struct ntm_dc_config *c)
-{
-	if (c->peers.n)
-		ntm_warn("%zu peers are configured: this version does not talk to other DCs yet", c->peers.n);
-}
-
 static int run(struct program *p)
 {
 	uint8_t priv[NTM_DH_LEN], pub[NTM_DH_LEN];
@@ -168,7 +162,6 @@ int main(int argc, char **argv)
 		ntm_err("%s", err);
 		return EXIT_CONFIG;
 	}
-	say_what_waits(&p.conf);
 	rc = run(&p);
 	ntm_dc_config_free(&p.conf);
 	return rc;

@@ -15,6 +15,7 @@
 SCHEMA(001_nodes);
 SCHEMA(002_paths);
 SCHEMA(003_relays);
+SCHEMA(pg_001_store);
 
 const char *const ntm_migrations[] = {
     schema_001_nodes,
@@ -22,3 +23,8 @@ const char *const ntm_migrations[] = {
     schema_003_relays,
 };
 const size_t ntm_n_migrations = sizeof(ntm_migrations) / sizeof(ntm_migrations[0]);
+
+const char *const ntm_pg_migrations[] = {
+    schema_pg_001_store,
+};
+const size_t ntm_n_pg_migrations = sizeof(ntm_pg_migrations) / sizeof(ntm_pg_migrations[0]);

@@ -7,5 +7,7 @@
 
 extern const char *const ntm_migrations[]; /* [0] is 001 */
 extern const size_t ntm_n_migrations;
+extern const char *const ntm_pg_migrations[]; /* dc/schema/pg_NNN_*.sql, the same for PostgreSQL */
+extern const size_t ntm_n_pg_migrations;
 
 #endif

@@ -13,6 +13,7 @@
 #include "store.h"
 #include "table.h"
 
+struct ntm_dc_peer;
 struct ntm_dc_session;
 
 struct ntm_dc_node {
@@ -27,10 +28,12 @@ struct ntm_dc_node {
 	uint64_t last_seen_ms;                   /* monotonic */
 	uint64_t budget_ms;                      /* when budget was filled up last */
 	uint32_t budget;                         /* new paths that it may ask for now */
+	struct ntm_dc_peer *peer;                /* of another zone, and this its DC; NULL: ours */
 	struct ntm_dc_relay *relay;              /* it is this one; NULL: an ordinary node */
 	struct ntm_dc_rtt rtts[NTM_DC_RTTS_MAX]; /* as the node measured them */
 	unsigned n_rtts;
 	uint32_t offers_generation, offers_txid; /* relays it was told last, and in the answer to what */
+	uint32_t zones_generation, zones_txid;   /* likewise of other zones */
 	uint64_t gateway_path;                   /* the last one it got; may be gone */
 	bool in_order;                           /* on the list `online` of all nodes */
 	TAILQ_ENTRY(ntm_dc_node) online_link, dirty_link;

@@ -171,6 +171,13 @@ bool ntm_dc_outbox_ack(struct ntm_dc_outbox *o, const struct ntm_dc_node *from, 
 	return false;
 }
 
+struct ntm_dc_node *ntm_dc_outbox_addressee(const struct ntm_dc_outbox *o, uint32_t txid)
+{
+	struct ntm_table_link *l = ntm_table_first(&o->by_txid, txid);
+
+	return l ? ntm_container_of(l, struct ntm_dc_outbox_entry, by_txid)->to : NULL;
+}
+
 void ntm_dc_outbox_forget(struct ntm_dc_outbox *o, const struct ntm_dc_node *a, const struct ntm_dc_node *b)
 {
 	for (int i = 0; i < NTM_DC_OUTBOX_STAGES; i++) {

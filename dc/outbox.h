@@ -52,6 +52,8 @@ int ntm_dc_outbox_add(struct ntm_dc_outbox *o, struct ntm_dc_node *to, const str
 /* It was answered, or is not to be said again. what: unless NULL, filled if true. */
 bool ntm_dc_outbox_ack(struct ntm_dc_outbox *o, const struct ntm_dc_node *from, uint32_t txid,
 		       struct ntm_dc_sent *what);
+/* Whom this request goes to; NULL: no such request. */
+struct ntm_dc_node *ntm_dc_outbox_addressee(const struct ntm_dc_outbox *o, uint32_t txid);
 /* What was said to a and is about b, and the reverse, is not said again: it is no longer true. b NULL: any node. */
 void ntm_dc_outbox_forget(struct ntm_dc_outbox *o, const struct ntm_dc_node *a, const struct ntm_dc_node *b);
 

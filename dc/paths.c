@@ -85,7 +85,16 @@ void ntm_dc_path_remove(struct ntm_dc_paths *ps, struct ntm_dc_path *p)
 	TAILQ_REMOVE(&ps->all, p, link);
 	ntm_table_del(&ps->by_pair, &p->by_pair);
 	ntm_table_del(&ps->by_id, &p->by_id);
+	free(p->peer_relay);
 	free(p);
+}
+
+void ntm_dc_path_rename(struct ntm_dc_paths *ps, struct ntm_dc_path *p, uint64_t id, const uint8_t psk[NTM_PSK_LEN])
+{
+	ntm_table_del(&ps->by_id, &p->by_id);
+	p->id = id;
+	memcpy(p->psk, psk, sizeof(p->psk));
+	ntm_table_add(&ps->by_id, &p->by_id, id);
 }
 
 int ntm_dc_path_add(struct ntm_dc_paths *ps, struct ntm_dc_node *initiator, struct ntm_dc_node *responder,

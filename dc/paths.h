@@ -23,6 +23,7 @@ enum {
 };
 
 struct ntm_dc_node;
+struct ntm_relay_info;
 
 struct ntm_dc_path {
 	uint64_t id;
@@ -33,10 +34,11 @@ struct ntm_dc_path {
 	bool unsaved;                /* not in the store yet */
 	uint8_t psk[NTM_PSK_LEN];
 	uint64_t created_ms;
-	bool gateway;        /* to or from a gateway, which relay_id names */
-	uint32_t relay_id;   /* 0: none */
-	uint32_t relay_txid; /* of the Relay Direction */
-	uint64_t refused;    /* bits of relays that did not take it */
+	bool gateway;                      /* to or from a gateway, which relay_id names */
+	uint32_t relay_id;                 /* 0: none */
+	uint32_t relay_txid;               /* of the Relay Direction */
+	uint64_t refused;                  /* bits of relays that did not take it */
+	struct ntm_relay_info *peer_relay; /* of a path that another zone's DC made; NULL: none */
 	struct ntm_table_link by_pair, by_id;
 	TAILQ_ENTRY(ntm_dc_path) link, fresh_link, unsaved_link;
 };
@@ -56,6 +58,8 @@ struct ntm_dc_path *ntm_dc_path_by_id(const struct ntm_dc_paths *ps, uint64_t id
 /* Random ID and PSK; replaces the pair's former record. 0, -ENOMEM or -EIO. */
 int ntm_dc_path_add(struct ntm_dc_paths *ps, struct ntm_dc_node *initiator, struct ntm_dc_node *responder,
 		    uint32_t txid, uint64_t now_ms, struct ntm_dc_path **out);
+/* It was made elsewhere, with this ID, which no other path has, and this PSK. */
+void ntm_dc_path_rename(struct ntm_dc_paths *ps, struct ntm_dc_path *p, uint64_t id, const uint8_t psk[NTM_PSK_LEN]);
 void ntm_dc_path_saved(struct ntm_dc_paths *ps, struct ntm_dc_path *p); /* takes it off the list `unsaved` */
 void ntm_dc_path_remove(struct ntm_dc_paths *ps, struct ntm_dc_path *p);
 void ntm_dc_paths_expire(struct ntm_dc_paths *ps, uint64_t now_ms);

@@ -46,6 +46,7 @@ void ntm_dc_seen(struct ntm_dc *dc, struct ntm_dc_session *s)
 		ntm_log_limited(&limit, NTM_LOG_INFO, "%s is online", n->rec.label);
 		ntm_dc_node_seen(&dc->nodes, n, ntm_dc_now(dc));
 		ntm_dc_repeat_releases(dc, n);
+		ntm_dc_policy_recheck(dc, n);
 		ntm_dc_dns_moved(dc, &n->rec);
 	}
 	if (ntm_addr_equal(&n->rec.endpoint, &s->route.peer) && ntm_addr_equal(&n->rec.via, &via))
@@ -130,6 +131,7 @@ static struct ntm_dc_node *admit(struct ntm_dc *dc, struct ntm_dc_session *s, co
 		ntm_key_to_text(rec.public_key, key);
 		dc->counters.enrolments++;
 		ntm_dc_dns_changed(dc, &rec);
+		ntm_dc_audit(dc, rec.label, "enrolled", rec.label, key);
 		ntm_info("%s enrolled: key %s, from %s", rec.label, key, ntm_addr_format(&s->route.peer, addr));
 	}
 	node->relay = ntm_dc_relay_by_key(&dc->relays, node->rec.public_key);
@@ -154,6 +156,13 @@ static void offer_relays(struct ntm_dc *dc, struct ntm_dc_node *node, struct ntm
 	node->offers_generation = dc->relays.generation;
 	node->offers_txid = r->txid;
 	ntm_dc_relay_offers(&dc->relays, node, r);
+}
+
+static void tell_zones(struct ntm_dc *dc, struct ntm_dc_node *node, struct ntm_sig *r)
+{
+	node->zones_generation = ntm_dc_peers_generation(dc);
+	node->zones_txid = r->txid;
+	ntm_dc_peers_tell(dc, r);
 }
 
 /* Relays with long names may be too many for one message: the last are left out. */
@@ -201,6 +210,7 @@ void ntm_dc_register(struct ntm_dc *dc, struct ntm_dc_session *s, const struct n
 	r.keepalive_s = (uint16_t)dc->conf->keepalive_s;
 	r.have = 1u << NTM_F_NAME | 1u << NTM_F_ZONE | 1u << NTM_F_VIP4 | 1u << NTM_F_VIP6 | 1u << NTM_F_POOL4 |
 		 1u << NTM_F_POOL6 | 1u << NTM_F_REFLEXIVE | 1u << NTM_F_LIFETIME | 1u << NTM_F_KEEPALIVE;
+	tell_zones(dc, node, &r);
 	take_reports(dc, node, m);
 	if (node->relay) {
 		r.keepalive_s = NTM_DC_RELAY_KEEPALIVE_S;
@@ -244,6 +254,9 @@ void ntm_dc_keep_alive(struct ntm_dc *dc, struct ntm_dc_session *s, const struct
 	/* the same request again has the same answer */
 	if (!node->relay && (node->offers_generation != dc->relays.generation || node->offers_txid == m->txid))
 		offer_relays(dc, node, &r);
+	if (node->zones_generation != ntm_dc_peers_generation(dc) || node->zones_txid == m->txid)
+		tell_zones(dc, node, &r);
+	fit(&r);
 	answer_keep_alive(dc, s, ntm_sig_has(m, NTM_F_DELAY) ? from : &s->route, &r);
 	ntm_wipe(&r, sizeof(r));
 }

@@ -25,7 +25,8 @@ void ntm_dc_release(struct ntm_dc *dc, struct ntm_dc_session *s, const struct nt
 	if (!p || (p->ends[0] != s->node && p->ends[1] != s->node))
 		return;
 	rec = (struct ntm_path_record){.id = p->id, .nodes = {p->ends[0]->rec.id, p->ends[1]->rec.id}};
-	if (!p->unsaved)
+	ntm_dc_peer_release(dc, p);
+	if (!p->unsaved && !ntm_dc_path_foreign_end(p))
 		dc->store->ops->remove_path(dc->store, &rec);
 	ntm_dc_relay_release(dc, p);
 	ntm_dc_path_remove(&dc->paths, p);
@@ -44,6 +45,16 @@ void ntm_dc_send_release(struct ntm_dc *dc, struct ntm_dc_node *to, uint64_t pat
 		ntm_warn("%s was not told that path %016" PRIx64 " ended: %s", to->rec.label, path_id, strerror(-err));
 }
 
+void ntm_dc_release_at_relays(struct ntm_dc *dc, uint64_t path_id)
+{
+	for (unsigned i = 0; i < dc->relays.n; i++) {
+		const struct ntm_dc_relay *r = dc->relays.items[i];
+
+		if (r->node && r->node->online)
+			ntm_dc_send_release(dc, r->node, path_id);
+	}
+}
+
 /* A node that is away hears of it when it comes back (ntm_dc_repeat_releases). */
 static int release_at_peer(void *arg, uint64_t path_id, const uint8_t peer_key[NTM_DH_LEN])
 {
@@ -52,6 +63,8 @@ static int release_at_peer(void *arg, uint64_t path_id, const uint8_t peer_key[N
 
 	if (peer && peer->online)
 		ntm_dc_send_release(dc, peer, path_id);
+	if (!ntm_dc_path_by_id(&dc->paths, path_id))
+		ntm_dc_release_at_relays(dc, path_id);
 	return 0;
 }
 
@@ -101,8 +114,10 @@ int ntm_dc_revoke(struct ntm_dc *dc, const char *label)
 	if (err)
 		return err;
 	ntm_info("%s revoked", label);
+	ntm_dc_audit(dc, "dc", "revoked", label, NULL);
 	ntm_dc_dns_changed(dc, &rec);
 	ntm_dc_invite_arrived(dc, rec.public_key);
+	ntm_dc_peers_revoked(dc, rec.public_key);
 	node = ntm_dc_node_by_key(&dc->nodes, rec.public_key);
 	if (node)
 		ntm_dc_outbox_forget(&dc->outbox, node, NULL);

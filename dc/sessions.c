@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../user/common/crypto.h"
+#include "peers.h"
 #include "nodes.h"
 
 static const size_t limits[NTM_DC_SESSION_STATES] = {
@@ -155,6 +156,12 @@ void ntm_dc_session_bind(struct ntm_dc_sessions *ss, struct ntm_dc_session *s, s
 	node->session = s;
 }
 
+void ntm_dc_session_keep(struct ntm_dc_sessions *ss, struct ntm_dc_session *s, uint64_t now_ms)
+{
+	leave(ss, s);
+	enter(ss, s, NTM_DC_BOUND, now_ms);
+}
+
 void ntm_dc_session_remove(struct ntm_dc_sessions *ss, struct ntm_dc_session *s)
 {
 	leave(ss, s);
@@ -162,6 +169,8 @@ void ntm_dc_session_remove(struct ntm_dc_sessions *ss, struct ntm_dc_session *s)
 	ntm_table_del(&ss->by_id, &s->by_id);
 	if (s->node && s->node->session == s)
 		s->node->session = NULL;
+	if (s->peer)
+		ntm_dc_peer_session_gone(s);
 	ntm_session_clear(&s->keys);
 	free(s);
 }

@@ -27,12 +27,14 @@ enum {
 };
 
 struct ntm_dc_node;
+struct ntm_dc_peer;
 enum ntm_dc_session_state { NTM_DC_PENDING, NTM_DC_STRANGER, NTM_DC_BOUND, NTM_DC_SESSION_STATES };
 
 struct ntm_dc_session {
 	struct ntm_session keys;
 	struct ntm_dc_route route; /* where the newest authenticated message came from */
 	struct ntm_dc_node *node;  /* bound only */
+	struct ntm_dc_peer *peer;  /* it is another zone's DC */
 	enum ntm_dc_session_state state;
 	uint64_t since_ms; /* in this state */
 	struct ntm_table_link by_id;
@@ -71,6 +73,8 @@ void ntm_dc_session_confirm(struct ntm_dc_sessions *ss, struct ntm_dc_session *s
 /* The session is the node's from now on; the node's former one is removed. */
 void ntm_dc_session_bind(struct ntm_dc_sessions *ss, struct ntm_dc_session *s, struct ntm_dc_node *node,
 			 uint64_t now_ms);
+/* It is known and stays, but is no node's. */
+void ntm_dc_session_keep(struct ntm_dc_sessions *ss, struct ntm_dc_session *s, uint64_t now_ms);
 void ntm_dc_session_remove(struct ntm_dc_sessions *ss, struct ntm_dc_session *s); /* wipes, unbinds, frees */
 void ntm_dc_sessions_expire(struct ntm_dc_sessions *ss, uint64_t now_ms);
 

@@ -119,6 +119,8 @@ struct ntm_store_ops {
 	int (*each_path)(struct ntm_store *s, uint64_t node, bool only_released, ntm_store_visit_path visit, void *arg);
 	int (*remove_path)(struct ntm_store *s, const struct ntm_path_record *p); /* if the pair's is still this one */
 	int (*purge_paths)(struct ntm_store *s, int64_t before_s);
+
+	bool (*busy)(struct ntm_store *s); /* what is written behind had better wait; NULL: never */
 };
 
 struct ntm_store {
@@ -127,6 +129,13 @@ struct ntm_store {
 
 /* -EIO, or -ENOTSUP if a newer version wrote it; why says it in a sentence. */
 int ntm_store_sqlite_open(const char *file, struct ntm_store **out, char *why, size_t cap);
+/* conninfo: libpq's, a string of keywords or a URI. Several processes may have it open at this level. */
+int ntm_store_pg_open(const char *conninfo, struct ntm_store **out, char *why, size_t cap);
+/* As a daemon does. store: as the configuration has it, a file or "postgres:" and a conninfo. -EBUSY: another has it.
+ */
+int ntm_store_open(const char *store, struct ntm_store **out, char *why, size_t cap);
+const char *ntm_store_conninfo(const char *store); /* NULL: a file */
+const char *ntm_store_name(const char *store);     /* for messages: a conninfo may have a password in it */
 
 static inline void ntm_store_close(struct ntm_store *s)
 {

@@ -145,6 +145,7 @@ static void store_close(struct ntm_store *base)
 {
 	struct sqlite_store *s = ntm_sq(base);
 
+	ntm_sq_checkpointer_stop(s->checkpointer);
 	for (int i = 0; i < S_COUNT; i++)
 		sqlite3_finalize(s->st[i]);
 	sqlite3_close(s->db);
@@ -170,6 +171,7 @@ static const struct ntm_store_ops sqlite_ops = {
     .each_path = ntm_sq_each_path,
     .remove_path = ntm_sq_remove_path,
     .purge_paths = ntm_sq_purge_paths,
+    .busy = ntm_sq_busy,
 };
 
 static int user_version(sqlite3 *db, long *version)
@@ -242,6 +244,11 @@ int ntm_store_sqlite_open(const char *file, struct ntm_store **out, char *why, s
 			snprintf(why, cap, "store %s: %s: %s", file, sql[i], sqlite3_errmsg(s->db));
 			err = -EIO;
 		}
+	}
+	if (!err) {
+		err = ntm_sq_checkpointer_start(s->db, file, &s->checkpointer);
+		if (err)
+			snprintf(why, cap, "store %s: checkpoints: %s", file, strerror(-err));
 	}
 	if (err) {
 		store_close(&s->base);

@@ -42,9 +42,12 @@ enum ntm_sq_stmt {
 	S_COUNT
 };
 
+struct ntm_sq_checkpointer;
+
 struct sqlite_store {
 	struct ntm_store base;
 	sqlite3 *db;
+	struct ntm_sq_checkpointer *checkpointer;
 	sqlite3_stmt *st[S_COUNT];
 };
 
@@ -63,6 +66,11 @@ void ntm_sq_rollback(struct sqlite_store *s);
 /* A transaction that a power failure may undo; end commits, or rolls back if err. */
 int ntm_sq_begin_unsynced(struct sqlite_store *s);
 int ntm_sq_end_unsynced(struct sqlite_store *s, int err);
+
+/* store_sqlite_checkpoint.c: keeps the log of db, open on file, short. 0 or -errno; db is closed after the stop. */
+int ntm_sq_checkpointer_start(sqlite3 *db, const char *file, struct ntm_sq_checkpointer **out);
+void ntm_sq_checkpointer_stop(struct ntm_sq_checkpointer *c); /* may be NULL */
+bool ntm_sq_busy(struct ntm_store *base);
 
 /* The operations of store.h, by file. */
 /* store_sqlite_nodes.c */

@@ -5,7 +5,7 @@
 
 #include "dc.h"
 
-#define BATCH 1000
+#define BATCH 100 /* about a millisecond, in which nobody is answered */
 
 static void write_paths(struct ntm_dc *dc, bool all)
 {
@@ -64,6 +64,8 @@ static void write_presence(struct ntm_dc *dc, bool all)
 
 void ntm_dc_write_behind(struct ntm_dc *dc, bool all)
 {
+	if (!all && dc->store->ops->busy && dc->store->ops->busy(dc->store))
+		return;
 	write_presence(dc, all);
 	write_paths(dc, all);
 }

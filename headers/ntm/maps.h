@@ -12,7 +12,7 @@
 #include "types.h"
 #include "limits.h"
 
-#define NTM_MAPS_LAYOUT 2 /* goes up with any change below: the agent then refuses to adopt */
+#define NTM_MAPS_LAYOUT 3 /* goes up with any change below: the agent then refuses to adopt */
 
 #define NTM_MAX_PATHS_DEFAULT 4096
 #define NTM_NO_SLOT 0xffffffffu
@@ -40,26 +40,39 @@ enum ntm_settings_flags {
 	NTM_SETTINGS_GATEWAY = 1, /* this host is the way to general nodes for its client paths */
 };
 
-struct ntm_settings {
-	__u32 layout;      /* [a] NTM_MAPS_LAYOUT */
-	__u32 flags;       /* [a] enum ntm_settings_flags */
-	__be16 port;       /* [a] own UDP port */
-	__u8 pool4_len;    /* [a] prefix length of the virtual IPv4 pool */
-	__u8 pool6_len;    /* [a] */
-	__be32 pool4;      /* [a] network address, 0 with length 0: no pool yet */
-	__be32 vip4;       /* [a] own virtual addresses */
-	__u32 if_ntm0;     /* [a] ifindex of ntm0 */
-	__u32 if_ntm0p;    /* [a] ifindex of its peer: packets sent into it arrive at ntm0 */
-	__u8 mac_ntm0[6];  /* [a] destination address of delivered frames */
-	__u8 mac_ntm0p[6]; /* [a] their source address */
-	__u8 pool6[16];    /* [a] */
-	__u8 vip6[16];     /* [a] */
-	__u32 max_paths;   /* [a] entries of ntm_paths */
-	__u32 native;      /* [a] bit ifindex % 32: XDP is in native mode on that uplink */
-	__u32 gateway;     /* [a] slot of the path that general destinations take, 0: none */
-	__u32 reserved;
+#define NTM_PEER_POOLS 7
+
+/* The virtual pools of another zone. */
+struct ntm_peer_pools {
+	__be32 pool4;
+	__u8 pool4_len;
+	__u8 pool6_len;
+	__u8 pad[2];
+	__u8 pool6[16];
 };
-NTM_ASSERT_SIZE(struct ntm_settings, 88);
+NTM_ASSERT_SIZE(struct ntm_peer_pools, 24);
+
+struct ntm_settings {
+	__u32 layout;                                /* [a] NTM_MAPS_LAYOUT */
+	__u32 flags;                                 /* [a] enum ntm_settings_flags */
+	__be16 port;                                 /* [a] own UDP port */
+	__u8 pool4_len;                              /* [a] prefix length of the virtual IPv4 pool */
+	__u8 pool6_len;                              /* [a] */
+	__be32 pool4;                                /* [a] network address, 0 with length 0: no pool yet */
+	__be32 vip4;                                 /* [a] own virtual addresses */
+	__u32 if_ntm0;                               /* [a] ifindex of ntm0 */
+	__u32 if_ntm0p;                              /* [a] ifindex of its peer: packets sent into it arrive at ntm0 */
+	__u8 mac_ntm0[6];                            /* [a] destination address of delivered frames */
+	__u8 mac_ntm0p[6];                           /* [a] their source address */
+	__u8 pool6[16];                              /* [a] */
+	__u8 vip6[16];                               /* [a] */
+	__u32 max_paths;                             /* [a] entries of ntm_paths */
+	__u32 native;                                /* [a] bit ifindex % 32: XDP is in native mode on that uplink */
+	__u32 gateway;                               /* [a] slot of the path that general destinations take, 0: none */
+	__u32 n_peers;                               /* [a] entries of peers in use */
+	struct ntm_peer_pools peers[NTM_PEER_POOLS]; /* [a] */
+};
+NTM_ASSERT_SIZE(struct ntm_settings, 256);
 NTM_ASSERT_OFFSET(struct ntm_settings, pool6, 40);
 
 /* Where outer packets of one family leave. Writing one of these moves every path that uses it. */

@@ -35,6 +35,10 @@ enum ntm_msg {
 	NTM_M_ERROR = 15,
 	NTM_M_CHECK = 16, /* node ↔ node, in the path: does this pair of addresses work (RFC 8445)? moves nothing */
 	NTM_M_CHECK_RESPONSE = 17,
+	NTM_M_PEER_HELLO = 18, /* DC → DC of another zone: whose it is, also its keep-alive */
+	NTM_M_PEER_HELLO_RESPONSE = 19,
+	NTM_M_PEER_DIRECTION_REQUEST = 20, /* DC of the asking node → DC of the wanted one */
+	NTM_M_PEER_DIRECTION_RESPONSE = 21,
 };
 
 enum ntm_field {
@@ -69,9 +73,13 @@ enum ntm_field {
 	NTM_F_CHECK_FLAGS = 27,  /* u8, enum ntm_check_flags */
 	NTM_F_DELAY = 28,        /* be16 seconds after which a Keep Alive is to be answered */
 	NTM_F_GATEWAY = 29, /* u8 1: the wanted peer is any gateway RS; in Route Direction: this path is to/from it */
+	NTM_F_PEER_ZONE =
+	    30, /* as NTM_F_POOL4 and NTM_F_POOL6, then UTF-8 zone: whose nodes can be asked for; repeatable */
+	NTM_F_WANTED = 31, /* UTF-8, FQDN of the node that a message between DCs is about or for */
 };
 
 #define NTM_RELAY_OFFERS_MAX 8
+#define NTM_PEER_ZONES_MAX 7
 #define NTM_RELAY_RTT_NONE 0xffffffffu
 
 enum ntm_check_flags {

@@ -24,7 +24,7 @@ static struct ntm_sig full(void)
 	struct ntm_sig m;
 
 	ntm_sig_init(&m, NTM_M_ROUTE_DIRECTION, 0xdeadbeef);
-	m.have = (1u << (NTM_F_GATEWAY + 1)) - 2;
+	m.have = ~1u;
 	strcpy(m.name, "bob.ntm.example");
 	strcpy(m.zone, "ntm.example");
 	strcpy(m.token, "TOKEN-7");
@@ -57,6 +57,13 @@ static struct ntm_sig full(void)
 	m.rtts[0] = (struct ntm_relay_rtt){"rs1", 1500};
 	m.rtts[1] = (struct ntm_relay_rtt){"rs2", NTM_RELAY_RTT_NONE};
 	m.n_rtts = 2;
+	for (unsigned i = 0; i < 2; i++) {
+		strcpy(m.peer_zones[i].zone, i ? "c.example" : "b.example");
+		cr_assert_eq(ntm_prefix_parse(i ? "10.8.0.0/16" : "100.112.0.0/12", &m.peer_zones[i].pool4), 0);
+		cr_assert_eq(ntm_prefix_parse(i ? "fd00:8::/48" : "fd4e:544e::/48", &m.peer_zones[i].pool6), 0);
+	}
+	m.n_peer_zones = 2;
+	strcpy(m.wanted, "carol.b.example");
 	memset(m.relay_secret, 0x33, 32);
 	m.rate_kbit = 1000000;
 	m.load = (struct ntm_load){1, 65536, 3, 4, 5000000000, 999, NTM_LOAD_DRAINING | NTM_LOAD_GATEWAY};
@@ -130,7 +137,7 @@ Test(signal, truncated_at_every_byte)
 		else if (err)
 			assert_only_header(&back, 0, 0);
 	}
-	cr_assert_eq(whole, 33); /* the header alone and after each of 33 fields but the last */
+	cr_assert_eq(whole, 36); /* the header alone and after each of 36 fields but the last */
 }
 
 Test(signal, no_space_at_every_size)
@@ -157,7 +164,7 @@ static size_t put_field(uint8_t *buf, size_t at, unsigned type, size_t len, uint
 
 Test(signal, every_field_of_every_wrong_length)
 {
-	static const uint8_t fixed[NTM_F_GATEWAY + 1] = {
+	static const uint8_t fixed[NTM_F_WANTED + 1] = {
 	    [NTM_F_VIP4] = 4,       [NTM_F_VIP6] = 16,       [NTM_F_POOL4] = 5,       [NTM_F_POOL6] = 17,
 	    [NTM_F_CANDIDATE] = 20, [NTM_F_REFLEXIVE] = 18,  [NTM_F_LIFETIME] = 4,    [NTM_F_PATH_ID] = 8,
 	    [NTM_F_ROLE] = 1,       [NTM_F_PUBLIC_KEY] = 32, [NTM_F_PSK] = 32,        [NTM_F_ERROR_CODE] = 2,
@@ -165,25 +172,29 @@ Test(signal, every_field_of_every_wrong_length)
 	    [NTM_F_RATE] = 4,       [NTM_F_LOAD] = 32,       [NTM_F_CHECK_FLAGS] = 1, [NTM_F_DELAY] = 2,
 	    [NTM_F_GATEWAY] = 1,
 	};
-	static const uint16_t text_max[NTM_F_GATEWAY + 1] = {[NTM_F_NAME] = NTM_NAME_MAX,
-							     [NTM_F_TOKEN] = NTM_TOKEN_MAX,
-							     [NTM_F_ZONE] = NTM_NAME_MAX,
-							     [NTM_F_ERROR_TEXT] = 127};
+	static const uint16_t text_max[NTM_F_WANTED + 1] = {[NTM_F_NAME] = NTM_NAME_MAX,
+							    [NTM_F_TOKEN] = NTM_TOKEN_MAX,
+							    [NTM_F_ZONE] = NTM_NAME_MAX,
+							    [NTM_F_ERROR_TEXT] = 127,
+							    [NTM_F_WANTED] = NTM_NAME_MAX};
 	/* of what is before a label, which is never empty */
-	static const uint8_t before_label[NTM_F_GATEWAY + 1] = {
-	    [NTM_F_RELAY] = 24, [NTM_F_RELAY_OFFER] = 64, [NTM_F_RELAY_RTT] = 4};
+	static const uint8_t before_label[NTM_F_WANTED + 1] = {
+	    [NTM_F_RELAY] = 24, [NTM_F_RELAY_OFFER] = 64, [NTM_F_RELAY_RTT] = 4, [NTM_F_PEER_ZONE] = 22};
 	uint8_t buf[NTM_SIGNAL_MAX] = {NTM_M_KEEP_ALIVE};
 	struct ntm_sig m;
 
-	for (unsigned f = 1; f <= NTM_F_GATEWAY; f++) {
+	for (unsigned f = 1; f <= NTM_F_WANTED; f++) {
 		for (size_t len = 0; len < 400; len++) {
-			size_t label = before_label[f];
+			size_t label = before_label[f], most = f == NTM_F_PEER_ZONE ? NTM_NAME_MAX : NTM_LABEL_MAX;
 			uint8_t fill = text_max[f] || label ? 'x' : 0;
 			bool right = f == NTM_F_PADDING ? true
-				     : label            ? len > label && len <= label + NTM_LABEL_MAX
+				     : label            ? len > label && len <= label + most
 				     : fixed[f]         ? len == fixed[f]
 							: len <= text_max[f];
 			size_t end = put_field(buf, sizeof(struct ntm_sig_hdr), f, len, fill);
+
+			if (f == NTM_F_PEER_ZONE) /* pools of no prefix */
+				memset(buf + sizeof(struct ntm_sig_hdr) + 4, 0, len < label ? len : label);
 
 			cr_assert_eq(ntm_sig_decode(&m, buf, end), right ? 0 : -EBADMSG, "field %u length %zu", f, len);
 		}
@@ -195,12 +206,13 @@ Test(signal, field_twice)
 	struct ntm_sig m = full(), back;
 	uint8_t buf[2 * NTM_SIGNAL_MAX];
 
-	for (unsigned f = 1; f <= NTM_F_GATEWAY; f++) {
+	for (unsigned f = 1; f <= NTM_F_WANTED; f++) {
 		size_t len, hdr = sizeof(struct ntm_sig_hdr);
-		bool repeatable = f == NTM_F_CANDIDATE || f == NTM_F_RELAY_OFFER || f == NTM_F_RELAY_RTT;
+		bool repeatable =
+		    f == NTM_F_CANDIDATE || f == NTM_F_RELAY_OFFER || f == NTM_F_RELAY_RTT || f == NTM_F_PEER_ZONE;
 
 		m.have = 1u << f;
-		m.n_candidates = m.n_offers = m.n_rtts = 1;
+		m.n_candidates = m.n_offers = m.n_rtts = m.n_peer_zones = 1;
 		len = encode(&m, buf);
 		memcpy(buf + len, buf + hdr, len - hdr);
 		cr_assert_eq(ntm_sig_decode(&back, buf, 2 * len - hdr), repeatable ? 0 : -EBADMSG, "%u", f);
@@ -311,7 +323,7 @@ Test(signal, load_on_the_wire)
 
 Test(signal, unknown_fields_are_skipped)
 {
-	static const unsigned unknown[] = {0, 30, 31, 32, 33, 0x8001, 0xffff};
+	static const unsigned unknown[] = {0, 32, 33, 0x8001, 0xffff};
 	struct ntm_sig m, back;
 	uint8_t buf[NTM_SIGNAL_MAX];
 	size_t len;
@@ -325,7 +337,7 @@ Test(signal, unknown_fields_are_skipped)
 	cr_assert_eq(ntm_sig_decode(&back, buf, len), 0);
 	cr_assert_eq(memcmp(&m, &back, sizeof(m)), 0);
 
-	m.have |= 1u << 30;
+	m.have |= 1;
 	cr_assert_eq(ntm_sig_encode(&m, buf, sizeof(buf), &len), -EINVAL);
 }
 

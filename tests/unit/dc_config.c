@@ -87,6 +87,9 @@ Test(config, what_may_be_left_out_has_defaults)
 	cr_assert_str_eq(c.store_file, "/var/lib/dc.db");
 	cr_assert_str_eq(c.runtime_dir, "/run/ntm-dc");
 	ntm_dc_config_free(&c);
+	cr_assert_eq(load(BASE "store = postgres:host=/run/postgresql dbname=ntm\n", &c), 0, "%s", err);
+	cr_assert_str_eq(c.store_file, "postgres:host=/run/postgresql dbname=ntm");
+	ntm_dc_config_free(&c);
 }
 
 static const struct {

@@ -115,3 +115,39 @@ void ntm_wr_u64(struct ntm_wr *w, uint64_t v)
 {
 	wr_be(w, v, 8);
 }
+
+/* Well-formed UTF-8 (RFC 3629) without control characters: strings end up in logs, JSON and the DC's store. */
+bool ntm_text_ok(const uint8_t *s, size_t len)
+{
+	static const uint32_t least[] = {0xa0, 0x800, 0x10000}; /* 0x80..0x9f are the C1 controls */
+
+	for (size_t i = 0; i < len;) {
+		uint32_t c = s[i++];
+		unsigned more;
+
+		if (c < 0x80) {
+			if (c < 0x20 || c == 0x7f)
+				return false;
+			continue;
+		}
+		if ((c & 0xe0) == 0xc0)
+			more = 1;
+		else if ((c & 0xf0) == 0xe0)
+			more = 2;
+		else if ((c & 0xf8) == 0xf0)
+			more = 3;
+		else
+			return false;
+		c &= 0x3fu >> more;
+		if (len - i < more)
+			return false;
+		for (unsigned k = 0; k < more; k++) {
+			if ((s[i] & 0xc0) != 0x80)
+				return false;
+			c = c << 6 | (s[i++] & 0x3f);
+		}
+		if (c < least[more - 1] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
+			return false;
+	}
+	return true;
+}

@@ -7,6 +7,7 @@
 #ifndef NTM_BUF_H
 #define NTM_BUF_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,5 +36,8 @@ void ntm_wr_u16(struct ntm_wr *w, uint16_t v);
 void ntm_wr_u32(struct ntm_wr *w, uint32_t v);
 void ntm_wr_u64(struct ntm_wr *w, uint64_t v);
 void ntm_wr_bytes(struct ntm_wr *w, const void *data, size_t len);
+
+/* Well-formed UTF-8 (RFC 3629) without control characters, of len bytes. */
+bool ntm_text_ok(const uint8_t *s, size_t len);
 
 #endif

@@ -27,6 +27,7 @@ struct ntm_ctl_server {
 	bool stopped, listener_closed;
 	struct ntm_ctl_client *clients;
 	unsigned n_clients;
+	gid_t group; /* -1: root and own user only */
 	ntm_ctl_handler handler;
 	ntm_ctl_closed closed;
 	void *arg;
@@ -43,6 +44,7 @@ struct ntm_ctl_client {
 	bool closing; /* nothing is written any more */
 	char *in;
 	size_t in_len, in_cap;
+	uid_t uid; /* of the peer when it connected; -1: unknown */
 };
 
 struct out_line {
@@ -278,6 +280,49 @@ static void pump(struct ntm_ctl_client *c)
 	}
 }
 
+enum { GROUPS_MAX = 256 };
+
+/* The file's mode says the same; it is asked for again, as a mode is changed easily and unnoticed. */
+static bool admitted(const struct ntm_ctl_server *s, struct ntm_ctl_client *c)
+{
+	gid_t groups[GROUPS_MAX];
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+	int fd;
+
+	c->uid = (uid_t)-1;
+	if (uv_fileno((uv_handle_t *)&c->pipe, &fd) || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len))
+		return false;
+	c->uid = cred.uid;
+	if (cred.uid == 0 || cred.uid == geteuid())
+		return true;
+	if (s->group == (gid_t)-1)
+		return false;
+	if (cred.gid == s->group)
+		return true;
+	len = sizeof(groups);
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len))
+		return false;
+	for (size_t i = 0; i < len / sizeof(*groups); i++) {
+		if (groups[i] == s->group)
+			return true;
+	}
+	return false;
+}
+
+uid_t ntm_ctl_peer(const struct ntm_ctl_client *c)
+{
+	return c->uid;
+}
+
+int ntm_ctl_server_admit(struct ntm_ctl_server *s, gid_t group)
+{
+	if (chown(s->path, (uid_t)-1, group) || chmod(s->path, 0660))
+		return -errno;
+	s->group = group;
+	return 0;
+}
+
 static void on_connection(uv_stream_t *listener, int status)
 {
 	struct ntm_ctl_server *s = listener->data;
@@ -301,7 +346,7 @@ static void on_connection(uv_stream_t *listener, int status)
 		c->next->prev = &c->next;
 	s->clients = c;
 	s->n_clients++;
-	if (uv_accept(listener, (uv_stream_t *)&c->pipe) || s->n_clients > CLIENTS_MAX ||
+	if (uv_accept(listener, (uv_stream_t *)&c->pipe) || s->n_clients > CLIENTS_MAX || !admitted(s, c) ||
 	    uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read)) {
 		ntm_warn_limited("control socket: client refused, %u are connected", s->n_clients - 1);
 		client_close(c);
@@ -363,6 +408,7 @@ int ntm_ctl_server_start(struct ntm_ctl_server **out, uv_loop_t *loop, const cha
 
 	if (!s)
 		return -ENOMEM;
+	s->group = (gid_t)-1;
 	s->handler = handler;
 	s->closed = closed;
 	s->arg = arg;

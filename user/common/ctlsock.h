@@ -10,6 +10,8 @@
 #define NTM_CTLSOCK_H
 
 #include <stdbool.h>
+#include <sys/types.h>
+
 #include <json-c/json.h>
 #include <uv.h>
 
@@ -29,6 +31,9 @@ typedef void (*ntm_ctl_closed)(struct ntm_ctl_client *c, void *arg); /* client w
 /* Ignores SIGPIPE for the process. -EADDRINUSE: another daemon answers there; -ENAMETOOLONG: over 107 bytes. */
 int ntm_ctl_server_start(struct ntm_ctl_server **out, uv_loop_t *loop, const char *runtime_dir, ntm_ctl_handler handler,
 			 ntm_ctl_closed closed, void *arg);
+/* Lets the group in besides root and the daemon's own user: the socket becomes its, mode 0660. 0 or -errno. */
+int ntm_ctl_server_admit(struct ntm_ctl_server *s, gid_t group);
+uid_t ntm_ctl_peer(const struct ntm_ctl_client *c); /* who connected, as the kernel says; -1: unknown */
 void ntm_ctl_server_stop(struct ntm_ctl_server *s); /* closes handles (each client's closed() comes first), unlinks */
 void ntm_ctl_event(struct ntm_ctl_client *c, json_object *event);   /* takes the reference */
 void ntm_ctl_result(struct ntm_ctl_client *c, json_object *result); /* takes the reference; NULL: null */

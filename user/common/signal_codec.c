@@ -7,51 +7,15 @@
 #include "buf.h"
 
 #define BIT(f) (1u << (f))
-#define LAST_FIELD NTM_F_GATEWAY
+#define LAST_FIELD NTM_F_WANTED
 #define KNOWN_FIELDS ((BIT(LAST_FIELD) << 1) - 2)
-#define REPEATABLE_FIELDS (BIT(NTM_F_CANDIDATE) | BIT(NTM_F_RELAY_OFFER) | BIT(NTM_F_RELAY_RTT))
+#define REPEATABLE_FIELDS (BIT(NTM_F_CANDIDATE) | BIT(NTM_F_RELAY_OFFER) | BIT(NTM_F_RELAY_RTT) | BIT(NTM_F_PEER_ZONE))
 
 void ntm_sig_init(struct ntm_sig *m, enum ntm_msg msg, uint32_t txid)
 {
 	memset(m, 0, sizeof(*m));
 	m->msg = (uint8_t)msg;
 	m->txid = txid;
-}
-
-/* Well-formed UTF-8 (RFC 3629) without control characters: strings end up in logs, JSON and the DC's store. */
-static bool text_ok(const uint8_t *s, size_t len)
-{
-	static const uint32_t least[] = {0xa0, 0x800, 0x10000}; /* 0x80..0x9f are the C1 controls */
-
-	for (size_t i = 0; i < len;) {
-		uint32_t c = s[i++];
-		unsigned more;
-
-		if (c < 0x80) {
-			if (c < 0x20 || c == 0x7f)
-				return false;
-			continue;
-		}
-		if ((c & 0xe0) == 0xc0)
-			more = 1;
-		else if ((c & 0xf0) == 0xe0)
-			more = 2;
-		else if ((c & 0xf8) == 0xf0)
-			more = 3;
-		else
-			return false;
-		c &= 0x3fu >> more;
-		if (len - i < more)
-			return false;
-		for (unsigned k = 0; k < more; k++) {
-			if ((s[i] & 0xc0) != 0x80)
-				return false;
-			c = c << 6 | (s[i++] & 0x3f);
-		}
-		if (c < least[more - 1] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
-			return false;
-	}
-	return true;
 }
 
 static void put(struct ntm_wr *w, enum ntm_field f, const void *value, size_t len)
@@ -65,7 +29,7 @@ static int put_text(struct ntm_wr *w, enum ntm_field f, const char *text, size_t
 {
 	size_t len = strnlen(text, cap);
 
-	if (len == cap || !text_ok((const uint8_t *)text, len))
+	if (len == cap || !ntm_text_ok((const uint8_t *)text, len))
 		return -EINVAL;
 	put(w, f, text, len);
 	return 0;
@@ -92,9 +56,19 @@ static void put_u64(struct ntm_wr *w, enum ntm_field f, uint64_t v)
 	ntm_wr_u64(w, v);
 }
 
+static bool pool4_ok(const struct ntm_prefix *p)
+{
+	return ntm_ip_is_v4(p->ip) && p->len >= 96 && p->len <= 128 && ntm_prefix_contains(p, p->ip);
+}
+
+static bool pool6_ok(const struct ntm_prefix *p)
+{
+	return p->len <= 128 && ntm_prefix_contains(p, p->ip);
+}
+
 static int put_pool4(struct ntm_wr *w, const struct ntm_prefix *p)
 {
-	if (!ntm_ip_is_v4(p->ip) || p->len < 96 || p->len > 128 || !ntm_prefix_contains(p, p->ip))
+	if (!pool4_ok(p))
 		return -EINVAL;
 	ntm_wr_u16(w, NTM_F_POOL4);
 	ntm_wr_u16(w, 5);
@@ -105,7 +79,7 @@ static int put_pool4(struct ntm_wr *w, const struct ntm_prefix *p)
 
 static int put_pool6(struct ntm_wr *w, const struct ntm_prefix *p)
 {
-	if (p->len > 128 || !ntm_prefix_contains(p, p->ip))
+	if (!pool6_ok(p))
 		return -EINVAL;
 	ntm_wr_u16(w, NTM_F_POOL6);
 	ntm_wr_u16(w, 17);
@@ -153,7 +127,7 @@ static bool relay_ok(const struct ntm_relay_info *r)
 {
 	size_t len = strnlen(r->name, sizeof(r->name));
 
-	return len && len < sizeof(r->name) && text_ok((const uint8_t *)r->name, len) &&
+	return len && len < sizeof(r->name) && ntm_text_ok((const uint8_t *)r->name, len) &&
 	       (!r->ep4.port || ntm_ip_is_v4(r->ep4.ip));
 }
 
@@ -204,12 +178,34 @@ static int put_rtts(struct ntm_wr *w, const struct ntm_sig *m)
 		const struct ntm_relay_rtt *r = &m->rtts[i];
 		size_t len = strnlen(r->name, sizeof(r->name));
 
-		if (!len || len == sizeof(r->name) || !text_ok((const uint8_t *)r->name, len))
+		if (!len || len == sizeof(r->name) || !ntm_text_ok((const uint8_t *)r->name, len))
 			return -EINVAL;
 		ntm_wr_u16(w, NTM_F_RELAY_RTT);
 		ntm_wr_u16(w, (uint16_t)(4 + len));
 		ntm_wr_u32(w, r->rtt_us);
 		ntm_wr_bytes(w, r->name, len);
+	}
+	return 0;
+}
+
+static int put_peer_zones(struct ntm_wr *w, const struct ntm_sig *m)
+{
+	if (m->n_peer_zones > NTM_PEER_ZONES_MAX)
+		return -EINVAL;
+	for (unsigned i = 0; i < m->n_peer_zones; i++) {
+		const struct ntm_peer_zone *z = &m->peer_zones[i];
+		size_t len = strnlen(z->zone, sizeof(z->zone));
+
+		if (!len || len == sizeof(z->zone) || !ntm_text_ok((const uint8_t *)z->zone, len) ||
+		    !pool4_ok(&z->pool4) || !pool6_ok(&z->pool6))
+			return -EINVAL;
+		ntm_wr_u16(w, NTM_F_PEER_ZONE);
+		ntm_wr_u16(w, (uint16_t)(22 + len));
+		ntm_wr_bytes(w, z->pool4.ip + 12, 4);
+		ntm_wr_u8(w, (uint8_t)(z->pool4.len - 96));
+		ntm_wr_bytes(w, z->pool6.ip, 16);
+		ntm_wr_u8(w, z->pool6.len);
+		ntm_wr_bytes(w, z->zone, len);
 	}
 	return 0;
 }
@@ -308,6 +304,10 @@ static int put_field(struct ntm_wr *w, const struct ntm_sig *m, enum ntm_field f
 	case NTM_F_GATEWAY:
 		put(w, f, &m->gateway, 1);
 		break;
+	case NTM_F_PEER_ZONE:
+		return put_peer_zones(w, m);
+	case NTM_F_WANTED:
+		return put_text(w, f, m->wanted, sizeof(m->wanted));
 	}
 	return 0;
 }
@@ -341,7 +341,7 @@ static void get_text(struct ntm_rd *v, char *out, size_t cap)
 	size_t len = ntm_rd_left(v);
 	const uint8_t *p = ntm_rd_view(v, len);
 
-	if (!p || len >= cap || !text_ok(p, len)) {
+	if (!p || len >= cap || !ntm_text_ok(p, len)) {
 		v->err = -EBADMSG;
 		return;
 	}
@@ -444,6 +444,23 @@ static void get_rtt(struct ntm_rd *v, struct ntm_sig *m)
 	m->n_rtts++;
 	r->rtt_us = ntm_rd_u32(v);
 	get_label(v, r->name);
+}
+
+static void get_peer_zone(struct ntm_rd *v, struct ntm_sig *m)
+{
+	struct ntm_peer_zone *z = &m->peer_zones[m->n_peer_zones];
+
+	if (m->n_peer_zones == NTM_PEER_ZONES_MAX) {
+		v->err = -EBADMSG;
+		return;
+	}
+	m->n_peer_zones++;
+	get_pool(v, &z->pool4, true);
+	get_pool(v, &z->pool6, false);
+	if (!ntm_rd_left(v))
+		v->err = -EBADMSG;
+	else
+		get_text(v, z->zone, sizeof(z->zone));
 }
 
 static void get_load(struct ntm_rd *v, struct ntm_load *l)
@@ -549,6 +566,12 @@ static void get_field(struct ntm_rd *v, struct ntm_sig *m, enum ntm_field f)
 	case NTM_F_GATEWAY:
 		m->gateway = ntm_rd_u8(v);
 		break;
+	case NTM_F_PEER_ZONE:
+		get_peer_zone(v, m);
+		break;
+	case NTM_F_WANTED:
+		get_text(v, m->wanted, sizeof(m->wanted));
+		break;
 	}
 }
 
@@ -592,51 +615,4 @@ int ntm_sig_decode(struct ntm_sig *m, const uint8_t *in, size_t len)
 		return -EBADMSG;
 	}
 	return 0;
-}
-
-const char *ntm_error_name(enum ntm_error e)
-{
-	static const char *const names[] = {
-	    [NTM_E_UNKNOWN_MESSAGE] = "unknown_message",
-	    [NTM_E_MALFORMED] = "malformed",
-	    [NTM_E_NOT_REGISTERED] = "not_registered",
-	    [NTM_E_BAD_TOKEN] = "bad_token",
-	    [NTM_E_NAME_TAKEN] = "name_taken",
-	    [NTM_E_BAD_NAME] = "bad_name",
-	    [NTM_E_NO_SUCH_NAME] = "no_such_name",
-	    [NTM_E_OFFLINE] = "offline",
-	    [NTM_E_DENIED] = "denied",
-	    [NTM_E_POOL_EXHAUSTED] = "pool_exhausted",
-	    [NTM_E_INTERNAL] = "internal",
-	    [NTM_E_BUSY] = "busy",
-	};
-	size_t i = (size_t)e;
-
-	return i < sizeof(names) / sizeof(*names) && names[i] ? names[i] : "unknown_error";
-}
-
-const char *ntm_msg_name(enum ntm_msg m)
-{
-	static const char *const names[] = {
-	    [NTM_M_REGISTRATION_REQUEST] = "registration_request",
-	    [NTM_M_REGISTRATION_RESPONSE] = "registration_response",
-	    [NTM_M_DIRECTION_REQUEST] = "direction_request",
-	    [NTM_M_ROUTE_DIRECTION] = "route_direction",
-	    [NTM_M_ROUTE_ACK] = "route_ack",
-	    [NTM_M_RELAY_DIRECTION] = "relay_direction",
-	    [NTM_M_RELAY_RESPONSE] = "relay_response",
-	    [NTM_M_UPDATE_REQUEST] = "update_request",
-	    [NTM_M_UPDATE_RESPONSE] = "update_response",
-	    [NTM_M_KEEP_ALIVE] = "keep_alive",
-	    [NTM_M_KEEP_ALIVE_RESPONSE] = "keep_alive_response",
-	    [NTM_M_PROBE] = "probe",
-	    [NTM_M_PROBE_RESPONSE] = "probe_response",
-	    [NTM_M_RELEASE] = "release",
-	    [NTM_M_ERROR] = "error",
-	    [NTM_M_CHECK] = "check",
-	    [NTM_M_CHECK_RESPONSE] = "check_response",
-	};
-	size_t i = (size_t)m;
-
-	return i < sizeof(names) / sizeof(*names) && names[i] ? names[i] : "unknown_message";
 }

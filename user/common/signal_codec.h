@@ -32,6 +32,11 @@ struct ntm_relay_rtt {
 	char name[NTM_LABEL_MAX + 1];
 	uint32_t rtt_us; /* NTM_RELAY_RTT_NONE: no answer */
 };
+/* Another zone that the DC federates with, and its virtual pools (pool4 v4-mapped). */
+struct ntm_peer_zone {
+	char zone[NTM_NAME_MAX + 1];
+	struct ntm_prefix pool4, pool6;
+};
 struct ntm_load { /* struct ntm_relay_load in host order */
 	uint32_t paths, paths_max, packets_per_s, drops_per_s;
 	uint64_t bytes_per_s;
@@ -70,6 +75,9 @@ struct ntm_sig {
 	struct ntm_load load;
 	uint8_t check_flags, gateway;
 	uint16_t delay_s;
+	struct ntm_peer_zone peer_zones[NTM_PEER_ZONES_MAX];
+	unsigned n_peer_zones;
+	char wanted[NTM_NAME_MAX + 1];
 };
 
 static inline bool ntm_sig_has(const struct ntm_sig *m, enum ntm_field f)
@@ -81,9 +89,9 @@ void ntm_sig_init(struct ntm_sig *m, enum ntm_msg msg, uint32_t txid); /* zeroes
 /* Encodes every field in `have`. 0 or -ENOSPC, -EINVAL (a string too long). */
 int ntm_sig_encode(const struct ntm_sig *m, uint8_t *out, size_t cap, size_t *len);
 /*
- * 0 or -EBADMSG: truncated, a known field of the wrong length, a field twice (but candidates, offers and round
- * trips, of which more than their MAX are an error), a string with NUL or control characters. *m is zeroed on failure but for msg and
- * txid where the fixed header was whole (so that an error can be answered).
+ * 0 or -EBADMSG: truncated, a known field of the wrong length, a field twice (but candidates, offers, zones and round
+ * trips, of which more than their MAX are an error), a string with NUL or control characters. *m is zeroed on failure
+ * but for msg and txid where the fixed header was whole (so that an error can be answered).
  */
 int ntm_sig_decode(struct ntm_sig *m, const uint8_t *in, size_t len);
 const char *ntm_error_name(enum ntm_error e); /* "no_such_name"; never NULL */

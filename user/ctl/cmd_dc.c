@@ -3,10 +3,11 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ctl.h"
 
-enum { ANSWER_MS = 10000 };
+enum { ANSWER_MS = 10000, BACKUP_MS = 600000 };
 
 static int call(const struct ctl *ctl, json_object *request, json_object **result)
 {
@@ -99,10 +100,23 @@ static int dc_paths_main(const struct ctl *ctl, int argc, char **argv)
 	    {"PATH", "path_id", CTL_TEXT},
 	    {"A", "a", CTL_TEXT},
 	    {"B", "b", CTL_TEXT},
+	    {"RELAY", "relay", CTL_TEXT},
+	    {"GATEWAY", "gateway", CTL_BOOL},
 	    {"AGE", "age_s", CTL_AGE},
 	};
 
 	return print_list(ctl, argc, argv, columns, sizeof(columns) / sizeof(*columns), "no paths");
+}
+
+static int dc_relays_main(const struct ctl *ctl, int argc, char **argv)
+{
+	static const struct ctl_column columns[] = {
+	    {"NAME", "name", CTL_TEXT},       {"ONLINE", "online", CTL_BOOL},  {"DRAINING", "draining", CTL_BOOL},
+	    {"GATEWAY", "gateway", CTL_BOOL}, {"PATHS", "paths", CTL_INT},     {"OF", "paths_max", CTL_INT},
+	    {"IPV4", "endpoint4", CTL_TEXT},  {"IPV6", "endpoint6", CTL_TEXT},
+	};
+
+	return print_list(ctl, argc, argv, columns, sizeof(columns) / sizeof(*columns), "no relays");
 }
 
 static int revoke_main(const struct ctl *ctl, int argc, char **argv)
@@ -126,11 +140,58 @@ static int revoke_main(const struct ctl *ctl, int argc, char **argv)
 	return CTL_OK;
 }
 
+static int node_main(const struct ctl *ctl, int argc, char **argv)
+{
+	json_object *request, *result;
+	char name[CTL_CELL_LEN];
+	int ret;
+
+	if (argc != 5 || strcmp(argv[1], "add") != 0 || strcmp(argv[3], "--key") != 0)
+		return ctl_usage(ctl, "node: it is `node add NAME --key PUBLIC_KEY`");
+	request = ctl_request("node_add");
+	ctl_add(request, "name", json_object_new_string(argv[2]));
+	ctl_add(request, "public_key", json_object_new_string(argv[4]));
+	ret = call(ctl, request, &result);
+	if (ret)
+		return ret;
+	if (ctl->json)
+		ctl_print_json(result);
+	else
+		printf("%s may register\n", ctl_cell(result, "name", CTL_TEXT, name));
+	json_object_put(result);
+	return CTL_OK;
+}
+
+static int backup_main(const struct ctl *ctl, int argc, char **argv)
+{
+	char here[4096] = "", file[8192];
+	json_object *request, *result;
+	int ret;
+
+	if (argc != 2)
+		return ctl_usage(ctl, "backup: to which file?");
+	if (*argv[1] != '/' && !getcwd(here, sizeof(here)))
+		return ctl_fail("backup: the current directory has no name: give the whole path");
+	snprintf(file, sizeof(file), "%s%s%s", here, *here ? "/" : "", argv[1]);
+	request = ctl_request("backup");
+	ctl_add(request, "file", json_object_new_string(file));
+	ret = ctl_call(ctl, CTL_DC_DIR, request, BACKUP_MS, NULL, NULL, &result);
+	if (ret)
+		return ret;
+	if (ctl->json)
+		ctl_print_json(result);
+	json_object_put(result);
+	return CTL_OK;
+}
+
 static const struct ctl_command commands[] = {
+    {"backup", backup_main, "FILE", "copy the store while the DC runs"},
+    {"node", node_main, "add NAME --key PUBLIC_KEY", "let a node in by its key, without a token"},
     {"token", token_main, "create [--name NAME] [--ttl 1h]", "a single-use token that lets a node enrol"},
     {"nodes", nodes_main, "", "the nodes that are enrolled"},
     {"revoke", revoke_main, "NAME", "shut a node out, at once"},
     {"paths", dc_paths_main, "", "the paths that were directed"},
+    {"relays", dc_relays_main, "", "the relays of the configuration"},
     {0},
 };
 

@@ -95,11 +95,17 @@ int doctor_main(const struct ctl *ctl, int argc, char **argv)
 	const char *file = NULL, *dir = ctl->runtime_dir;
 	struct ntm_node_config conf;
 	char err[512];
+	static const struct option options[] = {{"repair", no_argument, NULL, 'r'}, {0}};
+	bool repair = false;
 	int opt, ret;
 
 	optind = 0;
 	opterr = 0;
-	while ((opt = getopt(argc, argv, "c:")) != -1) {
+	while ((opt = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
+		if (opt == 'r') {
+			repair = true;
+			continue;
+		}
 		if (opt != 'c')
 			return ctl_usage(ctl, "doctor: unknown option, or one without its value");
 		file = optarg;
@@ -125,6 +131,8 @@ int doctor_main(const struct ctl *ctl, int argc, char **argv)
 	ask_agent(&d, dir ? dir : CTL_NODE_DIR);
 	if (ctl_text(d.status, "interface"))
 		snprintf(d.ifname, sizeof(d.ifname), "%s", ctl_text(d.status, "interface"));
+	if (repair)
+		doctor_repair(&d, dir ? dir : CTL_NODE_DIR);
 	doctor_agent(&d);
 	doctor_uplinks(&d);
 	doctor_net(&d);

@@ -22,11 +22,12 @@ struct doctor {
 void doctor_add(struct doctor *d, enum doctor_state state, const char *check, const char *advice, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 
-void doctor_kernel(struct doctor *d);       /* doctor_kernel.c */
-void doctor_capabilities(struct doctor *d); /* doctor_kernel.c */
-void doctor_uplinks(struct doctor *d);      /* doctor_uplink.c */
-void doctor_net(struct doctor *d);          /* doctor_net.c: port, pool, DC, DNS */
-void doctor_agent(struct doctor *d);        /* doctor_net.c */
-void doctor_gateway(struct doctor *d);      /* doctor_gateway.c */
+void doctor_kernel(struct doctor *d);                  /* doctor_kernel.c */
+void doctor_capabilities(struct doctor *d);            /* doctor_kernel.c */
+void doctor_uplinks(struct doctor *d);                 /* doctor_uplink.c */
+void doctor_net(struct doctor *d);                     /* doctor_net.c: port, pool, DC, DNS */
+void doctor_agent(struct doctor *d);                   /* doctor_net.c */
+void doctor_repair(struct doctor *d, const char *dir); /* doctor_repair.c; with no agent only */
+void doctor_gateway(struct doctor *d);                 /* doctor_gateway.c */
 
 #endif

@@ -207,13 +207,13 @@ static bool resolv_conf_names(const struct ntm_addr *stub, char first[NTM_ADDR_S
 static void check_dns(struct doctor *d)
 {
 	json_object *dns = ctl_member(d->status, "dns");
-	const char *mode = ctl_text(dns, "mode"), *listen = ctl_text(dns, "listen");
+	const char *mode = ctl_text(dns, "mode"), *listen = ctl_text(dns, "listen"), *reason = ctl_text(dns, "reason");
 	char first[NTM_ADDR_STRLEN], text[NTM_ADDR_STRLEN];
 	struct ntm_addr stub = {0};
 	int err = 0;
 
 	if (d->conf) {
-		mode = mode ? mode : d->conf->dns_mode == NTM_DNS_OFF ? "off" : "auto";
+		mode = mode ? mode : d->conf->dns_mode == NTM_DNS_OFF ? "off" : "not known";
 		stub = d->conf->dns_listen;
 	}
 	if (listen)
@@ -236,8 +236,11 @@ static void check_dns(struct doctor *d)
 			doctor_add(d, DOCTOR_FAIL, "DNS stub", "see the agent's log; another program may hold the port",
 				   "nobody answers at %s: %s", text, strerror(-err));
 		else
-			doctor_add(d, DOCTOR_OK, "DNS stub", NULL, "answers at %s, mode %s", text,
-				   mode ? mode : "auto");
+			doctor_add(d, DOCTOR_OK, "DNS stub", NULL, "answers at %s, mode %s%s%s%s", text,
+				   mode ? mode : "auto", reason ? " (" : "", reason ? reason : "", reason ? ")" : "");
+		/* These need no server in resolv.conf. */
+		if (mode && (!strcmp(mode, "hook") || !strcmp(mode, "resolved")))
+			return;
 	}
 	if (resolv_conf_names(&stub, first) && stub.port == htons(53))
 		doctor_add(d, DOCTOR_OK, "resolv.conf", NULL, "names the stub");

@@ -41,6 +41,10 @@ struct ntm_dp_general {
 struct ntm_dp_addresses {
 	uint8_t vip4[4], vip6[16];
 	struct ntm_prefix pool4, pool6; /* pool4 v4-mapped */
+	struct {
+		struct ntm_prefix pool4, pool6;
+	} peers[NTM_PEER_POOLS]; /* other zones' */
+	unsigned n_peers;
 };
 
 /* An uplink as the watcher found it. addr4/addr6 all zero: that family is not there. */

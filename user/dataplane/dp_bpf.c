@@ -266,7 +266,32 @@ static int op_get_addresses(struct ntm_dp *dp, struct ntm_dp_addresses *a)
 	a->pool4.len = (uint8_t)(96 + s->pool4_len);
 	memcpy(a->pool6.ip, s->pool6, 16);
 	a->pool6.len = s->pool6_len;
+	a->n_peers = s->n_peers <= NTM_PEER_POOLS ? s->n_peers : 0;
+	for (unsigned i = 0; i < a->n_peers; i++) {
+		ntm_ip_from_v4(a->peers[i].pool4.ip, (const uint8_t *)&s->peers[i].pool4);
+		a->peers[i].pool4.len = (uint8_t)(96 + s->peers[i].pool4_len);
+		memcpy(a->peers[i].pool6.ip, s->peers[i].pool6, 16);
+		a->peers[i].pool6.len = s->peers[i].pool6_len;
+	}
 	return 0;
+}
+
+static bool valid_pools(const struct ntm_prefix *pool4, const struct ntm_prefix *pool6)
+{
+	return ntm_ip_is_v4(pool4->ip) && pool4->len > 96 && pool4->len <= 128 && pool6->len && pool6->len <= 128;
+}
+
+static void set_peer_pools(struct ntm_settings *s, const struct ntm_dp_addresses *a)
+{
+	/* None first: no program matches half of one pool and half of another. */
+	__atomic_store_n(&s->n_peers, 0, __ATOMIC_SEQ_CST);
+	for (unsigned i = 0; i < a->n_peers; i++) {
+		memcpy(&s->peers[i].pool4, a->peers[i].pool4.ip + 12, 4);
+		s->peers[i].pool4_len = (uint8_t)(a->peers[i].pool4.len - 96);
+		memcpy(s->peers[i].pool6, a->peers[i].pool6.ip, 16);
+		s->peers[i].pool6_len = a->peers[i].pool6.len;
+	}
+	__atomic_store_n(&s->n_peers, a->n_peers, __ATOMIC_RELEASE);
 }
 
 static int op_set_addresses(struct ntm_dp *dp, const struct ntm_dp_addresses *a)
@@ -274,9 +299,11 @@ static int op_set_addresses(struct ntm_dp *dp, const struct ntm_dp_addresses *a)
 	struct ntm_dp_bpf *d = ntm_dpb(dp);
 	struct ntm_settings *s = d->settings;
 	struct ntm_dp_addresses old;
-	if (!ntm_ip_is_v4(a->pool4.ip) || a->pool4.len <= 96 || a->pool4.len > 128 || !a->pool6.len ||
-	    a->pool6.len > 128)
+	if (!valid_pools(&a->pool4, &a->pool6) || a->n_peers > NTM_PEER_POOLS)
 		return -EINVAL;
+	for (unsigned i = 0; i < a->n_peers; i++)
+		if (!valid_pools(&a->peers[i].pool4, &a->peers[i].pool6))
+			return -EINVAL;
 	bool had = !op_get_addresses(dp, &old);
 	bool same = had && !memcmp(old.vip4, a->vip4, 4) && !memcmp(old.vip6, a->vip6, 16);
 	int err = ntm_ntm0_addresses(d, had ? &old : NULL, a);
@@ -291,6 +318,7 @@ static int op_set_addresses(struct ntm_dp *dp, const struct ntm_dp_addresses *a)
 	memcpy(s->pool6, a->pool6.ip, 16);
 	__atomic_store_n(&s->pool6_len, a->pool6.len, __ATOMIC_RELEASE);
 	__atomic_store_n(&s->pool4_len, a->pool4.len - 96, __ATOMIC_RELEASE);
+	set_peer_pools(s, a);
 	/* The kernel dropped the routes that preferred the old source. */
 	for (uint32_t slot = 1; had && !same && !err && slot < d->n_slots; slot++)
 		if (d->paths[slot].path_id && ntm_path_is_active(d, slot))

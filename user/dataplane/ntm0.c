@@ -262,6 +262,45 @@ static int replace_pool(struct ntm_dp_bpf *d, const struct ntm_prefix *old, cons
 	return ntm_rtnl_route_set(&d->rtnl, &rt);
 }
 
+static bool has_pool(const struct ntm_dp_addresses *a, const struct ntm_prefix *pool)
+{
+	if (!memcmp(&a->pool4, pool, sizeof(*pool)) || !memcmp(&a->pool6, pool, sizeof(*pool)))
+		return true;
+	for (unsigned i = 0; i < a->n_peers; i++)
+		if (!memcmp(&a->peers[i].pool4, pool, sizeof(*pool)) ||
+		    !memcmp(&a->peers[i].pool6, pool, sizeof(*pool)))
+			return true;
+	return false;
+}
+
+static int drop_pool(struct ntm_dp_bpf *d, const struct ntm_dp_addresses *a, const struct ntm_prefix *pool)
+{
+	struct ntm_route rt;
+	if (has_pool(a, pool))
+		return 0;
+	pool_route(d, pool, NULL, &rt);
+	int err = ntm_rtnl_route_del(&d->rtnl, &rt);
+	return err == -ESRCH ? 0 : err;
+}
+
+/* Other zones' pools are reached as the own one is. */
+static int replace_peer_pools(struct ntm_dp_bpf *d, const struct ntm_dp_addresses *old,
+			      const struct ntm_dp_addresses *a)
+{
+	int err = 0;
+	for (unsigned i = 0; !err && old && i < old->n_peers; i++) {
+		err = drop_pool(d, a, &old->peers[i].pool4);
+		if (!err)
+			err = drop_pool(d, a, &old->peers[i].pool6);
+	}
+	for (unsigned i = 0; !err && i < a->n_peers; i++) {
+		err = replace_pool(d, NULL, &a->peers[i].pool4, a->vip4);
+		if (!err)
+			err = replace_pool(d, NULL, &a->peers[i].pool6, a->vip6);
+	}
+	return err;
+}
+
 /* old: what the settings said before, NULL if nothing. */
 int ntm_ntm0_addresses(struct ntm_dp_bpf *d, const struct ntm_dp_addresses *old, const struct ntm_dp_addresses *a)
 {
@@ -272,5 +311,7 @@ int ntm_ntm0_addresses(struct ntm_dp_bpf *d, const struct ntm_dp_addresses *old,
 		err = replace_pool(d, old ? &old->pool4 : NULL, &a->pool4, a->vip4);
 	if (!err)
 		err = replace_pool(d, old ? &old->pool6 : NULL, &a->pool6, a->vip6);
+	if (!err)
+		err = replace_peer_pools(d, old, a);
 	return err;
 }

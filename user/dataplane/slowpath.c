@@ -125,7 +125,19 @@ static bool is_beyond(const struct ntm_settings *s, const struct ntm_vip *a)
 		ntm_ip_from_v4(pool.ip, &s->pool4);
 		pool.len = (uint8_t)(96 + s->pool4_len);
 	}
-	return (v4 ? ntm_is_general4(a->ip + 12) : ntm_is_general6(a->ip)) && !ntm_prefix_contains(&pool, a->ip);
+	if (ntm_prefix_contains(&pool, a->ip))
+		return false;
+	for (uint32_t i = 0; i < s->n_peers && i < NTM_PEER_POOLS; i++) {
+		pool.len = s->peers[i].pool6_len;
+		memcpy(pool.ip, s->peers[i].pool6, 16);
+		if (v4) {
+			ntm_ip_from_v4(pool.ip, (const uint8_t *)&s->peers[i].pool4);
+			pool.len = (uint8_t)(96 + s->peers[i].pool4_len);
+		}
+		if (ntm_prefix_contains(&pool, a->ip))
+			return false;
+	}
+	return v4 ? ntm_is_general4(a->ip + 12) : ntm_is_general6(a->ip);
 }
 
 static bool is_local(const struct ntm_dp_bpf *d, const struct ntm_vip *a)

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the files of the PostgreSQL engine share. Calls block, so each is bounded: a statement by STATEMENT_TIMEOUT_MS,
+ * a wait for a lock by LOCK_TIMEOUT_MS; while the server is away they fail at once, and the connection is made again
+ * little by little.
+ */
+#ifndef NTM_DC_STORE_PG_H
+#define NTM_DC_STORE_PG_H
+
+#include <libpq-fe.h>
+
+#include "store.h"
+
+enum { NTM_PG_ARGS_MAX = 8 };
+
+struct ntm_pg_store {
+	struct ntm_store base;
+	PGconn *db;
+	uint64_t holder;      /* this process: 63 random bits */
+	bool exclusive;       /* a daemon has it for itself */
+	bool connecting;      /* PQresetPoll() is under way */
+	uint64_t retry_at_ms; /* monotonic: no new connection before that */
+	unsigned backoff_ms;
+};
+
+/* Parameters of a statement, $1 first. What they point to is the caller's until it was run. */
+struct ntm_pg_args {
+	int n;
+	const char *values[NTM_PG_ARGS_MAX];
+	int lengths[NTM_PG_ARGS_MAX], formats[NTM_PG_ARGS_MAX];
+	uint64_t ints[NTM_PG_ARGS_MAX];
+};
+
+static inline struct ntm_pg_store *ntm_pg(struct ntm_store *s)
+{
+	return (struct ntm_pg_store *)(void *)s;
+}
+
+void ntm_pg_int(struct ntm_pg_args *a, int64_t v);
+void ntm_pg_blob(struct ntm_pg_args *a, const void *data, size_t len);
+void ntm_pg_text(struct ntm_pg_args *a, const char *text); /* NULL: SQL's NULL; arrays are text, too */
+
+/*
+ * Runs one statement. 0 and *res, which the caller clears, with the columns in binary; -EAGAIN if the transaction is to
+ * be tried again; -EIO, logged. a NULL: no parameters. res NULL: nobody looks at the rows.
+ */
+int ntm_pg_query(struct ntm_pg_store *s, const char *sql, const struct ntm_pg_args *a, PGresult **res);
+int64_t ntm_pg_get_int(const PGresult *res, int row, int col); /* NULL: 0 */
+
+/*
+ * Runs work in a transaction of its own, again if the server says so. All that write take one lock, so that of several
+ * processes one after the other sees what the former left: no address and no token is given twice, and no two wait for
+ * each other. synced: on the disk when this returns.
+ */
+typedef int (*ntm_pg_work)(struct ntm_pg_store *s, void *arg);
+int ntm_pg_transaction(struct ntm_pg_store *s, bool synced, ntm_pg_work work, void *arg);
+
+/* A connection of this process: parameters of conninfo, its name set. NULL: no memory; else look at its status. */
+PGconn *ntm_pg_connect(const char *conninfo, uint64_t holder);
+/* 0, or -EIO and the server's words in why, one line. */
+int ntm_pg_set_up(PGconn *db, char *why, size_t cap);
+void ntm_pg_name(uint64_t holder, char out[32]); /* application_name */
+
+/* No other daemon may use the store: it would not hear of what this one changes. -EBUSY: one does. */
+int ntm_pg_claim(struct ntm_store *base, char *why, size_t cap);
+
+/* store_pg_nodes.c */
+int ntm_pg_node_by_key(struct ntm_store *base, const uint8_t key[NTM_DH_LEN], struct ntm_node_record *out);
+int ntm_pg_node_by_label(struct ntm_store *base, const char *label, struct ntm_node_record *out);
+int ntm_pg_node_by_index(struct ntm_store *base, uint32_t index, struct ntm_node_record *out);
+int ntm_pg_node_after_index(struct ntm_store *base, uint32_t index, struct ntm_node_record *out);
+int ntm_pg_node_by_id(struct ntm_store *base, uint64_t id, struct ntm_node_record *out);
+int ntm_pg_each_node(struct ntm_store *base, enum ntm_store_nodes which, ntm_store_visit visit, void *arg);
+int ntm_pg_highest_index(struct ntm_store *base, uint32_t *index);
+int ntm_pg_count_nodes(struct ntm_store *base, uint64_t *n);
+int ntm_pg_save_presence(struct ntm_store *base, const struct ntm_presence *p, size_t n);
+/* store_pg_enrol.c */
+int ntm_pg_enrol(struct ntm_store *base, const struct ntm_enrolment *e, struct ntm_node_record *out, const char **why);
+int ntm_pg_admit(struct ntm_store *base, const struct ntm_admission *a, struct ntm_node_record *out, const char **why);
+int ntm_pg_token_create(struct ntm_store *base, const char *token, const char *label, int64_t now_s, int64_t expires_s);
+int ntm_pg_revoke(struct ntm_store *base, const char *label, int64_t now_s, struct ntm_node_record *out);
+/* store_pg_paths.c */
+int ntm_pg_save_paths(struct ntm_store *base, const struct ntm_path_record *p, size_t n);
+int ntm_pg_remove_path(struct ntm_store *base, const struct ntm_path_record *p);
+int ntm_pg_purge_paths(struct ntm_store *base, int64_t before_s);
+int ntm_pg_each_path(struct ntm_store *base, uint64_t node, bool only_released, ntm_store_visit_path visit, void *arg);
+
+#endif

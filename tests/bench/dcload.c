@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * dcload sql NODES: INSERTs for the DC's store that make NODES nodes known.
+ * dcload run ADDRESS:PORT DC-PUBLIC-KEY DC-PID NODES: load on that DC; prints NAME<TAB>VALUE<TAB>UNIT a line.
+ *
+ * Rates are those of one core: requests answered per second of the DC's own CPU time, while it never runs out of
+ * requests. So what this program costs, on another core, is in none of them. Latencies are measured with requests
+ * that leave by the clock and count from when a request was to leave. Both programs have real-time priority then: what
+ * else runs on this machine is not to be measured.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include "../../user/common/crypto.h"
+#include "../../user/common/keystore.h"
+#include "dcload.h"
+
+#define S 1000000000ULL
+
+enum { WINDOW = 256, FEW_NODES = 1000, LATENCIES = 100000 };
+
+struct phase {
+	const char *name;
+	enum op op;
+	uint64_t ns;      /* how long; 0: until all nodes had their turn */
+	unsigned at_rate; /* a second, by the clock; 0: as fast as the DC answers */
+};
+
+struct result {
+	double cpu_s, wall_s, rate, p99_ms;
+};
+
+static struct sim sim;
+static clockid_t dc_clock;
+static uint64_t latencies[LATENCIES];
+
+static double cpu_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(dc_clock, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static int begin_next(const struct phase *p, unsigned *turn, uint64_t due)
+{
+	struct sim_node *node;
+
+	if (!p->ns) /* each in its turn */
+		return sim_begin(&sim, &sim.nodes[(*turn)++], p->op, due);
+	node = sim_idle_node(&sim);
+	return node ? sim_begin(&sim, node, p->op, due) : -EAGAIN;
+}
+
+/* One step of starting requests; sets when there is more to start. */
+static int start_some(const struct phase *p, unsigned *turn, unsigned last, uint64_t *due)
+{
+	uint64_t now = sim_now();
+	int err = 0;
+
+	if (!p->at_rate) {
+		*due = now + S / 10;
+		while (!err && sim.in_flight < WINDOW && (p->ns || *turn < last))
+			err = begin_next(p, turn, now);
+	} else {
+		for (; !err && *due <= now; *due += S / p->at_rate)
+			err = begin_next(p, turn, *due);
+	}
+	sim_flush(&sim);
+	return err == -EAGAIN ? 0 : err;
+}
+
+/* nodes: how many take part. Phases without a time begin with the first that has not taken part yet. */
+static int run(const struct phase *p, unsigned nodes, struct result *r)
+{
+	uint64_t begun = sim_now(), due = begun, now;
+	unsigned turn = sim.n;
+	double cpu = cpu_now();
+	int err = 0;
+
+	sim.n = nodes;
+	sim.done = sim.failed = sim.lost = 0;
+	sim.latency_ns = p->at_rate ? latencies : NULL;
+	sim.latency_cap = LATENCIES;
+	do {
+		err = start_some(p, &turn, nodes, &due);
+		sim_receive(&sim, due);
+		now = sim_now();
+	} while (!err && (p->ns ? now - begun < p->ns : turn < nodes || sim.in_flight));
+	r->wall_s = (double)(now - begun) / 1e9;
+	r->cpu_s = cpu_now() - cpu;
+	while (sim.in_flight)
+		sim_receive(&sim, sim_now() + S / 10);
+	if (!err && (sim.failed || sim.lost))
+		fprintf(stderr, "dcload: %s: %lu requests failed, %lu had no answer\n", p->name, sim.failed, sim.lost);
+	if (!err && sim.done < 2)
+		err = -ETIMEDOUT;
+	if (err)
+		return err;
+	r->rate = (double)sim.done / r->cpu_s;
+	if (p->at_rate) {
+		size_t n = sim.done < LATENCIES ? sim.done : LATENCIES;
+
+		qsort(latencies, n, sizeof(latencies[0]), by_value);
+		r->p99_ms = (double)latencies[n * 99 / 100] / 1e6;
+	}
+	fprintf(stderr, "  %s: %lu in %.1f s, DC's CPU %.2f s\n", p->name, sim.done, r->wall_s, r->cpu_s);
+	return 0;
+}
+
+/* All threads of the DC: one that waits for its CPU must not hold a lock that the loop wants. The loop comes first. */
+static int set_real_time(int pid, bool on)
+{
+	struct sched_param first = {.sched_priority = on ? 2 : 0}, others = {.sched_priority = on ? 1 : 0};
+	char path[64];
+	struct dirent *d;
+	int err = 0;
+	DIR *tasks;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	tasks = opendir(path);
+	if (!tasks || sched_setscheduler(0, on ? SCHED_RR : SCHED_OTHER, &first))
+		err = -errno;
+	while (!err && (d = readdir(tasks))) {
+		int tid = atoi(d->d_name);
+
+		if (tid && sched_setscheduler(tid, on ? SCHED_RR : SCHED_OTHER, tid == pid ? &first : &others))
+			err = -errno;
+	}
+	if (tasks)
+		closedir(tasks);
+	return err;
+}
+
+static double resident_mib(int pid)
+{
+	char path[64], line[128];
+	long kib = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	f = fopen(path, "r");
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "VmRSS: %ld", &kib) == 1)
+			break;
+	}
+	if (f)
+		fclose(f);
+	return (double)kib / 1024;
+}
+
+static int measure(int pid, unsigned nodes)
+{
+	static const struct phase first = {"first sessions", OP_SESSION, 0, 0},
+				  few = {"updates, few nodes", OP_REGISTER, 2 * S, 0},
+				  sessions = {"new sessions", OP_SESSION, 0, 0},
+				  updates = {"updates, all nodes", OP_REGISTER, 3 * S, 0},
+				  directions = {"directions", OP_DIRECT, 3 * S, 0};
+	static const struct phase half[OPS] = {
+	    [OP_SESSION] = {"sessions", OP_SESSION, 3 * S, 2000},
+	    [OP_REGISTER] = {"registrations", OP_REGISTER, 3 * S, 20000},
+	    [OP_DIRECT] = {"directions", OP_DIRECT, 3 * S, 7500},
+	};
+	struct result at_few, r;
+	int err = run(&first, FEW_NODES, &r);
+
+	if (!err)
+		err = run(&few, FEW_NODES, &at_few);
+	if (!err)
+		err = run(&sessions, nodes, &r);
+	if (err)
+		return err;
+	printf("dc_sessions\t%.0f\t/s\n", r.rate);
+	printf("dc_memory\t%.0f\tMiB\n", resident_mib(pid));
+	err = run(&updates, nodes, &r);
+	if (err)
+		return err;
+	printf("dc_registrations\t%.0f\t/s\n", r.rate);
+	printf("dc_update_cost_growth\t%.2f\tratio\n", at_few.rate / r.rate);
+	err = run(&directions, nodes, &r);
+	if (err)
+		return err;
+	printf("dc_directions\t%.0f\t/s\n", r.rate);
+	err = set_real_time(pid, true);
+	if (err)
+		fprintf(stderr, "dcload: no real-time priority: %s\n", strerror(-err));
+	for (int op = 0; op < OPS; op++) {
+		err = run(&half[op], nodes, &r);
+		if (err)
+			break;
+		printf("dc_p99_%s\t%.2f\tms\n", half[op].name, r.p99_ms);
+	}
+	return err ? err : set_real_time(pid, false);
+}
+
+static int print_sql(unsigned nodes)
+{
+	uint8_t priv[NTM_DH_LEN], pub[NTM_DH_LEN];
+
+	puts("BEGIN;");
+	for (unsigned i = 0; i < nodes; i++) {
+		int err = sim_keys(i, priv, pub);
+
+		if (err)
+			return err;
+		printf("INSERT INTO nodes (label, public_key, address, created_s) VALUES ('n%u', x'", i);
+		for (int k = 0; k < NTM_DH_LEN; k++)
+			printf("%02x", pub[k]);
+		printf("', %u, 0);\n", i + 1);
+	}
+	puts("COMMIT;");
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	uint8_t dc_pub[NTM_DH_LEN];
+	struct ntm_addr dc;
+	int err = ntm_crypto_init(), pid;
+	long nodes;
+
+	if (!err && argc == 3 && !strcmp(argv[1], "sql") && (nodes = strtol(argv[2], NULL, 10)) > 0)
+		return print_sql((unsigned)nodes) ? 1 : 0;
+	if (argc != 6 || strcmp(argv[1], "run") || ntm_addr_parse(argv[2], 0, &dc) ||
+	    ntm_key_from_text(argv[3], dc_pub) || (pid = atoi(argv[4])) <= 0 ||
+	    (nodes = strtol(argv[5], NULL, 10)) <= FEW_NODES) {
+		fprintf(stderr, "usage: dcload sql NODES | run ADDRESS:PORT DC-PUBLIC-KEY DC-PID NODES (over %d)\n",
+			FEW_NODES);
+		return 2;
+	}
+	prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+	if (!err)
+		err = -clock_getcpuclockid(pid, &dc_clock);
+	if (!err)
+		err = sim_open(&sim, &dc, dc_pub, (unsigned)nodes);
+	if (!err)
+		err = measure(pid, (unsigned)nodes);
+	sim_close(&sim);
+	if (err)
+		fprintf(stderr, "dcload: %s\n", strerror(-err));
+	return err ? 1 : 0;
+}

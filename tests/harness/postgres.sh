@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-2-Clause
+# postgres.sh COMMAND DIR: a PostgreSQL server of a test's own below DIR, reached by the socket in DIR/socket alone.
+#
+#   start DIR   makes it the first time; starts it; prints a conninfo
+#   stop DIR    at once, as a crash: what was committed is there at the next start
+#   remove DIR  stops it and deletes its files
+#
+# The server refuses to run as root; then it is the user postgres, or nobody. Exit status 77: not installed.
+set -euo pipefail
+command=$1 dir=$2
+bin=$(dirname "$(command -v initdb || find /usr/lib/postgresql -name initdb 2>/dev/null | sort -V | tail -n 1)")
+[ -x "$bin/initdb" ] && [ -x "$bin/pg_ctl" ] || { echo "PostgreSQL is not installed" >&2; exit 77; }
+
+user=$(id -un)
+if [ "$(id -u)" = 0 ]; then
+	user=nobody
+	! getent passwd postgres >/dev/null || user=postgres
+fi
+as() {
+	if [ "$(id -un)" = "$user" ]; then "$@"; else (cd / && setpriv --reuid "$user" --regid "$(id -g "$user")" --clear-groups "$@"); fi
+}
+stop() {
+	[ ! -e "$dir/data/postmaster.pid" ] || as "$bin/pg_ctl" -D "$dir/data" -m immediate -w stop >/dev/null
+}
+
+case $command in
+start)
+	if [ ! -e "$dir/data/PG_VERSION" ]; then
+		mkdir -p "$dir/data" "$dir/socket"
+		chmod 700 "$dir/data"
+		chown "$user" "$dir/data" "$dir/socket"
+		as "$bin/initdb" -D "$dir/data" -U ntm -A trust -E UTF8 --no-locale --no-sync >"$dir/initdb.log" 2>&1 ||
+			{ cat "$dir/initdb.log" >&2; exit 1; }
+		printf "%s\n" "listen_addresses = ''" "unix_socket_directories = '$dir/socket'" "max_connections = 60" \
+			"shared_buffers = 16MB" "log_min_messages = warning" >>"$dir/data/postgresql.conf"
+	fi
+	as "$bin/pg_ctl" -D "$dir/data" -l "$dir/data/log" -w -t 30 start >/dev/null ||
+		{ tail -n 20 "$dir/data/log" >&2; exit 1; }
+	echo "host=$dir/socket user=ntm dbname=postgres"
+	;;
+stop) stop ;;
+remove)
+	stop
+	rm -rf "$dir"
+	;;
+*)
+	echo "postgres.sh: no command $command" >&2
+	exit 2
+	;;
+esac

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The contract of dc/store.h on PostgreSQL, and what several processes may do to each other there. */
+#define STORE_ENGINE "dc_store_pg.h"
+#include "dc_store.c"
+
+#include <signal.h>
+#include <time.h>
+
+#include "../../dc/store_pg.h"
+
+static void sql(const char *text)
+{
+	PGconn *db = PQconnectdb(conninfo);
+	PGresult *res = PQexec(db, text);
+	ExecStatusType st = PQresultStatus(res);
+
+	cr_assert(st == PGRES_COMMAND_OK || st == PGRES_TUPLES_OK, "%s: %s", text, PQerrorMessage(db));
+	PQclear(res);
+	PQfinish(db);
+}
+
+static int64_t number(const char *text)
+{
+	PGconn *db = PQconnectdb(conninfo);
+	PGresult *res = PQexec(db, text);
+	int64_t n;
+
+	cr_assert_eq(PQresultStatus(res), PGRES_TUPLES_OK, "%s: %s", text, PQerrorMessage(db));
+	n = strtoll(PQgetvalue(res, 0, 0), NULL, 10);
+	PQclear(res);
+	PQfinish(db);
+	return n;
+}
+
+Test(store, pg_refuses_a_newer_store)
+{
+	struct ntm_store *other = NULL;
+	char text[256] = "";
+
+	sql("INSERT INTO schema_version (version) VALUES (999)");
+	cr_assert_eq(ntm_store_pg_open(conninfo, &other, text, sizeof(text)), -ENOTSUP);
+	cr_assert_not_null(strstr(text, "version 999"), "%s", text);
+	cr_assert_null(other);
+}
+
+Test(store, pg_says_what_is_wrong_with_a_server)
+{
+	struct ntm_store *other = NULL;
+	char text[256] = "";
+
+	cr_assert_eq(ntm_store_pg_open("host=/nowhere password=hush", &other, text, sizeof(text)), -EIO);
+	cr_assert_not_null(strstr(text, "/nowhere"), "%s", text);
+	cr_assert_null(strstr(text, "hush"));
+	cr_assert_eq(ntm_store_pg_open("nonsense=1", &other, text, sizeof(text)), -EIO);
+	cr_assert_not_null(strstr(text, "nonsense"), "%s", text);
+}
+
+/* A process that enrols `n` nodes, each try with a token that all processes share. */
+static pid_t enroller(unsigned who, unsigned n)
+{
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	store = NULL;
+	open_store();
+	for (unsigned i = 0; i < n; i++) {
+		char label[32], shared[32];
+		uint8_t key[NTM_DH_LEN] = {(uint8_t)who, (uint8_t)i, (uint8_t)(i >> 8)};
+		struct ntm_enrolment e = {label, key, shared, 100000, NOW};
+		struct ntm_node_record rec;
+		int err;
+
+		snprintf(label, sizeof(label), "n%u-%u", who, i);
+		snprintf(shared, sizeof(shared), "shared-%u", i);
+		err = store->ops->enrol(store, &e, &rec, &why);
+		if (err && err != -EACCES)
+			_exit(1);
+	}
+	_exit(0);
+}
+
+enum { PROCESSES = 4, EACH = 40 };
+
+static void shared_tokens(void)
+{
+	char text[32];
+
+	for (int i = 0; i < EACH; i++) {
+		snprintf(text, sizeof(text), "shared-%d", i);
+		token(text, NULL);
+	}
+}
+
+Test(store, pg_processes_at_once_give_nothing_twice, .timeout = 60)
+{
+	pid_t pids[PROCESSES];
+	uint32_t highest;
+	int status;
+
+	shared_tokens();
+	for (unsigned i = 0; i < PROCESSES; i++)
+		pids[i] = enroller(i + 1, EACH);
+	for (int i = 0; i < PROCESSES; i++) {
+		cr_assert_eq(waitpid(pids[i], &status, 0), pids[i]);
+		cr_assert(WIFEXITED(status) && !WEXITSTATUS(status));
+	}
+	cr_assert_eq(number("SELECT count(*) FROM nodes"), EACH, "each token let one node in");
+	cr_assert_eq(number("SELECT count(DISTINCT address) FROM nodes"), EACH);
+	cr_assert_eq(number("SELECT count(DISTINCT node_id) FROM tokens WHERE used_s IS NOT NULL"), EACH);
+	cr_assert_eq(store->ops->highest_index(store, &highest), 0);
+	cr_assert_eq(highest, EACH, "no address is lost");
+}
+
+Test(store, pg_killed_while_writing_leaves_nothing_half_written, .timeout = 60)
+{
+	for (unsigned round = 1; round <= 10; round++) {
+		struct timespec t = {0, 7000000L * (long)round};
+		pid_t pid;
+
+		for (int i = 0; i < EACH; i++) {
+			char text[32];
+
+			snprintf(text, sizeof(text), "shared-%d", i);
+			if (round == 1)
+				token(text, NULL);
+		}
+		pid = enroller(round, EACH);
+		nanosleep(&t, NULL); /* the moment of the kill is what varies */
+		kill(pid, SIGKILL);
+		cr_assert_eq(waitpid(pid, NULL, 0), pid);
+		/* one statement each: the server may be finishing a commit of the dead process */
+		cr_assert_eq(number("SELECT (SELECT count(*) FROM nodes) - "
+				    "(SELECT count(*) FROM tokens WHERE used_s IS NOT NULL)"),
+			     0);
+		cr_assert_eq(number("SELECT count(*) FROM tokens LEFT JOIN nodes ON nodes.id = node_id "
+				    "WHERE used_s IS NOT NULL AND nodes.id IS NULL"),
+			     0);
+		cr_assert_eq(number("SELECT coalesce(max(address), 0) - count(*) FROM nodes"), 0);
+	}
+}
+
+Test(store, pg_connection_that_was_cut_is_made_again)
+{
+	struct ntm_node_record made = node("alice", 1), rec;
+	char name[32], text[160];
+	int err = -EIO;
+
+	ntm_pg_name(ntm_pg(store)->holder, name);
+	snprintf(text, sizeof(text),
+		 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '%s'", name);
+	sql(text);
+	for (int i = 0; err && i < 100; i++) {
+		struct timespec t = {0, 20000000};
+
+		err = store->ops->node_by_label(store, "alice", &rec);
+		if (err)
+			nanosleep(&t, NULL); /* the first failure is on record: the connection is on its way */
+	}
+	cr_assert_eq(err, 0);
+	cr_assert_eq(rec.id, made.id);
+	node("bob", 2);
+}
+
+Test(store, pg_only_the_holder_calls_a_node_offline)
+{
+	struct ntm_node_record a = node("a", 1), rec;
+	struct ntm_presence p = {.id = a.id, .last_seen_s = NOW, .online = true};
+	struct ntm_store *other;
+	char text[256];
+
+	cr_assert_eq(ntm_store_pg_open(conninfo, &other, text, sizeof(text)), 0, "%s", text);
+	cr_assert_eq(store->ops->save_presence(store, &p, 1), 0);
+	cr_assert_eq(other->ops->save_presence(other, &p, 1), 0, "it went over to the other");
+	p.online = false;
+	cr_assert_eq(store->ops->save_presence(store, &p, 1), 0);
+	cr_assert_eq(store->ops->node_by_label(store, "a", &rec), 0);
+	cr_assert(rec.online);
+	cr_assert_eq(other->ops->save_presence(other, &p, 1), 0);
+	cr_assert_eq(store->ops->node_by_label(store, "a", &rec), 0);
+	cr_assert(!rec.online);
+	ntm_store_close(other);
+}
+
+Test(store, pg_serves_one_daemon_at_a_time)
+{
+	struct ntm_store *first, *second = NULL;
+	char text[256] = "", name[320];
+
+	snprintf(name, sizeof(name), "postgres:%s", conninfo);
+	cr_assert_eq(ntm_store_open(name, &first, text, sizeof(text)), 0, "%s", text);
+	cr_assert_eq(ntm_store_open(name, &second, text, sizeof(text)), -EBUSY);
+	cr_assert_not_null(strstr(text, "another"), "%s", text);
+	cr_assert_null(second);
+	ntm_store_close(first);
+	cr_assert_eq(ntm_store_open(name, &second, text, sizeof(text)), 0, "%s", text);
+	ntm_store_close(second);
+}
