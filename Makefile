@@ -29,13 +29,13 @@ $(error not installed: $(MISSING). Run: sudo apt-get install $(MISSING))
 endif
 endif
 
-PKGS := openssl libuv libmnl json-c libbpf sqlite3
+PKGS := openssl libuv libmnl json-c libbpf sqlite3 libsystemd libpq
 CPPFLAGS += -Iheaders -I$B/gen -D_GNU_SOURCE
 CFLAGS += -std=gnu17 -O2 -g -Wall -Wextra -Werror -fno-strict-aliasing
 LDLIBS := -linih -lldns -lcap
 ifneq ($(BUILD_GOALS),)
 CFLAGS += $(shell pkg-config --cflags $(PKGS))
-LDLIBS := $(shell pkg-config --libs $(PKGS)) $(LDLIBS)
+LDLIBS := -Wl,--as-needed $(shell pkg-config --libs $(PKGS)) $(LDLIBS)
 endif
 
 # SANITIZE=address,undefined, or 1 for these two; builds into a directory of its own
@@ -95,7 +95,8 @@ $B/ntm-node: $(NODE_OBJ) $(DP_OBJ) $B/libntmcommon.a
 $B/ntm-relay: $(RELAY_OBJ) $B/libntmnode.a $B/libntmdp.a $B/libntmcommon.a
 	$(LINK)
 # Its doctor reads node.conf as the agent does.
-$B/ntm: $(CTL_OBJ) $B/user/node/config.o $B/libntmcommon.a
+DNSMODE_OBJ := $B/user/node/dnsmode_resolved.o $B/user/node/dnsmode_resolvconf.o
+$B/ntm: $(CTL_OBJ) $B/user/node/config.o $(DNSMODE_OBJ) $B/libntmcommon.a
 	$(LINK)
 $B/ntm-dc: $(DC_OBJ) $B/libntmcommon.a
 	$(LINK)
@@ -120,6 +121,10 @@ install: all ## install to PREFIX (/usr/local), below DESTDIR
 		sed 's|@PREFIX@|$(PREFIX)|g' dist/$$unit.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit.service && \
 		chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit.service || exit 1; done
 	install -m 644 $(wildcard README.md LICENSE headers/PROTOCOL.md dist/*.conf) $(DESTDIR)$(PREFIX)/share/doc/ntm/
+	install -m 644 dc/README.md $(DESTDIR)$(PREFIX)/share/doc/ntm/operators-guide.md
+	for section in 1 5 8; do \
+		install -d $(DESTDIR)$(PREFIX)/share/man/man$$section && \
+		install -m 644 dist/man/*.$$section $(DESTDIR)$(PREFIX)/share/man/man$$section/ || exit 1; done
 
 compile_commands.json: ## for editors and clang-tidy
 	$Qtests/harness/compile_commands.py '$(CC) $(CPPFLAGS) $(CFLAGS)' '$(CLANG) $(BPF_CFLAGS)' > $@

@@ -25,7 +25,7 @@ LIBS_dc := $B/libntmharness.a $B/libntmdc.a $B/libntmcommon.a
 LIBS_node := $B/libntmharness.a $B/libntmnode.a $B/libntmdp.a $B/libntmcommon.a
 LIBS_dp := $B/libntmharness.a $B/libntmdp.a $B/libntmcommon.a
 LIBS_relay := $B/libntmharness.a $B/libntmrelay.a $B/libntmnode.a $B/libntmdp.a $B/libntmcommon.a
-LIBS_ctl := $B/libntmharness.a $B/user/node/config.o $B/libntmctl.a $B/libntmcommon.a
+LIBS_ctl := $B/libntmharness.a $B/user/node/config.o $(DNSMODE_OBJ) $B/libntmctl.a $B/libntmcommon.a
 LIBS_all := $B/libntmharness.a $B/libntmrelay.a $B/libntmdc.a $B/libntmnode.a $B/libntmdp.a $B/libntmctl.a $B/libntmcommon.a
 
 UNIT_SRC := $(wildcard tests/unit/*.c)

@@ -321,10 +321,10 @@ prepare_node() {
 		echo "endpoint = $(dc_endpoints)"
 		echo "public_key = $(cat "$T/dc/dc.key.pub")"
 		echo "token = $(cat "$d/token")"
-		if [ -n "${NODE_DNS:-}" ]; then
-			echo "[dns]"
-			printf '%s\n' "$NODE_DNS"
-		fi
+		echo "[dns]"
+		# not auto: the hook would be on the host's cgroup
+		[[ ${NODE_DNS:-} = *mode* ]] || echo "mode = stub"
+		[ -z "${NODE_DNS:-}" ] || printf '%s\n' "$NODE_DNS"
 	} >"$d/node.conf"
 }
 start_node() {

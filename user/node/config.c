@@ -86,12 +86,16 @@ static int parse_dns_mode(const char *v, void *field, char *why, size_t cap)
 		*mode = NTM_DNS_AUTO;
 	else if (!strcmp(v, "off"))
 		*mode = NTM_DNS_OFF;
-	else if (!strcmp(v, "resolved") || !strcmp(v, "resolvconf") || !strcmp(v, "hook")) {
-		snprintf(why, cap, "%s: not in this version", v);
-		return -EINVAL;
-	} else {
-		return refuse(why, cap, "not one of auto, off, resolved, resolvconf, hook");
-	}
+	else if (!strcmp(v, "stub"))
+		*mode = NTM_DNS_STUB;
+	else if (!strcmp(v, "resolved"))
+		*mode = NTM_DNS_RESOLVED;
+	else if (!strcmp(v, "resolvconf"))
+		*mode = NTM_DNS_RESOLVCONF;
+	else if (!strcmp(v, "hook"))
+		*mode = NTM_DNS_HOOK;
+	else
+		return refuse(why, cap, "not one of auto, resolved, resolvconf, hook, stub, off");
 	return 0;
 }
 
@@ -267,6 +271,19 @@ static int parse_mark(const char *v, void *field, char *why, size_t cap)
 	return 0;
 }
 
+static int parse_settle(const char *v, void *field, char *why, size_t cap)
+{
+	char *end;
+	unsigned long n;
+
+	errno = 0;
+	n = strtoul(v, &end, 10);
+	if (*v < '0' || *v > '9' || *end || errno || n > 60000)
+		return refuse(why, cap, "not a time in milliseconds, 0 to 60000");
+	*(uint32_t *)field = (uint32_t)n;
+	return 0;
+}
+
 #define FIELD(f) offsetof(struct ntm_node_config, f)
 static const struct ntm_conf_key keys[] = {
     {"node", "name", ntm_conf_label, FIELD(name), true},
@@ -274,6 +291,7 @@ static const struct ntm_conf_key keys[] = {
     {"node", "interface", ntm_node_conf_interface, FIELD(interface), false},
     {"node", "port", ntm_conf_port, FIELD(port), false},
     {"node", "uplinks", ntm_node_conf_uplinks, FIELD(uplinks), false},
+    {"node", "uplink_settle_ms", parse_settle, FIELD(uplink_settle_ms), false},
     {"node", "xdp_mode", ntm_node_conf_xdp_mode, FIELD(xdp_mode), false},
     {"node", "datapath", parse_datapath, 0, false},
     {"node", "runtime_dir", ntm_conf_path, FIELD(runtime_dir), false},
@@ -285,6 +303,7 @@ static const struct ntm_conf_key keys[] = {
     {"dns", "mode", parse_dns_mode, FIELD(dns_mode), false},
     {"dns", "listen", parse_listen, FIELD(dns_listen), false},
     {"dns", "upstream", parse_upstreams, FIELD(dns_upstreams), false},
+    {"dns", "cgroup", ntm_conf_path, FIELD(dns_cgroup), false},
     {"gateway", "routes", parse_routes, FIELD(gateway_routes), false},
     {"gateway", "table", parse_table, FIELD(gateway_table), false},
     {"gateway", "mark", parse_mark, FIELD(gateway_mark), false},
@@ -294,8 +313,11 @@ int ntm_node_config_load(struct ntm_node_config *c, const char *file, char *err,
 {
 	int ret;
 
-	*c = (struct ntm_node_config){
-	    .port = NTM_PORT, .log_level = NTM_LOG_INFO, .gateway_table = GATEWAY_TABLE, .gateway_mark = GATEWAY_MARK};
+	*c = (struct ntm_node_config){.port = NTM_PORT,
+				      .uplink_settle_ms = NTM_UPLINK_SETTLE_MS,
+				      .log_level = NTM_LOG_INFO,
+				      .gateway_table = GATEWAY_TABLE,
+				      .gateway_mark = GATEWAY_MARK};
 	if (ntm_addr_parse("127.0.0.54:53", 53, &c->dns_listen))
 		return -EINVAL;
 	c->interface = strdup("ntm0");
@@ -319,6 +341,7 @@ void ntm_node_config_free(struct ntm_node_config *c)
 	free(c->dc_token);
 	free(c->dc_endpoints.addrs);
 	free(c->dns_upstreams.addrs);
+	free(c->dns_cgroup);
 	free(c->gateway_routes.prefixes);
 	for (size_t i = 0; i < c->uplinks.n; i++)
 		free(c->uplinks.items[i]);

@@ -12,12 +12,22 @@
 #include "../common/log.h"
 #include "../dataplane/dp.h"
 
-enum ntm_dns_mode { NTM_DNS_AUTO, NTM_DNS_OFF };
+/* stub: only the stub, the resolver's settings are the operator's */
+enum ntm_dns_mode {
+	NTM_DNS_AUTO,
+	NTM_DNS_OFF,
+	NTM_DNS_STUB,
+	NTM_DNS_RESOLVED,
+	NTM_DNS_RESOLVCONF,
+	NTM_DNS_HOOK,
+};
 
 struct ntm_prefix_list {
 	struct ntm_prefix *prefixes;
 	size_t n;
 };
+
+enum { NTM_UPLINK_SETTLE_MS = 200 };
 
 struct ntm_node_config {
 	char name[NTM_LABEL_MAX + 1];
@@ -27,6 +37,7 @@ struct ntm_node_config {
 	uint16_t port; /* host order */
 	enum ntm_xdp_mode xdp_mode;
 	struct ntm_string_list uplinks; /* n == 0: auto */
+	uint32_t uplink_settle_ms;      /* a better uplink must last so long before it takes over */
 	uint32_t max_paths;             /* 0: default */
 	enum ntm_log_level log_level;
 
@@ -37,6 +48,7 @@ struct ntm_node_config {
 	enum ntm_dns_mode dns_mode;
 	struct ntm_addr dns_listen;
 	struct ntm_addr_list dns_upstreams; /* n == 0: from /etc/resolv.conf */
+	char *dns_cgroup;                   /* of mode hook; NULL: the root */
 
 	struct ntm_prefix_list gateway_routes; /* n == 0: no gateway wanted */
 	uint32_t gateway_table, gateway_mark;

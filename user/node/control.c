@@ -351,7 +351,7 @@ static void cmd_ping(struct ntm_control *c, struct ntm_ctl_client *client, json_
 
 static void cmd_moved(struct ntm_control *c, struct ntm_ctl_client *client)
 {
-	int err = c->node->netwatch ? ntm_netwatch_scan(c->node->netwatch, true) : -ENODEV;
+	int err = ntm_node_notify_address_change(c->node);
 
 	if (err)
 		ntm_ctl_error(client, "internal", "cannot read the network interfaces: %s", strerror(-err));

@@ -8,6 +8,7 @@
 
 #include "../common/keystore.h"
 #include "control.h"
+#include "dnsmode.h"
 #include "dnsstub.h"
 #include "node.h"
 
@@ -101,9 +102,11 @@ static json_object *dns_status(struct ntm_node *n)
 	char text[NTM_ADDR_STRLEN];
 	size_t count = n->dns ? ntm_dnsforward_upstreams(ntm_dnsstub_forward(n->dns), up, 8) : 0;
 
-	add_text(o, "mode", n->conf.dns_mode == NTM_DNS_OFF ? "off" : "auto");
+	add_text(o, "mode", ntm_dnsmode_name(n->dnsmode ? ntm_dnsmode_in_effect(n->dnsmode) : n->conf.dns_mode));
+	add_text(o, "reason", n->dnsmode ? ntm_dnsmode_reason(n->dnsmode) : NULL);
+	ntm_dnsmode_counters(o, n->dnsmode);
 	if (n->dns)
-		add_addr(o, "listen", &n->conf.dns_listen);
+		add_addr(o, "listen", ntm_dnsstub_addr(n->dns));
 	else
 		add_text(o, "listen", NULL);
 	for (size_t i = 0; i < count; i++)
@@ -157,6 +160,7 @@ json_object *ntm_control_status(struct ntm_node *n)
 	json_object_object_add(o, "dc", dc_status(n));
 	add_text(o, "uplink", n->n_uplinks ? n->uplinks[0].dp.name : NULL);
 	json_object_object_add(o, "uplinks", uplinks_status(n));
+	json_object_object_add(o, "mobility", ntm_mobility_status(n));
 	json_object_object_add(o, "dns", dns_status(n));
 	if (n->conf.gateway_routes.n)
 		json_object_object_add(o, "gateway", ntm_gwclient_status(n));
@@ -276,7 +280,11 @@ json_object *ntm_control_paths(struct ntm_node *n)
 		add_int(o, "rx_packets", s.rx_packets);
 		add_int(o, "tx_bytes", s.tx_bytes);
 		add_int(o, "rx_bytes", s.rx_bytes);
-		add_int(o, "handovers", s.roams);
+		add_int(o, "handovers", s.roams + t->move.done);
+		if (t->move.done)
+			add_number(o, "handover_ms", t->move.last_ms);
+		else
+			add_text(o, "handover_ms", NULL);
 		add_text(o, "state", ntm_tunnel_state_name(t->state));
 		add_text(o, "role", t->role == NTM_ROLE_INITIATOR ? "initiator" : "responder");
 		add_int(o, "epoch", s.tx_epoch);

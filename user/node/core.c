@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "../common/sdnotify.h"
+#include "dnsmode.h"
 #include "node.h"
 #include "state.h"
 
@@ -23,6 +24,7 @@ int ntm_node_core_init(struct ntm_node *n)
 		err = ntm_dc_init(&n->dc, n);
 	ntm_relays_init(n);
 	ntm_mapping_init(n);
+	ntm_mobility_init(n);
 	n->start_ms = ntm_timers_ms(&n->timers);
 	return err;
 }
@@ -34,6 +36,7 @@ void ntm_node_core_free(struct ntm_node *n)
 	ntm_hs_early_forget(n);
 	ntm_relays_stop(n);
 	ntm_mapping_stop(n);
+	ntm_mobility_stop(n);
 	ntm_dc_free(&n->dc);
 	ntm_tunnels_free(&n->tunnels);
 	ntm_hold_clear(&n->hold);
@@ -86,10 +89,62 @@ void ntm_node_input(struct ntm_node *n, const struct ntm_addr *from, const uint8
 	}
 }
 
+bool ntm_node_is_virtual(const struct ntm_node *n, const uint8_t ip[16])
+{
+	const struct ntm_dp_addresses *a = &n->id.addrs;
+	bool v4 = ntm_ip_is_v4(ip);
+
+	if (!n->id.known)
+		return false;
+	if (ntm_prefix_contains(v4 ? &a->pool4 : &a->pool6, ip))
+		return true;
+	for (unsigned i = 0; i < a->n_peers; i++)
+		if (ntm_prefix_contains(v4 ? &a->peers[i].pool4 : &a->peers[i].pool6, ip))
+			return true;
+	return false;
+}
+
+void ntm_identity_add_zones(struct ntm_identity *id, const struct ntm_sig *m)
+{
+	struct ntm_dp_addresses *a = &id->addrs;
+
+	for (unsigned i = 0; i < m->n_peer_zones; i++) {
+		const struct ntm_peer_zone *z = &m->peer_zones[i];
+		unsigned at = 0;
+
+		while (at < a->n_peers && strcasecmp(id->peer_zones[at], z->zone))
+			at++;
+		if (at == NTM_PEER_POOLS || z->pool4.len <= 96 || !z->pool6.len)
+			continue;
+		memset(id->peer_zones[at], 0, sizeof(id->peer_zones[at]));
+		snprintf(id->peer_zones[at], sizeof(id->peer_zones[at]), "%s", z->zone);
+		a->peers[at].pool4 = z->pool4;
+		a->peers[at].pool6 = z->pool6;
+		if (at == a->n_peers)
+			a->n_peers++;
+	}
+}
+
+int ntm_node_peer_zones(struct ntm_node *n, const struct ntm_sig *m, bool all)
+{
+	struct ntm_identity id = n->id;
+
+	if (!n->id.known || !ntm_sig_has(m, NTM_F_PEER_ZONE))
+		return 0;
+	if (all) {
+		memset(id.addrs.peers, 0, sizeof(id.addrs.peers));
+		memset(id.peer_zones, 0, sizeof(id.peer_zones));
+		id.addrs.n_peers = 0;
+	}
+	ntm_identity_add_zones(&id, m);
+	return ntm_node_set_identity(n, &id);
+}
+
 int ntm_node_set_identity(struct ntm_node *n, const struct ntm_identity *id)
 {
 	bool same = n->id.known && !strcmp(n->id.fqdn, id->fqdn) && !strcmp(n->id.zone, id->zone) &&
-		    !memcmp(&n->id.addrs, &id->addrs, sizeof(id->addrs));
+		    !memcmp(&n->id.addrs, &id->addrs, sizeof(id->addrs)) &&
+		    !memcmp(n->id.peer_zones, id->peer_zones, sizeof(id->peer_zones));
 	int err;
 
 	if (!same) {
@@ -104,6 +159,7 @@ int ntm_node_set_identity(struct ntm_node *n, const struct ntm_identity *id)
 		}
 	}
 	ntm_gwclient_changed(n);
+	ntm_dnsmode_identity(n);
 	if (!n->ready) {
 		n->ready = true;
 		err = ntm_sdnotify("READY=1");
@@ -182,29 +238,6 @@ static void uplinks_event(struct ntm_node *n)
 	ntm_node_emit(n, ev);
 }
 
-/* The peers hear of the new address from an authenticated packet: their XDP program moves the endpoint on it. */
-static void tell_peers(struct ntm_node *n)
-{
-	struct ntm_tunnel *next;
-
-	for (struct ntm_tunnel *t = n->tunnels.all; t; t = next) {
-		struct ntm_dp_stats s;
-
-		next = t->next_all;
-		if ((t->state != NTM_TUN_UP && t->state != NTM_TUN_SILENT) || n->dp->ops->stats(n->dp, t->id, &s))
-			continue;
-		ntm_bind_now(t);
-		if (n->n_uplinks && !ntm_node_has_family(n, !ntm_ip_is_v4(s.endpoint.ip))) {
-			ntm_live_unreachable(t);
-			continue;
-		}
-		ntm_path_send(t, NULL, 0, false);
-		ntm_check_trickle(t);
-		ntm_live_moved(t);
-		ntm_pmtu_recheck(t);
-	}
-}
-
 void ntm_node_reflexive_changed(struct ntm_node *n)
 {
 	for (struct ntm_tunnel *t = n->tunnels.all; t; t = t->next_all) {
@@ -227,11 +260,17 @@ bool ntm_node_has_addr(const struct ntm_node *n, const uint8_t ip[16])
 void ntm_node_set_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, unsigned count, bool force)
 {
 	struct ntm_dp_uplink dp[NTM_UPLINKS_MAX];
+	struct ntm_uplink_info old[NTM_UPLINKS_MAX];
+	unsigned n_old = n->n_uplinks;
+	const char *reason = force ? "asked" : "address";
 	char why[256] = "", text[NTM_ADDR_STRLEN];
 	int err;
 
 	if (count > NTM_UPLINKS_MAX)
 		count = NTM_UPLINKS_MAX;
+	memcpy(old, n->uplinks, sizeof(old));
+	if (!force && count && n_old && old[0].dp.ifindex != u[0].dp.ifindex)
+		reason = "uplink";
 	n->n_uplinks = 0;
 	for (unsigned i = 0; i < count; i++) {
 		unsigned kept = 0;
@@ -239,8 +278,7 @@ void ntm_node_set_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, u
 		n->uplinks[i] = u[i];
 		/* An address out of the pools is inside a tunnel, whatever interface has it. */
 		for (unsigned j = 0; j < u[i].n_addrs; j++)
-			if (!n->id.known || (!ntm_prefix_contains(&n->id.addrs.pool4, u[i].addrs[j]) &&
-					     !ntm_prefix_contains(&n->id.addrs.pool6, u[i].addrs[j]))) {
+			if (!ntm_node_is_virtual(n, u[i].addrs[j])) {
 				n->uplinks[i].prefix_len[kept] = u[i].prefix_len[j];
 				memcpy(n->uplinks[i].addrs[kept++], u[i].addrs[j], 16);
 			}
@@ -260,13 +298,8 @@ void ntm_node_set_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, u
 	if (!count)
 		ntm_warn("no uplink: no interface is up with an address");
 	uplinks_event(n);
-	if (n->ready || force || n->dc.started) {
-		/* The DC first: peers that must be reached anew are asked of it with the new addresses known there. */
-		ntm_dc_reregister(&n->dc);
-		tell_peers(n);
-		ntm_relays_measure(n);
-		ntm_mapping_restart(n);
-	}
+	if (n->ready || force || n->dc.started)
+		ntm_mobility_changed(n, old, n_old, force, reason);
 }
 
 json_object *ntm_node_event(struct ntm_node *n, const char *name)

@@ -47,6 +47,7 @@ static bool valid_identity(const struct ntm_node *n, const struct ntm_sig *m, st
 	memcpy(id->addrs.vip6, m->vip6, 16);
 	id->addrs.pool4 = m->pool4;
 	id->addrs.pool6 = m->pool6;
+	ntm_identity_add_zones(id, m);
 	ntm_ip_from_v4(v4, m->vip4);
 	return ntm_prefix_contains(&m->pool4, v4) && ntm_prefix_contains(&m->pool6, m->vip6);
 }
@@ -186,6 +187,9 @@ static void on_keepalive_answer(void *arg, int err, const struct ntm_sig *m)
 		return;
 	}
 	ntm_relays_offered(dc->node, m, false);
+	err = ntm_node_peer_zones(dc->node, m, true);
+	if (err)
+		ntm_warn("dc: pools of other zones not set: %s", strerror(-err));
 	/* A NAT's mapping has changed with no event on this host. */
 	if (ntm_sig_has(m, NTM_F_REFLEXIVE) && !ntm_addr_equal(&m->reflexive, &dc->reflexive)) {
 		dc->reflexive = m->reflexive;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What is not the zone's goes to the upstreams as it came, but for a random ID and, each query having its own socket, a
- * random source port (RFC 5452); UDP over UDP, TCP over TCP. An answer must repeat ID and question.
+ * random source port (RFC 5452); UDP over UDP, TCP over TCP. An answer must repeat ID and question. What is not for a
+ * resolver, and came by the hook, goes with its own ID (signatures may cover it), once.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -12,6 +13,8 @@
 #include <sys/stat.h>
 
 #include "../common/crypto.h"
+#include "../dataplane/dns_hook.h"
+#include "dnsmode.h"
 #include "dnsstub.h"
 #include "node.h"
 
@@ -20,9 +23,10 @@ enum {
 	OUT_MAX = 256, /* queries out at once; each is a socket */
 	TRY_MS = 1500, /* then the next upstream */
 	TRIES_MAX = 3,
+	VERBATIM_MS = 10000, /* of silence; the client has its own patience */
+	QTYPE_IXFR = 251,
+	QTYPE_AXFR = 252,
 };
-
-static const char resolv_conf[] = "/etc/resolv.conf";
 
 struct ntm_dnsforward {
 	struct ntm_node *node;
@@ -47,6 +51,7 @@ struct out {
 	uv_write_t write;
 	unsigned tries, handles;
 	bool tcp, sock_open, dead;
+	bool verbatim, stream; /* stream: answers until the server closes */
 	uint16_t id;
 	struct ntm_addr up[UPSTREAMS_MAX];
 	size_t n_up;
@@ -56,6 +61,7 @@ struct out {
 };
 
 static void try_next(struct out *o);
+static void on_timeout(uv_timer_t *t);
 
 size_t ntm_dnsforward_parse(const char *path, const struct ntm_addr *self, struct ntm_addr *out, size_t max)
 {
@@ -91,6 +97,7 @@ static void refresh(struct ntm_dnsforward *f)
 {
 	const struct ntm_addr_list *conf = &f->node->conf.dns_upstreams;
 	struct stat st;
+	char path[512];
 
 	if (conf->n) {
 		f->n_up = 0;
@@ -101,7 +108,7 @@ static void refresh(struct ntm_dnsforward *f)
 		return;
 	}
 	/* One stat() a query is cheaper than being right about where inotify loses symbolic links. */
-	if (stat(resolv_conf, &st)) {
+	if (stat(NTM_RESOLV_CONF, &st)) {
 		f->n_up = 0;
 		memset(&f->seen, 0, sizeof(f->seen));
 		return;
@@ -109,7 +116,12 @@ static void refresh(struct ntm_dnsforward *f)
 	if (!changed(&st, &f->seen))
 		return;
 	f->seen = st;
-	f->n_up = ntm_dnsforward_parse(resolv_conf, &f->self, f->up, UPSTREAMS_MAX);
+	f->n_up = ntm_dnsforward_parse(NTM_RESOLV_CONF, &f->self, f->up, UPSTREAMS_MAX);
+	if (f->n_up || !f->node->conf.runtime_dir)
+		return;
+	/* In mode resolvconf the stub may be all that is left there. */
+	ntm_dnsmode_path(f->node->conf.runtime_dir, NTM_RESOLV_BACKUP, path, sizeof(path));
+	f->n_up = ntm_dnsforward_parse(path, &f->self, f->up, UPSTREAMS_MAX);
 }
 
 size_t ntm_dnsforward_upstreams(struct ntm_dnsforward *f, struct ntm_addr *out, size_t max)
@@ -172,7 +184,10 @@ static void fail(struct out *o)
 	end(o);
 	if (q) {
 		q->pending = NULL;
-		ntm_dns_reply_rcode(q, 2);
+		if (o->verbatim)
+			ntm_dns_drop(q);
+		else
+			ntm_dns_reply_rcode(q, 2);
 	}
 }
 
@@ -197,10 +212,14 @@ static uint8_t lower(uint8_t c)
 static bool answers(const struct out *o, const uint8_t *wire, size_t len)
 {
 	const struct ntm_dns_query *q = o->q;
-	size_t end_q = name_end(q->wire, q->len), end_a = name_end(wire, len);
+	size_t end_q, end_a;
 
 	if (len < NTM_DNS_MIN || wire[0] != o->id >> 8 || wire[1] != (o->id & 255) || !(wire[2] & 0x80))
 		return false;
+	if (o->verbatim) /* an UPDATE's needs no zone section */
+		return !((wire[2] ^ q->wire[2]) & 0x78);
+	end_q = name_end(q->wire, q->len);
+	end_a = name_end(wire, len);
 	/* Some servers leave the question out of an error. */
 	if (!wire[4] && !wire[5])
 		return (wire[3] & 15) != 0;
@@ -245,6 +264,26 @@ static void on_udp(uv_udp_t *h, ssize_t n, const uv_buf_t *buf, const struct soc
 		succeed(o, (uint8_t *)buf->base, (size_t)n);
 }
 
+/* Every whole message in the buffer, to the client. */
+static void relay(struct out *o)
+{
+	bool lags = false;
+	size_t len;
+
+	while (o->have >= 2 && o->have >= 2 + (len = (size_t)(o->buf[0] << 8 | o->buf[1]))) {
+		if (!answers(o, o->buf + 2, len)) {
+			close_socket(o);
+			return;
+		}
+		lags = ntm_dns_reply_part(o->q, o->buf + 2, len);
+		o->have -= 2 + len;
+		memmove(o->buf, o->buf + 2 + len, o->have);
+	}
+	uv_timer_start(&o->timer, on_timeout, VERBATIM_MS, 0);
+	if (lags)
+		uv_read_stop((uv_stream_t *)&o->sock.tcp);
+}
+
 static void on_tcp(uv_stream_t *h, ssize_t n, const uv_buf_t *buf)
 {
 	struct out *o = h->data;
@@ -256,6 +295,10 @@ static void on_tcp(uv_stream_t *h, ssize_t n, const uv_buf_t *buf)
 		return;
 	}
 	o->have += (size_t)n;
+	if (o->stream && o->q) {
+		relay(o);
+		return;
+	}
 	len = o->have >= 2 ? (size_t)(o->buf[0] << 8 | o->buf[1]) : 0;
 	if (o->have < 2 || o->have < 2 + len || !o->q)
 		return;
@@ -294,16 +337,24 @@ static void on_timeout(uv_timer_t *t)
 		try_next(o);
 }
 
-/* Names are asked for where they were before there was a gateway: they may be needed to get to it. */
+/*
+ * Names are asked for where they were before there was a gateway: they may be needed to get to it. And the hook is not
+ * to bring the query back.
+ */
 static int leave_gateway(struct out *o)
 {
 	const struct ntm_node_config *c = &o->f->node->conf;
+	struct ntm_dns_hook *hook = ntm_dnsmode_hook(o->f->node->dnsmode);
 	int mark = (int)c->gateway_mark, err;
 	uv_os_fd_t fd;
 
-	if (!c->gateway_routes.n)
+	if (!c->gateway_routes.n && !hook)
 		return 0;
 	err = uv_fileno(&o->sock.handle, &fd);
+	if (!err && hook)
+		err = ntm_dns_hook_exempt(hook, fd);
+	if (!c->gateway_routes.n)
+		return err;
 	return !err && setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) ? -errno : err;
 }
 
@@ -350,11 +401,14 @@ static void try_next(struct out *o)
 	struct sockaddr_storage ss;
 	int err;
 
-	if (o->tries >= TRIES_MAX || o->tries >= o->n_up + 1 || !o->q || ntm_random(&o->id, sizeof(o->id))) {
+	if (o->tries >= (o->verbatim ? 1 : TRIES_MAX) || o->tries >= o->n_up + 1 || !o->q ||
+	    ntm_random(&o->id, sizeof(o->id))) {
 		fail(o);
 		return;
 	}
 	up = &o->up[o->tries++ % o->n_up];
+	if (o->verbatim)
+		o->id = (uint16_t)(o->q->wire[0] << 8 | o->q->wire[1]);
 	o->have = 0;
 	o->sent[0] = (uint8_t)(o->q->len >> 8);
 	o->sent[1] = (uint8_t)o->q->len;
@@ -363,7 +417,7 @@ static void try_next(struct out *o)
 	o->sent[3] = (uint8_t)o->id;
 	ntm_addr_to_sockaddr(up, ntm_ip_is_v4(up->ip) ? AF_INET : AF_INET6, &ss);
 	err = o->tcp ? send_tcp(o, (struct sockaddr *)&ss) : send_udp(o, (struct sockaddr *)&ss);
-	uv_timer_start(&o->timer, on_timeout, TRY_MS, 0);
+	uv_timer_start(&o->timer, on_timeout, o->verbatim ? VERBATIM_MS : TRY_MS, 0);
 	if (err) {
 		if (o->sock_open)
 			close_socket(o);
@@ -372,12 +426,36 @@ static void try_next(struct out *o)
 	}
 }
 
+static bool origin(struct ntm_dns_query *q)
+{
+	struct ntm_dns_hook *hook = ntm_dnsmode_hook(ntm_dnsstub_node(q->stub)->dnsmode);
+
+	return hook && !ntm_dns_hook_origin(hook, &q->client, ntm_dnsstub_addr(q->stub), q->tcp, &q->asked);
+}
+
+static bool transfer(const struct ntm_dns_query *q)
+{
+	size_t at = name_end(q->wire, q->len);
+
+	return at && !(q->wire[2] & 0x78) && !q->wire[at + 1] &&
+	       (q->wire[at + 2] == QTYPE_IXFR || q->wire[at + 2] == QTYPE_AXFR);
+}
+
+bool ntm_dnsforward_verbatim(struct ntm_dns_query *q)
+{
+	q->verbatim = ((q->wire[2] & 0x78) || transfer(q)) && origin(q);
+	return q->verbatim;
+}
+
 void ntm_dnsforward_query(struct ntm_dnsforward *f, struct ntm_dns_query *q)
 {
 	struct out *o;
+	bool hooked;
 
+	/* By the hook: to the server that was asked, as the client has its reasons. */
+	hooked = q->verbatim || origin(q);
 	refresh(f);
-	if (!f->n_up || f->out >= OUT_MAX || !(o = malloc(sizeof(*o)))) {
+	if ((!f->n_up && !hooked) || f->out >= OUT_MAX || !(o = malloc(sizeof(*o)))) {
 		ntm_dns_reply_rcode(q, 2);
 		return;
 	}
@@ -391,8 +469,14 @@ void ntm_dnsforward_query(struct ntm_dnsforward *f, struct ntm_dns_query *q)
 	o->f = f;
 	o->q = q;
 	o->tcp = q->tcp;
+	o->verbatim = q->verbatim;
+	o->stream = q->tcp && q->verbatim && transfer(q);
 	o->n_up = f->n_up;
 	memcpy(o->up, f->up, sizeof(o->up));
+	if (hooked) {
+		o->n_up = 1;
+		o->up[0] = q->asked;
+	}
 	uv_timer_init(f->node->loop, &o->timer);
 	o->timer.data = o;
 	o->handles = 1;
@@ -410,6 +494,18 @@ void ntm_dnsforward_cancel(struct ntm_dns_query *q)
 	q->pending = NULL;
 	o->q = NULL;
 	end(o);
+}
+
+void ntm_dnsforward_resume(struct ntm_dns_query *q)
+{
+	struct out *o = q->held ? NULL : q->pending;
+
+	if (!o || !o->stream || !o->sock_open || uv_is_closing(&o->sock.handle) ||
+	    !uv_is_readable((uv_stream_t *)&o->sock.tcp) || uv_is_active(&o->sock.handle))
+		return;
+	uv_timer_start(&o->timer, on_timeout, VERBATIM_MS, 0);
+	if (uv_read_start((uv_stream_t *)&o->sock.tcp, alloc, on_tcp))
+		close_socket(o);
 }
 
 int ntm_dnsforward_open(struct ntm_dnsforward **out, struct ntm_node *n, const struct ntm_addr *self)

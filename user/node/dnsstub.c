@@ -19,9 +19,12 @@ struct ntm_dns_conn {
 	uv_tcp_t tcp;
 	uv_timer_t idle;
 	struct ntm_dnsstub *stub;
+	struct ntm_addr client;
 	struct ntm_dns_conn *next, **link;
 	unsigned handles; /* not closed yet */
 	bool closing;
+	bool ending; /* closes when everything is written */
+	bool lags;
 	size_t have;
 	uint8_t buf[2 + NTM_DNS_MAX];
 };
@@ -31,7 +34,7 @@ struct ntm_dnsstub {
 	struct ntm_dnsforward *forward;
 	uv_udp_t *udp;
 	uv_tcp_t *tcp;
-	uint16_t port;
+	struct ntm_addr addr;
 	struct ntm_dns_query *queries;
 	unsigned n_queries;
 	struct ntm_dns_conn *conns;
@@ -40,6 +43,7 @@ struct ntm_dnsstub {
 };
 
 static void conn_close(struct ntm_dns_conn *c);
+static void on_conn_idle(uv_timer_t *t);
 
 struct ntm_node *ntm_dnsstub_node(const struct ntm_dnsstub *s)
 {
@@ -53,7 +57,12 @@ struct ntm_dnsforward *ntm_dnsstub_forward(const struct ntm_dnsstub *s)
 
 uint16_t ntm_dnsstub_port(const struct ntm_dnsstub *s)
 {
-	return s->port;
+	return ntohs(s->addr.port);
+}
+
+const struct ntm_addr *ntm_dnsstub_addr(const struct ntm_dnsstub *s)
+{
+	return &s->addr;
 }
 
 static void query_free(struct ntm_dns_query *q)
@@ -72,8 +81,20 @@ struct tcp_write {
 
 static void on_written(uv_write_t *req, int status)
 {
+	struct ntm_dns_conn *c = req->handle->data;
+
 	(void)status;
 	free(req);
+	if (c->closing)
+		return;
+	if (c->ending && !uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp)) {
+		conn_close(c);
+	} else if (c->lags && uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp) < OUT_MAX / 2) {
+		c->lags = false;
+		for (struct ntm_dns_query *q = c->stub->queries; q; q = q->next)
+			if (q->conn == c)
+				ntm_dnsforward_resume(q);
+	}
 }
 
 static void reply_tcp(struct ntm_dns_conn *c, const uint8_t *answer, size_t len)
@@ -108,6 +129,30 @@ void ntm_dns_reply(struct ntm_dns_query *q, const uint8_t *answer, size_t len)
 	else if (q->conn && !q->conn->closing)
 		reply_tcp(q->conn, answer, len);
 	query_free(q);
+}
+
+bool ntm_dns_reply_part(struct ntm_dns_query *q, const uint8_t *answer, size_t len)
+{
+	struct ntm_dns_conn *c = q->conn;
+
+	if (!c || c->closing)
+		return false;
+	reply_tcp(c, answer, len);
+	uv_timer_start(&c->idle, on_conn_idle, CONN_IDLE_MS, 0);
+	c->lags = uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp) > OUT_MAX;
+	return c->lags;
+}
+
+void ntm_dns_drop(struct ntm_dns_query *q)
+{
+	struct ntm_dns_conn *c = q->conn;
+
+	query_free(q);
+	if (!c)
+		return;
+	c->ending = true;
+	if (!uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp))
+		conn_close(c);
 }
 
 /* End of the question at 12, or 0 if there is none that is well-formed. */
@@ -258,7 +303,7 @@ static void on_tcp(uv_stream_t *h, ssize_t n, const uv_buf_t *buf)
 	}
 	c->have += (size_t)n;
 	uv_timer_start(&c->idle, on_conn_idle, CONN_IDLE_MS, 0);
-	while (c->have >= 2 && !c->closing) {
+	while (c->have >= 2 && !c->closing && !c->ending) {
 		size_t len = (size_t)(c->buf[0] << 8 | c->buf[1]);
 		struct ntm_dns_query *q;
 
@@ -274,9 +319,18 @@ static void on_tcp(uv_stream_t *h, ssize_t n, const uv_buf_t *buf)
 		if (!q)
 			continue;
 		q->tcp = true;
+		q->client = c->client;
 		q->conn = c;
 		start(q);
 	}
+}
+
+static int peer_of(struct ntm_dns_conn *c)
+{
+	struct sockaddr_storage ss;
+	int len = sizeof(ss), err = uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&ss, &len);
+
+	return err ? err : ntm_addr_from_sockaddr(&c->client, (struct sockaddr *)&ss);
 }
 
 static void on_connection(uv_stream_t *server, int status)
@@ -300,7 +354,7 @@ static void on_connection(uv_stream_t *server, int status)
 		c->next->link = &c->next;
 	s->conns = c;
 	s->n_conns++;
-	if (uv_accept(server, (uv_stream_t *)&c->tcp) || s->n_conns > CONNS_MAX ||
+	if (uv_accept(server, (uv_stream_t *)&c->tcp) || s->n_conns > CONNS_MAX || peer_of(c) ||
 	    uv_read_start((uv_stream_t *)&c->tcp, tcp_alloc, on_tcp)) {
 		conn_close(c);
 		return;
@@ -310,7 +364,6 @@ static void on_connection(uv_stream_t *server, int status)
 
 static int listen_on(struct ntm_dnsstub *s, const struct ntm_addr *addr)
 {
-	struct ntm_addr bound;
 	struct sockaddr_storage ss;
 	int err, len = sizeof(ss);
 
@@ -332,11 +385,9 @@ static int listen_on(struct ntm_dnsstub *s, const struct ntm_addr *addr)
 	if (!err)
 		err = uv_udp_getsockname(s->udp, (struct sockaddr *)&ss, &len);
 	if (!err)
-		err = ntm_addr_from_sockaddr(&bound, (struct sockaddr *)&ss);
-	if (!err) {
-		s->port = ntohs(bound.port);
+		err = ntm_addr_from_sockaddr(&s->addr, (struct sockaddr *)&ss);
+	if (!err)
 		err = uv_tcp_bind(s->tcp, (struct sockaddr *)&ss, 0);
-	}
 	if (!err)
 		err = uv_listen((uv_stream_t *)s->tcp, 16, on_connection);
 	if (!err)
@@ -346,7 +397,12 @@ static int listen_on(struct ntm_dnsstub *s, const struct ntm_addr *addr)
 
 int ntm_dnsstub_open(struct ntm_dnsstub **out, struct ntm_node *n, char *why, size_t cap)
 {
-	const struct ntm_addr *addr = &n->conf.dns_listen;
+	return ntm_dnsstub_open_at(out, n, &n->conf.dns_listen, why, cap);
+}
+
+int ntm_dnsstub_open_at(struct ntm_dnsstub **out, struct ntm_node *n, const struct ntm_addr *addr, char *why,
+			size_t cap)
+{
 	struct ntm_dnsstub *s = calloc(1, sizeof(*s));
 	char text[NTM_ADDR_STRLEN];
 	int err;

@@ -203,14 +203,13 @@ static bool reverse_address(const char *name, uint8_t ip[16])
 /* Reverse names of virtual addresses would leak to upstreams, which know nothing of them. */
 static bool reverse(struct ntm_dns_query *q, ldns_pkt *query, const char *name)
 {
-	const struct ntm_node *n = ntm_dnsstub_node(q->stub);
+	struct ntm_node *n = ntm_dnsstub_node(q->stub);
 	ldns_rr_type type = ldns_rr_get_type(ldns_rr_list_rr(ldns_pkt_question(query), 0));
 	const char *answer = NULL;
 	struct ntm_tunnel *t;
 	uint8_t ip[16];
 
-	if (!reverse_address(name, ip) ||
-	    !ntm_prefix_contains(ntm_ip_is_v4(ip) ? &n->id.addrs.pool4 : &n->id.addrs.pool6, ip))
+	if (!reverse_address(name, ip) || !ntm_node_is_virtual(n, ip))
 		return false;
 	if (!memcmp(ip, n->id.addrs.vip6, 16) || (ntm_ip_is_v4(ip) && !memcmp(ip + 12, n->id.addrs.vip4, 4))) {
 		answer = n->id.fqdn;
@@ -232,7 +231,13 @@ static bool reverse(struct ntm_dns_query *q, ldns_pkt *query, const char *name)
 static bool zone(struct ntm_dns_query *q, ldns_pkt *query, char *name)
 {
 	struct ntm_node *n = ntm_dnsstub_node(q->stub);
-	char *in = n->id.known ? within(name, n->id.zone) : NULL;
+	const char *of = n->id.zone;
+	char *in = n->id.known ? within(name, of) : NULL;
+
+	for (unsigned i = 0; !in && n->id.known && i < n->id.addrs.n_peers; i++) {
+		of = n->id.peer_zones[i];
+		in = within(name, of);
+	}
 
 	if (!in)
 		return false;
@@ -240,8 +245,7 @@ static bool zone(struct ntm_dns_query *q, ldns_pkt *query, char *name)
 		finish(q, query, LDNS_RCODE_NOERROR, NULL);
 	} else if (!strcasecmp(name, n->id.fqdn)) {
 		answer_addresses(q, query, n->id.addrs.vip4, n->id.addrs.vip6);
-	} else if (strlen(name) - strlen(n->id.zone) - 1 > NTM_LABEL_MAX ||
-		   memchr(name, '.', strlen(name) - strlen(n->id.zone) - 1)) {
+	} else if (strlen(name) - strlen(of) - 1 > NTM_LABEL_MAX || memchr(name, '.', strlen(name) - strlen(of) - 1)) {
 		finish(q, query, LDNS_RCODE_NXDOMAIN, NULL); /* nodes are one label */
 	} else {
 		q->held = true;
@@ -258,6 +262,8 @@ bool ntm_dnszone_query(struct ntm_dns_query *q)
 	const ldns_rr *question;
 	char name[NTM_NAME_MAX + 1];
 
+	if (ntm_dnsforward_verbatim(q))
+		return false;
 	if (ldns_wire2pkt(&query, q->wire, q->len) != LDNS_STATUS_OK) {
 		ntm_dns_reply_rcode(q, LDNS_RCODE_FORMERR);
 		return true;

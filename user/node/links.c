@@ -91,7 +91,8 @@ static int take_addr(struct ntm_links *links, const struct nlmsghdr *nlh)
 		return -EBADMSG;
 	flags_attr = attribute(nlh, sizeof(*ifa), IFA_FLAGS, 4);
 	flags = flags_attr ? mnl_attr_get_u32(flags_attr) : ifa->ifa_flags;
-	if (flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_DEPRECATED) && !(flags & IFA_F_OPTIMISTIC))
+	/* A tentative one can be used where the kernel does so, too. */
+	if (flags & (IFA_F_DADFAILED | IFA_F_DEPRECATED) || (flags & IFA_F_TENTATIVE && !(flags & IFA_F_OPTIMISTIC)))
 		return 0;
 	if (len == 4)
 		ntm_ip_from_v4(ip, mnl_attr_get_payload(addr));
@@ -245,6 +246,8 @@ unsigned ntm_links_choose(const struct ntm_links *links, const struct ntm_string
 	for (unsigned i = 0; i < n; i++) {
 		out[i] = chosen[i]->up;
 		pick_addresses(chosen[i], &out[i]);
+		out[i].default4 = chosen[i]->metric4 != UINT32_MAX;
+		out[i].default6 = chosen[i]->metric6 != UINT32_MAX;
 	}
 	return n;
 }

@@ -155,8 +155,11 @@ static void on_live_timer(void *arg)
 		ntm_live_heard(t);
 		return;
 	}
-	if (t->live_tries < PROBES)
+	/* After a move whatever answered first is taken, better ones are sought from there. */
+	if (t->live_tries < PROBES && !(t->route.urgent && ntm_route_fall_back(t, t->live_since_ns)))
 		send_probe(t);
+	else if (t->live_tries < PROBES)
+		t->live_tries = 0;
 	else if (ntm_route_fall_back(t, t->live_since_ns))
 		t->live_tries = 0;
 	else
@@ -181,6 +184,7 @@ void ntm_live_heard(struct ntm_tunnel *t)
 	char text[NTM_ADDR_STRLEN];
 
 	t->route.urgent = t->route.dead = false;
+	ntm_move_heard(t);
 	ntm_timer_stop(&t->node->timers, &t->live_timer);
 	t->live_tries = 0;
 	t->unanswered_ns = 0;
@@ -195,10 +199,19 @@ void ntm_live_heard(struct ntm_tunnel *t)
 
 void ntm_live_unreachable(struct ntm_tunnel *t)
 {
-	/* Another address of the peer's, or the RS by the other family, is one round trip away. */
+	struct ntm_addr relay = ntm_bind_endpoint(t);
+
+	/* Where the RS can be reached there is nothing to lose: it has just been told of this end. */
+	if (relay.port && !ntm_route_set(t, &relay, 0, "no uplink of its family")) {
+		ntm_path_send(t, NULL, 0, false);
+		ntm_check_trickle(t);
+		ntm_live_moved(t);
+		return;
+	}
+	/* Another address of the peer's is one round trip away. */
 	t->route.dead = true;
 	ntm_check_start(t, true);
-	if (ntm_bind_endpoint(t).port || t->checks.round) {
+	if (t->checks.round) {
 		ntm_live_moved(t);
 		return;
 	}

@@ -10,15 +10,25 @@
 #include <string.h>
 #include <time.h>
 
+#include "uplink_choice.h"
+
 enum {
-	COALESCE_MS = 20, /* an interface that moves makes a burst of messages */
-	RETRY_MS = 500,   /* a dump that was interrupted or refused */
+	COALESCE_MS = 1, /* the first usable state counts; what follows is looked at again */
+	STORM_MS = 50,   /* between two looks, after STORM of them within a second */
+	STORM = 20,
+	AWAKE_MS = 1000, /* how soon it is noticed that the host has slept */
+	ASLEEP_MS = 500, /* so long asleep counts */
+	RETRY_MS = 500,  /* a dump that was interrupted or refused */
 };
 
 struct ntm_netwatch {
 	struct mnl_socket *events;
 	uv_poll_t *poll;
-	uv_timer_t *timer;
+	uv_timer_t *timer, *awake;
+	uint32_t settle_ms;
+	uint64_t asleep_ms, second_ms;
+	unsigned looks; /* in that second */
+	struct ntm_uplink_choice choice;
 	const struct ntm_string_list *wanted;
 	char own[IF_NAMESIZE], own_peer[IF_NAMESIZE];
 	uint32_t own_index, own_peer_index;
@@ -83,9 +93,26 @@ static int read_links(struct ntm_links *links)
 	return err;
 }
 
+static uint64_t clock_ms(clockid_t id)
+{
+	struct timespec ts;
+
+	clock_gettime(id, &ts);
+	return (uint64_t)ts.tv_sec * 1000u + (uint64_t)ts.tv_nsec / 1000000u;
+}
+
+static void on_timer(uv_timer_t *h);
+
+static void look_in(struct ntm_netwatch *w, uint64_t ms)
+{
+	if (!uv_is_active((uv_handle_t *)w->timer) || uv_timer_get_due_in(w->timer) > ms)
+		uv_timer_start(w->timer, on_timer, ms, 0);
+}
+
 int ntm_netwatch_scan(struct ntm_netwatch *w, bool force)
 {
 	struct ntm_uplink_info now[NTM_UPLINKS_MAX];
+	uint64_t again_ms;
 	unsigned n;
 	int err = read_links(&w->links);
 
@@ -94,6 +121,9 @@ int ntm_netwatch_scan(struct ntm_netwatch *w, bool force)
 	/* Zeroed, so that memcmp() compares what counts and no padding. */
 	memset(now, 0, sizeof(now));
 	n = ntm_links_choose(&w->links, w->wanted, w->own, now);
+	again_ms = ntm_uplink_choice(&w->choice, now, n, clock_ms(CLOCK_BOOTTIME), w->settle_ms);
+	if (again_ms)
+		look_in(w, again_ms);
 	w->own_index = if_nametoindex(w->own);
 	w->own_peer_index = if_nametoindex(w->own_peer);
 	if (!force && w->scanned && n == w->n_last && !memcmp(now, w->last, n * sizeof(now[0])))
@@ -116,12 +146,44 @@ static void on_timer(uv_timer_t *h)
 	}
 }
 
+/* The clocks differ by how long the host has slept since it was booted. */
+static void on_awake_timer(uv_timer_t *h)
+{
+	struct ntm_netwatch *w = h->data;
+	uint64_t asleep = clock_ms(CLOCK_BOOTTIME) - clock_ms(CLOCK_MONOTONIC);
+	bool slept = asleep > w->asleep_ms + ASLEEP_MS;
+	int err;
+
+	w->asleep_ms = asleep;
+	if (!slept)
+		return;
+	ntm_info("this host was asleep: everything is looked at anew");
+	err = ntm_netwatch_scan(w, true);
+	if (err) {
+		ntm_debug("netlink: dump failed: %s", strerror(-err));
+		look_in(w, RETRY_MS);
+	}
+}
+
+static uint64_t coalesce_ms(struct ntm_netwatch *w)
+{
+	uint64_t now = clock_ms(CLOCK_BOOTTIME);
+
+	if (now - w->second_ms >= 1000) {
+		w->second_ms = now;
+		w->looks = 0;
+	}
+	if (!uv_is_active((uv_handle_t *)w->timer))
+		w->looks++;
+	return w->looks > STORM ? STORM_MS : COALESCE_MS;
+}
+
 static int on_event(const struct nlmsghdr *nlh, void *arg)
 {
 	struct ntm_netwatch *w = arg;
 
-	if (ntm_links_relevant(nlh, w->own_index, w->own_peer_index) && !uv_is_active((uv_handle_t *)w->timer))
-		uv_timer_start(w->timer, on_timer, COALESCE_MS, 0);
+	if (ntm_links_relevant(nlh, w->own_index, w->own_peer_index))
+		look_in(w, coalesce_ms(w));
 	return MNL_CB_OK;
 }
 
@@ -137,7 +199,7 @@ static void on_readable(uv_poll_t *h, int status, int events)
 		mnl_cb_run(buf, (size_t)len, 0, 0, on_event, w);
 	/* Messages were lost: what is so is asked for, not told. */
 	if (len < 0 && errno == ENOBUFS)
-		uv_timer_start(w->timer, on_timer, COALESCE_MS, 0);
+		look_in(w, STORM_MS);
 }
 
 int ntm_netwatch_open(struct ntm_netwatch **out, uv_loop_t *loop, const struct ntm_string_list *wanted,
@@ -159,16 +221,22 @@ int ntm_netwatch_open(struct ntm_netwatch **out, uv_loop_t *loop, const struct n
 	w->events = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (!w->events || mnl_socket_bind(w->events, groups, MNL_SOCKET_AUTOPID))
 		err = -errno;
-	if (!err && (!(w->poll = calloc(1, sizeof(*w->poll))) || !(w->timer = calloc(1, sizeof(*w->timer)))))
+	if (!err && (!(w->poll = calloc(1, sizeof(*w->poll))) || !(w->timer = calloc(1, sizeof(*w->timer))) ||
+		     !(w->awake = calloc(1, sizeof(*w->awake)))))
 		err = -ENOMEM;
 	if (err)
 		goto fail;
 	uv_timer_init(loop, w->timer);
-	w->timer->data = w;
+	uv_timer_init(loop, w->awake);
+	w->timer->data = w->awake->data = w;
+	w->settle_ms = NTM_UPLINK_SETTLE_MS;
+	w->asleep_ms = clock_ms(CLOCK_BOOTTIME) - clock_ms(CLOCK_MONOTONIC);
 	err = uv_poll_init(loop, w->poll, mnl_socket_get_fd(w->events));
 	w->poll->data = w;
 	if (!err)
 		err = uv_poll_start(w->poll, UV_READABLE, on_readable);
+	if (!err)
+		err = uv_timer_start(w->awake, on_awake_timer, AWAKE_MS, AWAKE_MS);
 	if (!err) {
 		*out = w;
 		return 0;
@@ -194,6 +262,17 @@ void ntm_netwatch_close(struct ntm_netwatch *w)
 	uv_timer_stop(w->timer);
 	uv_close((uv_handle_t *)w->poll, on_closed);
 	uv_close((uv_handle_t *)w->timer, on_closed);
+	uv_close((uv_handle_t *)w->awake, on_closed);
 	mnl_socket_close(w->events);
 	free(w);
+}
+
+void ntm_netwatch_set_settle(struct ntm_netwatch *w, uint32_t ms)
+{
+	w->settle_ms = ms;
+}
+
+int ntm_node_notify_address_change(struct ntm_node *n)
+{
+	return n->netwatch ? ntm_netwatch_scan(n->netwatch, true) : -ENODEV;
 }

@@ -44,8 +44,12 @@ typedef void (*ntm_netwatch_changed)(void *arg, const struct ntm_uplink_info *u,
 
 int ntm_netwatch_open(struct ntm_netwatch **out, uv_loop_t *loop, const struct ntm_string_list *wanted,
 		      const char *own_ifname, ntm_netwatch_changed changed, void *arg, char *why, size_t cap);
+/* How long an uplink that has come must last before it takes over from a worse one, milliseconds. */
+void ntm_netwatch_set_settle(struct ntm_netwatch *w, uint32_t ms);
 void ntm_netwatch_close(struct ntm_netwatch *w);
 /* Looks now. force: `changed` is called though nothing may have changed. 0 or -errno. */
 int ntm_netwatch_scan(struct ntm_netwatch *w, bool force);
+/* Somebody says that this host has moved: looks, and acts though nothing seems to have changed. 0 or -errno. */
+int ntm_node_notify_address_change(struct ntm_node *n);
 
 #endif

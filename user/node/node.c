@@ -16,6 +16,7 @@
 #include "../common/keystore.h"
 #include "../common/sdnotify.h"
 #include "control.h"
+#include "dnsmode.h"
 #include "dnsstub.h"
 #include "netwatch.h"
 #include "privs.h"
@@ -70,7 +71,10 @@ static void on_input(void *arg, const struct ntm_addr *from, const uint8_t to[16
 
 static void on_uplinks(void *arg, const struct ntm_uplink_info *u, unsigned n, bool force)
 {
-	ntm_node_set_uplinks(arg, u, n, force);
+	struct ntm_node *node = arg;
+
+	ntm_udp_set_uplinks(node->udp, u, n);
+	ntm_node_set_uplinks(node, u, n, force);
 }
 
 static void on_term(uv_signal_t *h, int signum)
@@ -177,8 +181,9 @@ static void reload(struct ntm_node *n)
 		if (ntm_gwclient_reload(n))
 			ntm_err("reload: general routes are not as configured");
 	}
-	if (n->conf.dns_mode != c.dns_mode || !ntm_addr_equal(&n->conf.dns_listen, &c.dns_listen))
-		needs_restart("[dns] mode or listen");
+	if (n->conf.dns_mode != c.dns_mode || !ntm_addr_equal(&n->conf.dns_listen, &c.dns_listen) ||
+	    !same_text(n->conf.dns_cgroup, c.dns_cgroup))
+		needs_restart("[dns] mode, listen or cgroup");
 	ntm_node_config_free(&c);
 	ntm_info("configuration read again");
 	ntm_sdnotify("READY=1");
@@ -309,6 +314,7 @@ static int open_network(struct daemon *d)
 		ntm_err("%s", why);
 		return err;
 	}
+	ntm_netwatch_set_settle(n->netwatch, n->conf.uplink_settle_ms);
 	err = ntm_netwatch_scan(n->netwatch, false);
 	if (err)
 		ntm_err("cannot read the network interfaces: %s", strerror(-err));
@@ -360,10 +366,24 @@ static int open_dp(struct daemon *d)
 /* Paths matter more than names: packets to virtual addresses work without the stub. */
 static void open_dns(struct ntm_node *n)
 {
+	struct ntm_addr any;
 	char why[256] = "";
+	int err;
 
-	if (n->conf.dns_mode != NTM_DNS_OFF && ntm_dnsstub_open(&n->dns, n, why, sizeof(why)))
+	if (n->conf.dns_mode == NTM_DNS_OFF)
+		return;
+	err = ntm_dnsstub_open(&n->dns, n, why, sizeof(why));
+	/* Where systemd-resolved has that address, and no mode needs one that is known. */
+	if (err == -EADDRINUSE && n->conf.dns_mode != NTM_DNS_STUB && n->conf.dns_mode != NTM_DNS_RESOLVCONF &&
+	    !ntm_addr_parse("127.0.0.1:53", 53, &any)) {
+		any.port = 0;
+		err = ntm_dnsstub_open_at(&n->dns, n, &any, why, sizeof(why));
+	}
+	if (err)
 		ntm_warn("%s; names are not answered: choose another dns.listen, or dns.mode = off", why);
+	else if (ntm_dnsmode_open(&n->dnsmode, n, why, sizeof(why)))
+		ntm_warn("dns.mode %s: %s; the resolver does not ask the stub", ntm_dnsmode_name(n->conf.dns_mode),
+			 why);
 }
 
 static int open_all(struct daemon *d)
@@ -417,6 +437,8 @@ static void close_all(struct daemon *d, bool keep)
 	struct ntm_node *n = &d->node;
 
 	ntm_control_close(n->control);
+	ntm_dnsmode_close(n->dnsmode);
+	n->dnsmode = NULL;
 	ntm_dnsstub_close(n->dns);
 	ntm_netwatch_close(n->netwatch);
 	/* Answers that are still owed fail here, while the modules that owe them are there. */

@@ -22,6 +22,7 @@
 #include "direction.h"
 #include "gateway.h"
 #include "hold.h"
+#include "mobility.h"
 #include "relays.h"
 #include "timer.h"
 #include "tunnel.h"
@@ -46,6 +47,7 @@ struct ntm_identity {
 	char fqdn[NTM_NAME_MAX + 1];
 	char zone[NTM_NAME_MAX + 1];
 	struct ntm_dp_addresses addrs;
+	char peer_zones[NTM_PEER_POOLS][NTM_NAME_MAX + 1]; /* whose pools addrs.peers are */
 };
 
 /* An uplink as the watcher found it: the data plane's part, and all its addresses for candidates. */
@@ -54,6 +56,7 @@ struct ntm_uplink_info {
 	uint8_t addrs[NTM_UPLINK_ADDRS][16];
 	uint8_t prefix_len[NTM_UPLINK_ADDRS]; /* of each; as in struct ntm_prefix, 0: not known */
 	unsigned n_addrs;
+	bool default4, default6; /* there is a way out by it */
 };
 
 /* What an RS, which is a node of its DC with more to say, adds to the session with it. All may be NULL. */
@@ -89,6 +92,7 @@ struct ntm_node {
 	struct ntm_hold hold;
 	struct ntm_relays relays;
 	struct ntm_mapping mapping;
+	struct ntm_mobility mobility;
 	struct ntm_gwclient gateway;
 	bool is_gateway; /* an RS: the other end of a gateway path is its client */
 	bool adopted, ready;
@@ -103,6 +107,7 @@ struct ntm_node {
 	struct ntm_udp *udp;
 	struct ntm_netwatch *netwatch;
 	struct ntm_dnsstub *dns;
+	struct ntm_dnsmode *dnsmode; /* NULL: the stub only, or nothing */
 	struct ntm_control *control;
 	struct ntm_state *state;
 };
@@ -115,6 +120,11 @@ void ntm_node_core_free(struct ntm_node *n);
 void ntm_node_input(struct ntm_node *n, const struct ntm_addr *from, const uint8_t to[16], const uint8_t *data,
 		    size_t len);
 /* Registration succeeded (or state was restored): sets addresses, remembers them. */
+/* Is it a virtual address, of this zone or another one that the DC federates with? v4-mapped or IPv6. */
+bool ntm_node_is_virtual(const struct ntm_node *n, const uint8_t ip[16]);
+/* Other zones that a message of the DC names. all: there are no others. */
+int ntm_node_peer_zones(struct ntm_node *n, const struct ntm_sig *m, bool all);
+void ntm_identity_add_zones(struct ntm_identity *id, const struct ntm_sig *m);
 int ntm_node_set_identity(struct ntm_node *n, const struct ntm_identity *id);
 /* The uplinks are these now; tells the data plane, the DC and every peer if that changes anything. */
 void ntm_node_set_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, unsigned count, bool force);

@@ -77,7 +77,10 @@ int ntm_path_directed(struct ntm_node *n, const struct ntm_sig *m, struct ntm_tu
 	if ((m->have & need) != need || !m->path_id || (m->role != NTM_ROLE_INITIATOR && m->role != NTM_ROLE_RESPONDER))
 		return -EBADMSG;
 	ntm_ip_from_v4(v4, m->vip4);
-	if (!ntm_prefix_contains(&n->id.addrs.pool4, v4) || !ntm_prefix_contains(&n->id.addrs.pool6, m->vip6) ||
+	err = ntm_node_peer_zones(n, m, false);
+	if (err)
+		return err;
+	if (!ntm_node_is_virtual(n, v4) || ntm_ip_is_v4(m->vip6) || !ntm_node_is_virtual(n, m->vip6) ||
 	    !memcmp(m->vip4, n->id.addrs.vip4, 4) || !memcmp(m->vip6, n->id.addrs.vip6, 16) ||
 	    ntm_equal(m->public_key, n->pub, NTM_DH_LEN))
 		return -EBADMSG;

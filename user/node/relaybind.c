@@ -244,6 +244,19 @@ void ntm_bind_now(struct ntm_tunnel *t)
 	arm(t, refresh_wait_ms(b));
 }
 
+void ntm_bind_moved(struct ntm_tunnel *t)
+{
+	struct ntm_binding *b = &t->bind;
+
+	if (!ntm_bind_has(t))
+		return;
+	/* Those under way were sent from where this host no longer is. */
+	b->tries = 0;
+	b->backoff_ms = 0;
+	send_bind(t, pending_request(t));
+	arm(t, FIRST_MS + (uint64_t)(1.25 * b->rtt_ms));
+}
+
 /* The endpoint is still the RS before this one, or this one by the family that is no longer bound. */
 static void follow_binding(struct ntm_tunnel *t)
 {
@@ -277,6 +290,7 @@ static void bound(struct ntm_tunnel *t, const struct ntm_bind_sent *sent, const 
 	bool new_peer = !b->peer && flags & NTM_BOUND_PEER;
 	bool new_drain = !b->draining && flags & NTM_BOUND_DRAINING;
 	double ms = (double)(now_ns(t) - sent->at_ns) / 1e6;
+	struct ntm_addr observed;
 
 	b->answered_seq = sent->seq;
 	b->v6 = sent->v6;
@@ -287,8 +301,13 @@ static void bound(struct ntm_tunnel *t, const struct ntm_bind_sent *sent, const 
 	b->draining = flags & NTM_BOUND_DRAINING;
 	b->tries = 0;
 	b->backoff_ms = 0;
-	memcpy(b->observed.ip, msg->observed, 16);
-	b->observed.port = msg->observed_port;
+	memcpy(observed.ip, msg->observed, 16);
+	observed.port = msg->observed_port;
+	/* Another mapping, by the same family, and nothing has changed here: others may be new, too. */
+	if (b->observed.port && !ntm_addr_equal(&observed, &b->observed) &&
+	    ntm_ip_is_v4(observed.ip) == ntm_ip_is_v4(b->observed.ip))
+		ntm_mobility_mapped_anew(t->node);
+	b->observed = observed;
 	b->lonely = (uint8_t)(b->peer ? 0 : b->lonely + (b->lonely < LONELY_TRIES));
 	if (b->peer || b->lonely == LONELY_TRIES)
 		arm(t, refresh_ms(t));

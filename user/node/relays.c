@@ -64,7 +64,8 @@ static void tell_reflexive(struct ntm_node *n)
 
 	for (unsigned i = 0; i < count && same; i++)
 		same = ntm_addr_equal(&seen[i], &rs->told[i]);
-	if (same)
+	/* After too many moves in a row: what is so when the last of them is told is measured then. */
+	if (same || n->mobility.deferred)
 		return;
 	memcpy(rs->told, seen, sizeof(rs->told));
 	rs->n_told = count;

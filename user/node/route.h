@@ -99,6 +99,7 @@ void ntm_bind_set(struct ntm_tunnel *t, const struct ntm_relay_info *relay);
 bool ntm_bind_has(const struct ntm_tunnel *t);
 const char *ntm_bind_name(const struct ntm_tunnel *t); /* of the RS; never NULL */
 void ntm_bind_now(struct ntm_tunnel *t);               /* the address may have changed, or the RS be away: find out */
+void ntm_bind_moved(struct ntm_tunnel *t);             /* the address has changed: at once, by what family there is */
 void ntm_bind_stop(struct ntm_tunnel *t);
 /* A bind that carries the Tunnel Request under way. */
 void ntm_bind_request(struct ntm_tunnel *t);

@@ -62,6 +62,27 @@ static bool get_text(json_object *root, const char *key, char *out, size_t cap)
 	return true;
 }
 
+static bool read_zones(json_object *root, struct ntm_identity *id)
+{
+	json_object *list, *o;
+	char text[64];
+
+	if (!json_object_object_get_ex(root, "peer_zones", &list))
+		return true;
+	if (!json_object_is_type(list, json_type_array) || json_object_array_length(list) > NTM_PEER_POOLS)
+		return false;
+	for (size_t i = 0; i < json_object_array_length(list); i++) {
+		o = json_object_array_get_idx(list, i);
+		if (!json_object_is_type(o, json_type_object) ||
+		    !get_text(o, "zone", id->peer_zones[i], sizeof(id->peer_zones[i])) ||
+		    !get_text(o, "pool4", text, sizeof(text)) || ntm_prefix_parse(text, &id->addrs.peers[i].pool4) ||
+		    !get_text(o, "pool6", text, sizeof(text)) || ntm_prefix_parse(text, &id->addrs.peers[i].pool6))
+			return false;
+		id->addrs.n_peers++;
+	}
+	return true;
+}
+
 static bool read_identity(json_object *root, struct ntm_identity *id)
 {
 	char text[64];
@@ -80,7 +101,7 @@ static bool read_identity(json_object *root, struct ntm_identity *id)
 	if (!get_text(root, "pool6", text, sizeof(text)) || ntm_prefix_parse(text, &id->addrs.pool6))
 		return false;
 	id->known = true;
-	return true;
+	return read_zones(root, id);
 }
 
 static void read_json(struct ntm_state *s)
@@ -203,6 +224,24 @@ static void add(json_object *o, const char *key, const char *value)
 	json_object_object_add(o, key, json_object_new_string(value));
 }
 
+static void add_zones(json_object *o, const struct ntm_identity *id)
+{
+	json_object *list = id->addrs.n_peers ? json_object_new_array() : NULL, *z;
+	char text[NTM_ADDR_STRLEN];
+
+	for (unsigned i = 0; list && i < id->addrs.n_peers; i++) {
+		z = json_object_new_object();
+		if (!z)
+			break;
+		add(z, "zone", id->peer_zones[i]);
+		add(z, "pool4", ntm_prefix_format(&id->addrs.peers[i].pool4, text));
+		add(z, "pool6", ntm_prefix_format(&id->addrs.peers[i].pool6, text));
+		json_object_array_add(list, z);
+	}
+	if (list)
+		json_object_object_add(o, "peer_zones", list);
+}
+
 int ntm_state_set_identity(struct ntm_state *s, const struct ntm_identity *id)
 {
 	char text[NTM_ADDR_STRLEN];
@@ -212,7 +251,8 @@ int ntm_state_set_identity(struct ntm_state *s, const struct ntm_identity *id)
 	int err = 0;
 
 	if (s->id.known && !strcmp(s->id.fqdn, id->fqdn) && !strcmp(s->id.zone, id->zone) &&
-	    !memcmp(&s->id.addrs, &id->addrs, sizeof(id->addrs)))
+	    !memcmp(&s->id.addrs, &id->addrs, sizeof(id->addrs)) &&
+	    !memcmp(s->id.peer_zones, id->peer_zones, sizeof(id->peer_zones)))
 		return 0;
 	f = create(s->json_tmp);
 	if (!f)
@@ -228,6 +268,7 @@ int ntm_state_set_identity(struct ntm_state *s, const struct ntm_identity *id)
 		add(o, "vip6", ntm_ip_format(id->addrs.vip6, text));
 		add(o, "pool4", ntm_prefix_format(&id->addrs.pool4, text));
 		add(o, "pool6", ntm_prefix_format(&id->addrs.pool6, text));
+		add_zones(o, id);
 		fprintf(f, "%s\n", json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY));
 		json_object_put(o);
 	}

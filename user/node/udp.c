@@ -40,6 +40,11 @@ struct ntm_udp {
 	uv_loop_t *loop;
 	uint16_t port;
 	uint32_t mark; /* 0: none */
+	struct {
+		uint8_t ip[16];
+		uint32_t ifindex;
+	} sources[NTM_UPLINKS_MAX * NTM_UPLINK_ADDRS];
+	unsigned n_sources;
 	ntm_udp_input input;
 	void *arg;
 	struct mmsghdr msgs[BATCH];
@@ -261,14 +266,38 @@ static void set_mode(const struct sock *s, enum ntm_send_mode mode)
 	}
 }
 
-static void put_source(struct msghdr *m, union control *ctl, bool v6, const uint8_t src[16])
+void ntm_udp_set_uplinks(struct ntm_udp *u, const struct ntm_uplink_info *up, unsigned n)
+{
+	u->n_sources = 0;
+	for (unsigned i = 0; n > 1 && i < n && i < NTM_UPLINKS_MAX; i++) {
+		/* Without a way out by it, where it leads is the routing table's business. */
+		if (!up[i].default4 && !up[i].default6)
+			continue;
+		for (unsigned j = 0; j < up[i].n_addrs; j++) {
+			if (!(ntm_ip_is_v4(up[i].addrs[j]) ? up[i].default4 : up[i].default6))
+				continue;
+			memcpy(u->sources[u->n_sources].ip, up[i].addrs[j], 16);
+			u->sources[u->n_sources++].ifindex = up[i].dp.ifindex;
+		}
+	}
+}
+
+static uint32_t interface_of(const struct ntm_udp *u, const uint8_t ip[16])
+{
+	for (unsigned i = 0; i < u->n_sources; i++)
+		if (!memcmp(u->sources[i].ip, ip, 16))
+			return u->sources[i].ifindex;
+	return 0;
+}
+
+static void put_source(struct msghdr *m, union control *ctl, bool v6, const uint8_t src[16], uint32_t ifindex)
 {
 	struct cmsghdr *c;
 
 	memset(ctl, 0, sizeof(*ctl));
 	m->msg_control = ctl;
 	if (v6) {
-		struct in6_pktinfo pi = {0};
+		struct in6_pktinfo pi = {.ipi6_ifindex = ifindex};
 
 		memcpy(&pi.ipi6_addr, src, 16);
 		m->msg_controllen = CMSG_SPACE(sizeof(pi));
@@ -278,7 +307,7 @@ static void put_source(struct msghdr *m, union control *ctl, bool v6, const uint
 		c->cmsg_len = CMSG_LEN(sizeof(pi));
 		memcpy(CMSG_DATA(c), &pi, sizeof(pi));
 	} else {
-		struct in_pktinfo pi = {0};
+		struct in_pktinfo pi = {.ipi_ifindex = (int)ifindex};
 
 		memcpy(&pi.ipi_spec_dst, src + 12, 4);
 		m->msg_controllen = CMSG_SPACE(sizeof(pi));
@@ -306,14 +335,14 @@ int ntm_udp_send(void *arg, const struct ntm_addr *to, const uint8_t src[16], co
 		return -EAFNOSUPPORT;
 	m.msg_namelen = ntm_addr_to_sockaddr(to, v6 ? AF_INET6 : AF_INET, &ss);
 	if (src && !ntm_ip_is_zero(src) && ntm_ip_is_v4(src) == !v6)
-		put_source(&m, &ctl, v6, src);
+		put_source(&m, &ctl, v6, src, interface_of(u, src));
 	/* One thread sends, and a datagram's fragments are made within the call: a mode for one packet is safe. */
 	if (mode != NTM_SEND_NORMAL)
 		set_mode(s, mode);
 	if (sendmsg(s->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		err = -errno;
 	/* An address that went away a moment ago: let the kernel choose. */
-	if ((err == -EINVAL || err == -ENETUNREACH || err == -EADDRNOTAVAIL) && m.msg_control) {
+	if ((err == -EINVAL || err == -ENETUNREACH || err == -EADDRNOTAVAIL || err == -ENODEV) && m.msg_control) {
 		m.msg_control = NULL;
 		m.msg_controllen = 0;
 		err = sendmsg(s->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;

@@ -21,6 +21,11 @@ int ntm_udp_open(struct ntm_udp **out, uv_loop_t *loop, uint16_t port, ntm_udp_i
 		 size_t cap);
 /* Marks what is sent (SO_MARK), so that routing rules leave it alone. 0 or -errno. */
 int ntm_udp_set_mark(struct ntm_udp *u, uint32_t mark);
+/*
+ * What is sent from an address of one of these leaves by that interface, as in the kernel lane, whatever the routing
+ * table prefers. n 0 or 1: the routing table decides.
+ */
+void ntm_udp_set_uplinks(struct ntm_udp *u, const struct ntm_uplink_info *up, unsigned n);
 void ntm_udp_close(struct ntm_udp *u);
 uint16_t ntm_udp_port(const struct ntm_udp *u); /* host order */
 /* As struct ntm_net's send; arg is the struct ntm_udp. */

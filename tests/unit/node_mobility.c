@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* An agent whose host moves: how soon paths work again, what is sent, and which of two uplinks is used. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../../user/node/uplink_choice.h"
+#include "../harness/nodeworld.h"
+
+static struct world w;
+static bool running;
+static unsigned handovers, gone, usable;
+static double last_ms;
+static char last_via[16];
+
+static void teardown(void)
+{
+	if (running)
+		world_free(&w);
+	running = false;
+}
+
+TestSuite(mobility, .fini = teardown, .timeout = 60);
+
+static const struct world_net open_ = {.nat = WORLD_OPEN, .far = true, .no6 = true};
+static const struct world_net easy = {.nat = WORLD_EASY, .far = true, .no6 = true};
+static const struct world_net hard = {.nat = WORLD_HARD, .far = true, .no6 = true};
+static const struct world_net wall = {.nat = WORLD_FIREWALL, .far = true, .no6 = true};
+static const struct world_net only6 = {.nat = WORLD_OPEN, .far = true, .no4 = true};
+static const struct world_net both = {.nat = WORLD_OPEN, .far = true};
+
+static void keep(struct ntm_node *n, json_object *ev)
+{
+	const char *what = json_object_get_string(json_object_object_get(ev, "event"));
+
+	(void)n;
+	gone += !strcmp(what, "address_gone");
+	usable += !strcmp(what, "address_usable");
+	if (!strcmp(what, "handover")) {
+		handovers++;
+		last_ms = json_object_get_double(json_object_object_get(ev, "ms"));
+		snprintf(last_via, sizeof(last_via), "%s", json_object_get_string(json_object_object_get(ev, "via")));
+	}
+	json_object_put(ev);
+}
+
+/* A round trip of 20 ms everywhere. */
+static void connected(struct world_net a, struct world_net b)
+{
+	struct world_net net[WORLD_NODES] = {a, b};
+
+	world_init_net(&w, net, 1);
+	running = true;
+	w.delay_ms = 9;
+	cr_assert(world_until(&w, 5000, world_registered));
+	world_run(&w, 1500);
+	ntm_direct(w.n[0], "bob.ntm.example", NULL, 0, NULL, NULL);
+	cr_assert(world_until(&w, 3000, world_both_up));
+	world_run(&w, 3000);
+	handovers = gone = usable = 0;
+	w.n[0]->on_event = keep;
+}
+
+static uint64_t received(int node)
+{
+	return ntm_dp_fake_path(w.n[node]->dp, world_tunnel(&w, node)->id)->stats.rx_packets;
+}
+
+/* Both send all the time; how long until each has heard of the other, ms. What comes in the first 12 ms was on its way.
+ */
+static unsigned silence(unsigned most)
+{
+	uint64_t before[2] = {0};
+
+	for (unsigned i = 0; i < most; i++) {
+		if (i == 12) {
+			before[0] = received(0);
+			before[1] = received(1);
+		}
+		world_traffic(&w, 0, 100);
+		world_traffic(&w, 1, 100);
+		world_run(&w, 1);
+		if (i > 12 && received(0) > before[0] && received(1) > before[1])
+			return i;
+	}
+	return most;
+}
+
+static unsigned moved(int node, const struct world_net *to)
+{
+	world_set_net(&w, node, to);
+	return silence(3000);
+}
+
+Test(mobility, an_open_peer_follows_in_a_round_trip)
+{
+	connected(open_, open_);
+	cr_assert_leq(moved(0, &easy), 40);
+	world_run(&w, 100);
+	cr_assert_eq(handovers, 1);
+	cr_assert_leq(last_ms, 40.0);
+	cr_assert_str_eq(last_via, "direct");
+	cr_assert_eq(world_tunnel(&w, 0)->move.done, 1);
+}
+
+Test(mobility, a_peer_behind_a_firewall_is_heard_through_the_relay_at_once)
+{
+	unsigned took;
+
+	connected(open_, wall);
+	took = moved(0, &hard);
+	printf("mobility: through the relay after %u ms\n", took);
+	cr_assert_leq(took, 90, "two round trips and 50 ms");
+}
+
+Test(mobility, both_ends_at_the_same_instant)
+{
+	unsigned took;
+
+	connected(easy, easy);
+	world_set_net(&w, 1, &hard);
+	took = moved(0, &hard);
+	printf("mobility: both at once, %u ms\n", took);
+	cr_assert_leq(took, 90);
+	world_run(&w, 5000);
+	cr_assert_eq(world_tunnel(&w, 0)->state, NTM_TUN_UP);
+	cr_assert_eq(w.dc.requests, 1, "no new direction");
+}
+
+Test(mobility, to_the_other_family_and_back)
+{
+	connected(both, both);
+	cr_assert_leq(moved(0, &open_), 90);
+	world_run(&w, 2000);
+	cr_assert_leq(moved(0, &only6), 90);
+	world_run(&w, 2000);
+	cr_assert_neq(world_tunnel(&w, 0)->route.kind, NTM_ROUTE_RELAY);
+	cr_assert_geq(gone, 2);
+	cr_assert_geq(usable, 1);
+	cr_assert_eq(w.dc.requests, 1);
+}
+
+Test(mobility, the_dc_is_not_needed)
+{
+	connected(easy, easy);
+	w.dc.down = true;
+	cr_assert_leq(moved(0, &hard), 90);
+	cr_assert_leq(moved(1, &hard), 90);
+}
+
+Test(mobility, flapping_is_bounded_and_the_last_state_wins)
+{
+	unsigned registrations, binds;
+
+	connected(easy, open_);
+	registrations = w.dc.registrations;
+	binds = w.rs[0].binds;
+	for (int i = 0; i < 200; i++) {
+		world_set_net(&w, 0, i % 2 ? &easy : &hard);
+		world_run(&w, 50);
+	}
+	printf("mobility: 200 changes in 10 s, %u registrations, %u binds\n", w.dc.registrations - registrations,
+	       w.rs[0].binds - binds);
+	cr_assert_leq(w.dc.registrations - registrations, 100, "ten a second, resends included");
+	cr_assert_leq(w.rs[0].binds - binds, 200);
+	cr_assert_geq(w.n[0]->mobility.changes, 200);
+	world_set_net(&w, 0, &open_);
+	world_run(&w, 2000);
+	cr_assert(!w.n[0]->mobility.deferred);
+	cr_assert_leq(silence(1000), 40);
+}
+
+Test(mobility, a_nat_that_changes_its_mind_is_noticed_by_the_binding)
+{
+	uint64_t moves;
+
+	connected(hard, open_);
+	world_run(&w, 31000);
+	moves = w.n[0]->mobility.moves;
+	w.flows[0].n = 0;
+	ntm_bind_now(world_tunnel(&w, 0));
+	world_run(&w, 100);
+	cr_assert_eq(w.n[0]->mobility.moves, moves + 1);
+	cr_assert_str_eq(w.n[0]->mobility.reason, "mapping");
+	w.flows[0].n = 0;
+	ntm_bind_now(world_tunnel(&w, 0));
+	world_run(&w, 1000);
+	cr_assert_eq(w.n[0]->mobility.moves, moves + 1, "one that does so all the time makes no storm");
+	cr_assert_leq(silence(1000), 90);
+}
+
+Test(mobility, without_uplinks_nothing_is_said)
+{
+	unsigned registrations;
+
+	connected(easy, open_);
+	registrations = w.dc.registrations;
+	ntm_node_set_uplinks(w.n[0], NULL, 0, false);
+	world_run(&w, 1000);
+	cr_assert_eq(w.dc.registrations, registrations);
+	cr_assert_eq(handovers, 0);
+	cr_assert_leq(moved(0, &easy), 60);
+}
+
+static unsigned kernel_lane;
+
+static void count(struct world *world, const struct world_packet *p)
+{
+	(void)world;
+	if (p->from == 0 && p->len == sizeof(struct ntm_hdr) + NTM_TAG_LEN)
+		kernel_lane++;
+}
+
+Test(mobility, a_second_uplink_that_comes_moves_nothing)
+{
+	struct ntm_uplink_info u[2];
+
+	connected(open_, open_);
+	u[0] = u[1] = w.n[0]->uplinks[0];
+	strcpy(u[1].dp.name, "up1");
+	u[1].dp.ifindex = 3;
+	u[1].dp.addr4[3] ^= 64;
+	u[1].addrs[0][15] ^= 64;
+	kernel_lane = 0;
+	w.see = count;
+	ntm_node_set_uplinks(w.n[0], u, 2, false);
+	world_run(&w, 200);
+	cr_assert_eq(kernel_lane, 0);
+	cr_assert_eq(handovers, 0);
+	cr_assert_eq(usable, 1);
+	cr_assert_eq(w.dc.n_cands[0] >= 2, 1, "the DC knows of it");
+}
+
+/* ---- the choice ---- */
+
+static struct ntm_uplink_choice choice;
+
+static struct ntm_uplink_info one(uint32_t ifindex, bool way_out)
+{
+	return (struct ntm_uplink_info){.dp = {.ifindex = ifindex}, .n_addrs = 1, .default4 = way_out};
+}
+
+/* First of a (preferred) and b at that time; 0: not there. */
+static uint32_t first(uint32_t a, uint32_t b, uint64_t now_ms, uint64_t *next)
+{
+	struct ntm_uplink_info u[2];
+	unsigned n = 0;
+
+	if (a)
+		u[n++] = one(a, true);
+	if (b)
+		u[n++] = one(b, true);
+	*next = ntm_uplink_choice(&choice, u, n, now_ms, 200);
+	return n ? u[0].dp.ifindex : 0;
+}
+
+Test(uplink_choice, a_better_one_must_last)
+{
+	uint64_t next;
+
+	choice = (struct ntm_uplink_choice){0};
+	cr_assert_eq(first(2, 3, 1000, &next), 2, "at the beginning the better one");
+	cr_assert_eq(next, 0);
+	cr_assert_eq(first(0, 3, 2000, &next), 3, "the other takes over at once");
+	cr_assert_eq(first(2, 3, 3000, &next), 3);
+	cr_assert_eq(next, 200);
+	cr_assert_eq(first(0, 3, 3100, &next), 3, "it flaps");
+	cr_assert_eq(first(2, 3, 3150, &next), 3);
+	cr_assert_eq(first(2, 3, 3349, &next), 3);
+	cr_assert_eq(next, 1);
+	cr_assert_eq(first(2, 3, 3350, &next), 2);
+	cr_assert_eq(next, 0);
+	cr_assert_eq(first(0, 0, 4000, &next), 0);
+	cr_assert_eq(first(2, 0, 4010, &next), 2, "the only one needs no patience");
+}
+
+Test(uplink_choice, one_without_a_way_out_is_no_reason_to_wait)
+{
+	struct ntm_uplink_info u[2] = {one(3, false), one(2, true)};
+
+	choice = (struct ntm_uplink_choice){.begun = true};
+	ntm_uplink_choice(&choice, u, 1, 1000, 200);
+	u[0] = one(3, false);
+	ntm_uplink_choice(&choice, u, 2, 2000, 200);
+	cr_assert_eq(u[0].dp.ifindex, 2);
+}

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mobility.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node.h"
+
+enum {
+	BURST = 8,           /* moves at once: an address, its route, and the same of the other family, twice */
+	MOVE_EVERY_MS = 500, /* in the long run */
+	SLICE = 64,          /* paths a step: a thousand are told in 16 ms, and no queue before this host overflows */
+	SLICE_MS = 1,
+	QUIET_MS = 30000, /* after a move: mappings at RSs are bound to be others, and binds are refreshed so often */
+};
+
+/* After a move, milliseconds. The first ones are for an RS that has not noted the bind when the packet comes. */
+static const uint16_t again_ms[] = {3, 8, 20, 45, 90, 180, 360};
+
+enum { SENDS = sizeof(again_ms) / sizeof(again_ms[0]) };
+
+static const uint8_t none[16];
+
+static void source(const struct ntm_uplink_info *u, unsigned n, bool v4, uint8_t out[16])
+{
+	memset(out, 0, 16);
+	for (unsigned i = 0; i < n && ntm_ip_is_zero(out); i++) {
+		if (!v4)
+			memcpy(out, u[i].dp.addr6, 16);
+		else if (memcmp(u[i].dp.addr4, none, 4))
+			ntm_ip_from_v4(out, u[i].dp.addr4);
+	}
+}
+
+static bool has(const struct ntm_uplink_info *u, unsigned n, const uint8_t ip[16])
+{
+	for (unsigned i = 0; i < n; i++)
+		for (unsigned j = 0; j < u[i].n_addrs; j++)
+			if (!memcmp(u[i].addrs[j], ip, 16))
+				return true;
+	return false;
+}
+
+static void address_events(struct ntm_node *n, const struct ntm_uplink_info *u, unsigned count,
+			   const struct ntm_uplink_info *other, unsigned n_other, const char *name)
+{
+	char text[NTM_ADDR_STRLEN];
+
+	for (unsigned i = 0; i < count; i++) {
+		for (unsigned j = 0; j < u[i].n_addrs; j++) {
+			json_object *ev = has(other, n_other, u[i].addrs[j]) ? NULL : ntm_node_event(n, name);
+
+			if (!ev)
+				continue;
+			json_object_object_add(ev, "uplink", json_object_new_string(u[i].dp.name));
+			json_object_object_add(ev, "address",
+					       json_object_new_string(ntm_ip_format(u[i].addrs[j], text)));
+			ntm_node_emit(n, ev);
+		}
+	}
+}
+
+/* Does this host send by another interface, or from another address, than before? */
+static bool sends_elsewhere(const struct ntm_node *n, const struct ntm_uplink_info *old, unsigned n_old)
+{
+	uint8_t was[16], is[16];
+
+	if (!n->n_uplinks != !n_old)
+		return true;
+	if (n_old && (old[0].dp.ifindex != n->uplinks[0].dp.ifindex || old[0].default4 != n->uplinks[0].default4 ||
+		      old[0].default6 != n->uplinks[0].default6))
+		return true;
+	for (int v4 = 0; v4 < 2; v4++) {
+		source(old, n_old, v4, was);
+		source(n->uplinks, n->n_uplinks, v4, is);
+		if (memcmp(was, is, 16))
+			return true;
+	}
+	return false;
+}
+
+/* Through the RS, whatever route is in use. */
+static void send_by_relay(struct ntm_tunnel *t)
+{
+	struct ntm_addr to = ntm_bind_endpoint(t);
+	uint8_t out[NTM_CONTROL_MAX], src[16];
+	struct ntm_node *n = t->node;
+	size_t len;
+	int err;
+
+	if (!to.port || t->route.kind == NTM_ROUTE_RELAY)
+		return;
+	err = n->dp->ops->seal(n->dp, t->id, NULL, 0, out, sizeof(out), &len);
+	if (!err)
+		err = n->net.send(n->net.arg, &to, ntm_node_source(n, &to, src), out, len, NTM_SEND_NORMAL);
+	if (err)
+		ntm_debug("path %016" PRIx64 ": nothing sent by the relay: %s", t->id, strerror(-err));
+}
+
+static bool heard_since(struct ntm_tunnel *t, uint64_t ns)
+{
+	struct ntm_dp_stats s;
+
+	return t->route_rx_ns > ns || (!t->node->dp->ops->stats(t->node->dp, t->id, &s) && s.last_rx_ns > ns);
+}
+
+void ntm_move_heard(struct ntm_tunnel *t)
+{
+	char text[NTM_ADDR_STRLEN];
+	struct ntm_dp_stats s;
+	uint8_t src[16];
+	json_object *ev;
+
+	if (!t->move.at_ns || t->node->dp->ops->stats(t->node->dp, t->id, &s))
+		return;
+	t->move.last_ms = (double)(ntm_timers_ns(&t->node->timers) - t->move.at_ns) / 1e6;
+	ntm_move_stop(t);
+	t->move.done++;
+	ev = ntm_path_event(t, "handover");
+	if (!ev)
+		return;
+	ntm_node_source(t->node, &s.endpoint, src);
+	json_object_object_add(
+	    ev, "from",
+	    ntm_ip_is_zero(t->move.from) ? NULL : json_object_new_string(ntm_ip_format(t->move.from, text)));
+	json_object_object_add(ev, "to", ntm_ip_is_zero(src) ? NULL : json_object_new_string(ntm_ip_format(src, text)));
+	json_object_object_add(ev, "ms", json_object_new_double(t->move.last_ms));
+	json_object_object_add(ev, "via", json_object_new_string(ntm_route_name(t)));
+	json_object_object_add(ev, "reason", json_object_new_string(t->node->mobility.reason));
+	ntm_node_emit(t->node, ev);
+}
+
+static void on_move_timer(void *arg)
+{
+	struct ntm_tunnel *t = arg;
+	struct ntm_move *m = &t->move;
+
+	if (heard_since(t, m->at_ns)) {
+		ntm_move_heard(t);
+		return;
+	}
+	if (m->sends >= SENDS || (t->state != NTM_TUN_UP && t->state != NTM_TUN_SILENT))
+		return; /* live.c goes on, and says when it was heard of */
+	send_by_relay(t);
+	ntm_path_send(t, NULL, 0, false);
+	m->sends++;
+	if (m->sends < SENDS)
+		ntm_timer_arm(&t->node->timers, &m->timer, again_ms[m->sends] - again_ms[m->sends - 1]);
+}
+
+static void move_path(struct ntm_tunnel *t)
+{
+	struct ntm_node *n = t->node;
+	struct ntm_dp_stats s;
+
+	if ((t->state != NTM_TUN_UP && t->state != NTM_TUN_SILENT) || n->dp->ops->stats(n->dp, t->id, &s))
+		return;
+	if (!t->move.at_ns)
+		memcpy(t->move.from, ntm_ip_is_v4(s.endpoint.ip) ? n->mobility.from4 : n->mobility.from6, 16);
+	t->move.at_ns = n->mobility.moved_ns;
+	t->move.sends = 0;
+	ntm_timer_arm(&n->timers, &t->move.timer, again_ms[0]);
+	ntm_bind_moved(t);
+	if (!ntm_node_has_family(n, !ntm_ip_is_v4(s.endpoint.ip))) {
+		ntm_live_unreachable(t);
+		return;
+	}
+	send_by_relay(t);
+	ntm_path_send(t, NULL, 0, false);
+	ntm_check_trickle(t);
+	ntm_live_moved(t);
+	ntm_pmtu_recheck(t);
+}
+
+static void on_pace_timer(void *arg)
+{
+	struct ntm_node *n = arg;
+	struct ntm_mobility *m = &n->mobility;
+
+	for (unsigned i = 0; i < SLICE && m->next < m->n_queue; i++) {
+		struct ntm_tunnel *t = ntm_tunnel_by_id(n, m->queue[m->next++]);
+
+		if (t)
+			move_path(t);
+	}
+	if (m->next < m->n_queue) {
+		ntm_timer_arm(&n->timers, &m->pace_timer, SLICE_MS);
+		return;
+	}
+	free(m->queue);
+	m->queue = NULL;
+	m->n_queue = m->next = 0;
+}
+
+static int by_use(const void *pa, const void *pb)
+{
+	const struct ntm_tunnel *const *a = pa, *const *b = pb;
+
+	return (*a)->last_data_ns < (*b)->last_data_ns ? 1 : -((*a)->last_data_ns > (*b)->last_data_ns);
+}
+
+static void move_all(struct ntm_node *n)
+{
+	struct ntm_mobility *m = &n->mobility;
+	struct ntm_tunnel **all = calloc(n->tunnels.n + 1, sizeof(struct ntm_tunnel *)), *t, *next;
+	uint64_t *ids = calloc(n->tunnels.n + 1, sizeof(*ids));
+	size_t count = 0;
+
+	if (!all || !ids) {
+		/* Unordered and unpaced is better than not at all. */
+		free(all);
+		free(ids);
+		for (t = n->tunnels.all; t; t = next) {
+			next = t->next_all;
+			move_path(t);
+		}
+		return;
+	}
+	for (t = n->tunnels.all; t && count < n->tunnels.n; t = t->next_all)
+		all[count++] = t;
+	qsort(all, count, sizeof(struct ntm_tunnel *), by_use);
+	for (size_t i = 0; i < count; i++)
+		ids[i] = all[i]->id;
+	free(all);
+	free(m->queue);
+	m->queue = ids;
+	m->n_queue = count;
+	m->next = 0;
+	on_pace_timer(n);
+}
+
+static void tell_candidates(struct ntm_node *n)
+{
+	for (struct ntm_tunnel *t = n->tunnels.all; t; t = t->next_all) {
+		if (t->state != NTM_TUN_UP && t->state != NTM_TUN_SILENT)
+			continue;
+		ntm_check_trickle(t);
+		ntm_pmtu_recheck(t);
+	}
+}
+
+/* Says everything that has changed since the last time. */
+static void tell(struct ntm_node *n)
+{
+	struct ntm_mobility *m = &n->mobility;
+	bool moved = m->moved;
+
+	m->deferred = m->moved = false;
+	m->moves++;
+	/* The DC first: peers that must be reached anew are asked of it with the new addresses known there. */
+	ntm_dc_reregister(&n->dc);
+	if (moved)
+		move_all(n);
+	else
+		tell_candidates(n);
+	ntm_relays_measure(n);
+	ntm_mapping_restart(n);
+}
+
+static void tell_in_time(struct ntm_node *n)
+{
+	struct ntm_mobility *m = &n->mobility;
+	uint64_t now = ntm_timers_ms(&n->timers);
+
+	if (m->tokens_ms < now)
+		m->tokens_ms = now;
+	if (m->tokens_ms - now > (BURST - 1) * MOVE_EVERY_MS) {
+		m->deferred = true;
+		ntm_timer_arm(&n->timers, &m->defer_timer, m->tokens_ms - now - (BURST - 1) * MOVE_EVERY_MS);
+		return;
+	}
+	m->tokens_ms += MOVE_EVERY_MS;
+	ntm_timer_stop(&n->timers, &m->defer_timer);
+	tell(n);
+}
+
+static void on_defer_timer(void *arg)
+{
+	struct ntm_node *n = arg;
+
+	if (n->mobility.deferred && n->n_uplinks)
+		tell_in_time(n);
+}
+
+void ntm_mobility_changed(struct ntm_node *n, const struct ntm_uplink_info *old, unsigned n_old, bool force,
+			  const char *reason)
+{
+	struct ntm_mobility *m = &n->mobility;
+	/* The same list again: the caller knows of something that isn't in it. */
+	bool same = n_old == n->n_uplinks && !memcmp(old, n->uplinks, n_old * sizeof(*old));
+	bool moved = force || same || sends_elsewhere(n, old, n_old);
+
+	m->changes++;
+	address_events(n, old, n_old, n->uplinks, n->n_uplinks, "address_gone");
+	address_events(n, n->uplinks, n->n_uplinks, old, n_old, "address_usable");
+	if (moved) {
+		uint8_t from[16];
+
+		m->moved = true;
+		m->moved_ns = ntm_timers_ns(&n->timers);
+		snprintf(m->reason, sizeof(m->reason), "%s", reason);
+		/* Kept while there is none: from where to where is what is asked. */
+		source(old, n_old, true, from);
+		if (!ntm_ip_is_zero(from))
+			memcpy(m->from4, from, 16);
+		source(old, n_old, false, from);
+		if (!ntm_ip_is_zero(from))
+			memcpy(m->from6, from, 16);
+	}
+	if (!n->n_uplinks) {
+		/* Nobody could hear it; what comes next is a move. */
+		m->deferred = false;
+		ntm_timer_stop(&n->timers, &m->defer_timer);
+		return;
+	}
+	tell_in_time(n);
+}
+
+void ntm_mobility_mapped_anew(struct ntm_node *n)
+{
+	struct ntm_mobility *m = &n->mobility;
+	uint64_t now = ntm_timers_ns(&n->timers);
+
+	/* Every path's bind says so, and those after a move were bound to. */
+	if (now - m->moved_ns < QUIET_MS * 1000000ull)
+		return;
+	m->changes++;
+	m->moved = true;
+	m->moved_ns = now;
+	snprintf(m->reason, sizeof(m->reason), "mapping");
+	tell_in_time(n);
+}
+
+json_object *ntm_mobility_status(const struct ntm_node *n)
+{
+	const struct ntm_mobility *m = &n->mobility;
+	json_object *o = json_object_new_object();
+
+	if (!o)
+		return NULL;
+	json_object_object_add(o, "changes", json_object_new_int64((int64_t)m->changes));
+	json_object_object_add(o, "moves", json_object_new_int64((int64_t)m->moves));
+	json_object_object_add(o, "deferred", json_object_new_boolean(m->deferred));
+	return o;
+}
+
+void ntm_mobility_init(struct ntm_node *n)
+{
+	ntm_timer_init(&n->mobility.defer_timer, on_defer_timer, n);
+	ntm_timer_init(&n->mobility.pace_timer, on_pace_timer, n);
+}
+
+void ntm_mobility_stop(struct ntm_node *n)
+{
+	ntm_timer_stop(&n->timers, &n->mobility.defer_timer);
+	ntm_timer_stop(&n->timers, &n->mobility.pace_timer);
+	free(n->mobility.queue);
+	n->mobility.queue = NULL;
+	n->mobility.n_queue = n->mobility.next = 0;
+}
+
+void ntm_move_init_timer(struct ntm_tunnel *t)
+{
+	ntm_timer_init(&t->move.timer, on_move_timer, t);
+}
+
+void ntm_move_stop(struct ntm_tunnel *t)
+{
+	ntm_timer_stop(&t->node->timers, &t->move.timer);
+	t->move.at_ns = 0;
+}

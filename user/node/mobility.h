@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * This host has moved: what is sent, in which order and how often. The data plane already sends by the new uplink.
+ *
+ * Each path, the recently used first: a bind by the new address; an authenticated packet of the kernel lane through the
+ * RS, then one over the route in use. The peer's data plane follows the newest that arrives: the second if the way is
+ * open, else the first. Both are repeated until something authentic comes back.
+ */
+#ifndef NTM_NODE_MOBILITY_H
+#define NTM_NODE_MOBILITY_H
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "timer.h"
+
+struct ntm_node;
+struct ntm_tunnel;
+struct ntm_uplink_info;
+
+enum { NTM_MOVE_REASON = 32 };
+
+struct ntm_mobility {
+	uint64_t changes, moves; /* changes of the uplinks; those that the DC and peers were told of */
+	uint64_t tokens_ms;      /* how far the budget of moves is used up: a time in the future of the last one */
+	uint64_t moved_ns;
+	bool deferred, moved;         /* to be told when the budget allows it; and not only candidates have changed */
+	uint8_t from4[16], from6[16]; /* sent from before; zero: nothing */
+	char reason[NTM_MOVE_REASON];
+	uint64_t *queue; /* paths that are still to be told, by ID */
+	size_t n_queue, next;
+	struct ntm_timer defer_timer, pace_timer;
+};
+
+/* A path's part. */
+struct ntm_move {
+	uint64_t at_ns; /* 0: none under way */
+	uint8_t from[16];
+	uint8_t sends;
+	uint32_t done; /* handovers of this end */
+	double last_ms;
+	struct ntm_timer timer;
+};
+
+void ntm_mobility_init(struct ntm_node *n);
+void ntm_mobility_stop(struct ntm_node *n);
+/*
+ * n->uplinks has replaced old. The DC and the peers are told now, or, after too many of these within a second, a little
+ * later: of the last state only. force: as moved, though nothing may have changed.
+ */
+void ntm_mobility_changed(struct ntm_node *n, const struct ntm_uplink_info *old, unsigned n_old, bool force,
+			  const char *reason);
+/* An RS sees this node elsewhere though it has not moved: a NAT has changed its mind. All paths are tried anew. */
+void ntm_mobility_mapped_anew(struct ntm_node *n);
+json_object *ntm_mobility_status(const struct ntm_node *n); /* new; NULL: no memory */
+
+void ntm_move_init_timer(struct ntm_tunnel *t);
+void ntm_move_stop(struct ntm_tunnel *t);
+void ntm_move_heard(struct ntm_tunnel *t); /* something authentic came over the route in use */
+
+#endif
