@@ -139,8 +139,10 @@ bool ntm_dns_reply_part(struct ntm_dns_query *q, const uint8_t *answer, size_t l
 		return false;
 	reply_tcp(c, answer, len);
 	uv_timer_start(&c->idle, on_conn_idle, CONN_IDLE_MS, 0);
-	c->lags = uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp) > OUT_MAX;
-	return c->lags;
+	if (uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp) <= OUT_MAX)
+		return false;
+	c->lags = true;
+	return true;
 }
 
 void ntm_dns_drop(struct ntm_dns_query *q)
