@@ -162,7 +162,7 @@ int ntm_node_set_identity(struct ntm_node *n, const struct ntm_identity *id)
 	ntm_dnsmode_identity(n);
 	if (!n->ready) {
 		n->ready = true;
-		err = ntm_sdnotify("READY=1");
+		err = n->embedded ? 0 : ntm_sdnotify("READY=1");
 		if (err < 0)
 			ntm_warn("service manager not notified: %s", strerror(-err));
 	}

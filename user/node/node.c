@@ -15,67 +15,20 @@
 #include "../common/crypto.h"
 #include "../common/keystore.h"
 #include "../common/sdnotify.h"
+#include "agent.h"
 #include "control.h"
 #include "dnsmode.h"
 #include "dnsstub.h"
-#include "netwatch.h"
 #include "privs.h"
 #include "state.h"
-#include "udp.h"
 
 enum { LOCK_WAIT_MS = 1000, LOCK_PAUSE_MS = 10 };
 
 struct daemon {
-	struct ntm_node node;
+	struct ntm_agent agent;
 	uv_loop_t loop;
-	uv_timer_t timer;
-	uv_prepare_t prepare;
-	uv_poll_t dp_poll;
 	uv_signal_t sigterm, sigint, sighup;
-	bool dp_polled;
 };
-
-static void on_timer(uv_timer_t *h)
-{
-	struct daemon *d = h->data;
-
-	ntm_timers_run(&d->node.timers);
-}
-
-/* Before the loop sleeps: until the first timer of ours is due. */
-static void on_prepare(uv_prepare_t *h)
-{
-	struct daemon *d = h->data;
-	int64_t in = ntm_timers_next(&d->node.timers);
-
-	uv_update_time(&d->loop);
-	if (in < 0)
-		uv_timer_stop(&d->timer);
-	else
-		uv_timer_start(&d->timer, on_timer, (uint64_t)in, 0);
-}
-
-static void on_dp(uv_poll_t *h, int status, int events)
-{
-	struct daemon *d = h->data;
-
-	(void)status;
-	(void)events;
-	d->node.dp->ops->dispatch(d->node.dp);
-}
-
-static void on_input(void *arg, const struct ntm_addr *from, const uint8_t to[16], const uint8_t *data, size_t len)
-{
-	ntm_node_input(arg, from, to, data, len);
-}
-
-static void on_uplinks(void *arg, const struct ntm_uplink_info *u, unsigned n, bool force)
-{
-	struct ntm_node *node = arg;
-
-	ntm_udp_set_uplinks(node->udp, u, n);
-	ntm_node_set_uplinks(node, u, n, force);
-}
 
 static void on_term(uv_signal_t *h, int signum)
 {
@@ -194,66 +147,8 @@ static void on_hup(uv_signal_t *h, int signum)
 	struct daemon *d = h->data;
 
 	(void)signum;
-	reload(&d->node);
+	reload(&d->agent.node);
 }
-
-/* What the data plane tells. */
-static void on_no_path(void *arg, const uint8_t dst[16], const uint8_t *packet, size_t len)
-{
-	struct ntm_node *n = arg;
-	struct ntm_tunnel *t = ntm_tunnel_by_vip(n, dst);
-
-	if (t && ntm_tunnel_usable(t)) {
-		ntm_path_send(t, packet, len, false);
-		return;
-	}
-	ntm_hold_put(&n->hold, dst, packet, len, ntm_timers_ms(&n->timers));
-	if (ntm_direct(n, NULL, dst, 0, NULL, NULL))
-		ntm_hold_drop(&n->hold, dst);
-}
-
-static void on_too_big(void *arg, uint64_t path_id, const uint8_t *packet, size_t len)
-{
-	struct ntm_tunnel *t = ntm_tunnel_by_id(arg, path_id);
-
-	if (t)
-		ntm_path_send(t, packet, len, true);
-}
-
-static void on_roamed(void *arg, uint64_t path_id, const struct ntm_addr *endpoint)
-{
-	struct ntm_tunnel *t = ntm_tunnel_by_id(arg, path_id);
-
-	if (t)
-		ntm_path_moved(t, endpoint);
-}
-
-static void on_epoch(void *arg, uint64_t path_id, uint8_t epoch)
-{
-	struct ntm_tunnel *t = ntm_tunnel_by_id(arg, path_id);
-
-	if (!t)
-		return;
-	ntm_hs_confirmed(t, epoch);
-	/* Sent in the new epoch: the initiator stops repeating itself. */
-	ntm_ctl_probe(t, NTM_PROBE_LIVE, NTM_M_KEEP_ALIVE, 0, NULL);
-}
-
-static void on_expired(void *arg, uint64_t path_id)
-{
-	struct ntm_tunnel *t = ntm_tunnel_by_id(arg, path_id);
-
-	if (t)
-		ntm_live_expired(t);
-}
-
-const struct ntm_dp_events ntm_node_dp_events = {
-    .no_path = on_no_path,
-    .too_big = on_too_big,
-    .roamed = on_roamed,
-    .epoch_confirmed = on_epoch,
-    .expired = on_expired,
-};
 
 static int restore(struct ntm_node *n)
 {
@@ -293,34 +188,6 @@ static int open_keys(struct ntm_node *n)
 	return err;
 }
 
-static int open_network(struct daemon *d)
-{
-	struct ntm_node *n = &d->node;
-	char why[256] = "";
-	int err = ntm_udp_open(&n->udp, &d->loop, n->conf.port, on_input, n, why, sizeof(why));
-
-	if (!err && n->conf.gateway_routes.n) {
-		err = ntm_udp_set_mark(n->udp, n->conf.gateway_mark);
-		if (err)
-			snprintf(why, sizeof(why), "UDP port %u can't be marked: %s", n->conf.port, strerror(-err));
-	}
-	if (!err) {
-		n->net = (struct ntm_net){ntm_udp_send, n->udp};
-		n->send_aside = ntm_udp_send_aside;
-		err = ntm_netwatch_open(&n->netwatch, &d->loop, &n->conf.uplinks, n->conf.interface, on_uplinks, n, why,
-					sizeof(why));
-	}
-	if (err) {
-		ntm_err("%s", why);
-		return err;
-	}
-	ntm_netwatch_set_settle(n->netwatch, n->conf.uplink_settle_ms);
-	err = ntm_netwatch_scan(n->netwatch, false);
-	if (err)
-		ntm_err("cannot read the network interfaces: %s", strerror(-err));
-	return err;
-}
-
 /*
  * An agent that was killed a moment ago may still hold its lock while the kernel takes its memory apart. A lock's end
  * can be awaited only without a limit, so it is asked for again and again.
@@ -340,7 +207,7 @@ static int open_dp_patiently(struct ntm_node *n, const struct ntm_dp_config *c, 
 
 static int open_dp(struct daemon *d)
 {
-	struct ntm_node *n = &d->node;
+	struct ntm_node *n = &d->agent.node;
 	struct ntm_dp_config c = {.ifname = n->conf.interface,
 				  .runtime_dir = n->conf.runtime_dir,
 				  .port = n->conf.port,
@@ -353,14 +220,10 @@ static int open_dp(struct daemon *d)
 		ntm_err("%s", why[0] ? why : strerror(-err));
 		return err;
 	}
-	err = uv_poll_init(&d->loop, &d->dp_poll, n->dp->ops->fd(n->dp));
-	if (err) {
-		ntm_err("cannot watch the data plane: %s", uv_strerror(err));
-		return err;
-	}
-	d->dp_poll.data = d;
-	d->dp_polled = true;
-	return uv_poll_start(&d->dp_poll, UV_READABLE, on_dp);
+	err = ntm_agent_watch_dp(&d->agent, why, sizeof(why));
+	if (err)
+		ntm_err("%s", why);
+	return err;
 }
 
 /* Paths matter more than names: packets to virtual addresses work without the stub. */
@@ -388,7 +251,7 @@ static void open_dns(struct ntm_node *n)
 
 static int open_all(struct daemon *d)
 {
-	struct ntm_node *n = &d->node;
+	struct ntm_node *n = &d->agent.node;
 	char why[256] = "";
 	int err;
 
@@ -405,13 +268,16 @@ static int open_all(struct daemon *d)
 			ntm_err("%s: %s", n->conf.runtime_dir, strerror(-err));
 	}
 	if (!err)
-		err = ntm_node_core_init(n);
+		err = ntm_agent_core(&d->agent);
 	if (!err)
 		err = open_dp(d);
 	if (!err)
 		err = restore(n);
-	if (!err)
-		err = open_network(d);
+	if (!err) {
+		err = ntm_agent_open_network(&d->agent, why, sizeof(why));
+		if (err)
+			ntm_err("%s", why);
+	}
 	if (!err) {
 		open_dns(n);
 		err = ntm_control_open(&n->control, n, why, sizeof(why));
@@ -434,32 +300,20 @@ static int open_all(struct daemon *d)
 /* keep: paths go on without an agent. */
 static void close_all(struct daemon *d, bool keep)
 {
-	struct ntm_node *n = &d->node;
+	struct ntm_node *n = &d->agent.node;
 
 	ntm_control_close(n->control);
 	ntm_dnsmode_close(n->dnsmode);
 	n->dnsmode = NULL;
 	ntm_dnsstub_close(n->dns);
-	ntm_netwatch_close(n->netwatch);
-	/* Answers that are still owed fail here, while the modules that owe them are there. */
-	if (n->tunnels.by_id)
-		ntm_node_core_free(n);
-	ntm_udp_close(n->udp);
-	if (d->dp_polled) {
-		uv_poll_stop(&d->dp_poll);
-		uv_close((uv_handle_t *)&d->dp_poll, NULL);
-	}
-	if (n->dp)
-		n->dp->ops->close(n->dp, keep);
+	ntm_agent_quiesce(&d->agent);
+	ntm_agent_close(&d->agent, keep, NULL);
 	ntm_state_close(n->state);
-	uv_close((uv_handle_t *)&d->timer, NULL);
-	uv_close((uv_handle_t *)&d->prepare, NULL);
 	uv_close((uv_handle_t *)&d->sigterm, NULL);
 	uv_close((uv_handle_t *)&d->sigint, NULL);
 	uv_close((uv_handle_t *)&d->sighup, NULL);
 	uv_run(&d->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&d->loop);
-	ntm_wipe(n->priv, sizeof(n->priv));
 	ntm_node_config_free(&n->conf);
 }
 
@@ -476,34 +330,31 @@ int ntm_node_run(const char *conf_file)
 		ntm_err("out of memory");
 		return 1;
 	}
-	if (ntm_node_config_load(&d->node.conf, conf_file, text, sizeof(text))) {
+	if (ntm_node_config_load(&d->agent.node.conf, conf_file, text, sizeof(text))) {
 		ntm_err("%s", text);
 		free(d);
 		return 2;
 	}
-	ntm_log_init("ntm-node", d->node.conf.log_level);
-	d->node.conf_file = conf_file;
+	ntm_log_init("ntm-node", d->agent.node.conf.log_level);
+	d->agent.node.conf_file = conf_file;
 	uv_loop_init(&d->loop);
-	d->node.loop = &d->loop;
-	uv_timer_init(&d->loop, &d->timer);
-	uv_prepare_init(&d->loop, &d->prepare);
+	ntm_agent_init(&d->agent, &d->loop);
 	uv_signal_init(&d->loop, &d->sigterm);
 	uv_signal_init(&d->loop, &d->sigint);
 	uv_signal_init(&d->loop, &d->sighup);
-	d->timer.data = d->prepare.data = d->sigterm.data = d->sigint.data = d->sighup.data = d;
+	d->sigterm.data = d->sigint.data = d->sighup.data = d;
 
 	err = open_all(d);
 	if (!err) {
-		uv_prepare_start(&d->prepare, on_prepare);
 		uv_signal_start(&d->sigterm, on_term, SIGTERM);
 		uv_signal_start(&d->sigint, on_term, SIGINT);
 		uv_signal_start(&d->sighup, on_hup, SIGHUP);
-		ntm_dc_start(&d->node.dc);
+		ntm_agent_start(&d->agent);
 		uv_run(&d->loop, UV_RUN_DEFAULT);
 		ntm_sdnotify("STOPPING=1");
 	}
 	/* A start that failed leaves behind what it found, and nothing of its own. */
-	close_all(d, !err || d->node.adopted);
+	close_all(d, !err || d->agent.node.adopted);
 	free(d);
 	return err ? 1 : 0;
 }

@@ -95,6 +95,7 @@ struct ntm_node {
 	struct ntm_mobility mobility;
 	struct ntm_gwclient gateway;
 	bool is_gateway; /* an RS: the other end of a gateway path is its client */
+	bool embedded;   /* in somebody else's process: its service manager is told nothing */
 	bool adopted, ready;
 	uint64_t start_ms;
 	/* Told when a PROBE_RESPONSE for `ntm ping` came in; NULL: nobody asks. */
