@@ -53,6 +53,7 @@ BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Wno-unused-para
 obj = $(patsubst %.c,$B/%.o,$(1))
 COMMON_OBJ := $(call obj,$(wildcard user/common/*.c))
 DP_OBJ := $(call obj,$(wildcard user/dataplane/*.c))
+ENGINE_OBJ := $(call obj,$(wildcard user/engine/*.c))
 NODE_OBJ := $(call obj,$(wildcard user/node/*.c))
 CTL_OBJ := $(call obj,$(wildcard user/ctl/*.c))
 DC_OBJ := $(call obj,$(wildcard dc/*.c))
@@ -90,9 +91,9 @@ $B/dc/migrations.o: $(wildcard dc/schema/*.sql)
 $B/libntmcommon.a: $(COMMON_OBJ)
 
 LINK = $Q$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
-$B/ntm-node: $(NODE_OBJ) $(DP_OBJ) $B/libntmcommon.a
+$B/ntm-node: $(NODE_OBJ) $(DP_OBJ) $(ENGINE_OBJ) $B/libntmcommon.a
 	$(LINK)
-$B/ntm-relay: $(RELAY_OBJ) $B/libntmnode.a $B/libntmdp.a $B/libntmcommon.a
+$B/ntm-relay: $(RELAY_OBJ) $B/libntmnode.a $B/libntmdp.a $B/libntmengine.a $B/libntmcommon.a
 	$(LINK)
 # Its doctor reads node.conf as the agent does.
 DNSMODE_OBJ := $B/user/node/dnsmode_resolved.o $B/user/node/dnsmode_resolvconf.o
@@ -137,5 +138,5 @@ help: ## this list
 
 .PHONY: all bpf user dc demo deps install compile_commands.json clean help
 
-ALL_OBJ := $(COMMON_OBJ) $(DP_OBJ) $(NODE_OBJ) $(RELAY_OBJ) $(CTL_OBJ) $(DC_OBJ) $(TEST_OBJ)
+ALL_OBJ := $(COMMON_OBJ) $(DP_OBJ) $(ENGINE_OBJ) $(NODE_OBJ) $(RELAY_OBJ) $(CTL_OBJ) $(DC_OBJ) $(TEST_OBJ)
 -include $(ALL_OBJ:.o=.d) $(BPF_OBJ:.o=.d)

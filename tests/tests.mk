@@ -13,6 +13,7 @@
 
 # Archives, so that a test takes only the objects it needs and may bring its own of any function.
 $B/libntmdp.a: $(DP_OBJ)
+$B/libntmengine.a: $(ENGINE_OBJ)
 $B/libntmdc.a: $(filter-out %/main.o,$(DC_OBJ))
 $B/libntmrelay.a: $(filter-out %/main.o,$(RELAY_OBJ))
 $B/libntmnode.a: $(filter-out %/main.o,$(NODE_OBJ))
@@ -22,11 +23,12 @@ $B/libntmharness.a: $(call obj,$(filter-out $(HARNESS_MAIN),$(wildcard tests/har
 
 LIBS_common := $B/libntmharness.a $B/libntmcommon.a
 LIBS_dc := $B/libntmharness.a $B/libntmdc.a $B/libntmcommon.a
-LIBS_node := $B/libntmharness.a $B/libntmnode.a $B/libntmdp.a $B/libntmcommon.a
-LIBS_dp := $B/libntmharness.a $B/libntmdp.a $B/libntmcommon.a
-LIBS_relay := $B/libntmharness.a $B/libntmrelay.a $B/libntmnode.a $B/libntmdp.a $B/libntmcommon.a
+LIBS_node := $B/libntmharness.a $B/libntmnode.a $B/libntmdp.a $B/libntmengine.a $B/libntmcommon.a
+LIBS_dp := $B/libntmharness.a $B/libntmdp.a $B/libntmengine.a $B/libntmcommon.a
+LIBS_engine := $B/libntmharness.a $B/libntmengine.a $B/libntmcommon.a
+LIBS_relay := $B/libntmharness.a $B/libntmrelay.a $B/libntmnode.a $B/libntmdp.a $B/libntmengine.a $B/libntmcommon.a
 LIBS_ctl := $B/libntmharness.a $B/user/node/config.o $(DNSMODE_OBJ) $B/libntmctl.a $B/libntmcommon.a
-LIBS_all := $B/libntmharness.a $B/libntmrelay.a $B/libntmdc.a $B/libntmnode.a $B/libntmdp.a $B/libntmctl.a $B/libntmcommon.a
+LIBS_all := $B/libntmharness.a $B/libntmrelay.a $B/libntmdc.a $B/libntmnode.a $B/libntmdp.a $B/libntmengine.a $B/libntmctl.a $B/libntmcommon.a
 
 UNIT_SRC := $(wildcard tests/unit/*.c)
 UNIT_BINS := $(UNIT_SRC:%.c=$B/%)
