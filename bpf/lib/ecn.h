@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * ECN through the tunnel, RFC 6040. Into it: normal mode, both bits are copied to the outer header (section 4.1), as is
- * the DSCP (RFC 2983, uniform at the ingress). Out of it: the table of section 4.2; the inner DSCP stays.
+ * the DSCP (RFC 2983, uniform at the ingress). Out of it: the table of section 4.2; the inner DSCP stays. The agent
+ * uses this same code.
  */
 #ifndef NTM_LIB_ECN_H
 #define NTM_LIB_ECN_H
+
+#ifndef NTM_LIKELY
+#define NTM_LIKELY(x) (x)
+#endif
 
 enum ntm_ecn {
 	NTM_ECN_NOT_ECT = 0,

@@ -256,69 +256,21 @@ static void op_foreach(struct ntm_dp *dp, void (*fn)(void *arg, const struct ntm
 
 static int op_get_addresses(struct ntm_dp *dp, struct ntm_dp_addresses *a)
 {
-	const struct ntm_settings *s = ntm_dpb(dp)->settings;
-	if (!s->pool4_len)
-		return -ENOENT;
-	memset(a, 0, sizeof(*a));
-	memcpy(a->vip4, &s->vip4, 4);
-	memcpy(a->vip6, s->vip6, 16);
-	ntm_ip_from_v4(a->pool4.ip, &s->pool4);
-	a->pool4.len = (uint8_t)(96 + s->pool4_len);
-	memcpy(a->pool6.ip, s->pool6, 16);
-	a->pool6.len = s->pool6_len;
-	a->n_peers = s->n_peers <= NTM_PEER_POOLS ? s->n_peers : 0;
-	for (unsigned i = 0; i < a->n_peers; i++) {
-		ntm_ip_from_v4(a->peers[i].pool4.ip, (const uint8_t *)&s->peers[i].pool4);
-		a->peers[i].pool4.len = (uint8_t)(96 + s->peers[i].pool4_len);
-		memcpy(a->peers[i].pool6.ip, s->peers[i].pool6, 16);
-		a->peers[i].pool6.len = s->peers[i].pool6_len;
-	}
-	return 0;
-}
-
-static bool valid_pools(const struct ntm_prefix *pool4, const struct ntm_prefix *pool6)
-{
-	return ntm_ip_is_v4(pool4->ip) && pool4->len > 96 && pool4->len <= 128 && pool6->len && pool6->len <= 128;
-}
-
-static void set_peer_pools(struct ntm_settings *s, const struct ntm_dp_addresses *a)
-{
-	/* None first: no program matches half of one pool and half of another. */
-	__atomic_store_n(&s->n_peers, 0, __ATOMIC_SEQ_CST);
-	for (unsigned i = 0; i < a->n_peers; i++) {
-		memcpy(&s->peers[i].pool4, a->peers[i].pool4.ip + 12, 4);
-		s->peers[i].pool4_len = (uint8_t)(a->peers[i].pool4.len - 96);
-		memcpy(s->peers[i].pool6, a->peers[i].pool6.ip, 16);
-		s->peers[i].pool6_len = a->peers[i].pool6.len;
-	}
-	__atomic_store_n(&s->n_peers, a->n_peers, __ATOMIC_RELEASE);
+	return ntm_settings_get_addresses(ntm_dpb(dp)->settings, a);
 }
 
 static int op_set_addresses(struct ntm_dp *dp, const struct ntm_dp_addresses *a)
 {
 	struct ntm_dp_bpf *d = ntm_dpb(dp);
-	struct ntm_settings *s = d->settings;
 	struct ntm_dp_addresses old;
-	if (!valid_pools(&a->pool4, &a->pool6) || a->n_peers > NTM_PEER_POOLS)
+	if (ntm_addresses_check(a))
 		return -EINVAL;
-	for (unsigned i = 0; i < a->n_peers; i++)
-		if (!valid_pools(&a->peers[i].pool4, &a->peers[i].pool6))
-			return -EINVAL;
 	bool had = !op_get_addresses(dp, &old);
 	bool same = had && !memcmp(old.vip4, a->vip4, 4) && !memcmp(old.vip6, a->vip6, 16);
 	int err = ntm_ntm0_addresses(d, had ? &old : NULL, a);
 	if (err)
 		return err;
-	memcpy(&s->vip4, a->vip4, 4);
-	memcpy(s->vip6, a->vip6, 16);
-	/* Length 0 first: no program matches half of one pool and half of another. */
-	__atomic_store_n(&s->pool4_len, 0, __ATOMIC_SEQ_CST);
-	__atomic_store_n(&s->pool6_len, 0, __ATOMIC_SEQ_CST);
-	memcpy(&s->pool4, a->pool4.ip + 12, 4);
-	memcpy(s->pool6, a->pool6.ip, 16);
-	__atomic_store_n(&s->pool6_len, a->pool6.len, __ATOMIC_RELEASE);
-	__atomic_store_n(&s->pool4_len, a->pool4.len - 96, __ATOMIC_RELEASE);
-	set_peer_pools(s, a);
+	ntm_settings_set_addresses(d->settings, a);
 	/* The kernel dropped the routes that preferred the old source. */
 	for (uint32_t slot = 1; had && !same && !err && slot < d->n_slots; slot++)
 		if (d->paths[slot].path_id && ntm_path_is_active(d, slot))
@@ -336,23 +288,7 @@ static int op_stats(struct ntm_dp *dp, uint64_t path_id, struct ntm_dp_stats *ou
 	uint32_t slot = ntm_path_slot(d, path_id);
 	if (!slot)
 		return -ENOENT;
-	const struct ntm_path *p = &d->paths[slot];
-	struct ntm_dp_path info;
-	ntm_path_fill(p, &info);
-	uint32_t epoch = __atomic_load_n(&p->tx_epoch, __ATOMIC_ACQUIRE) & 15;
-	*out = (struct ntm_dp_stats){
-	    .tx_packets = __atomic_load_n(&p->tx_packets, __ATOMIC_RELAXED),
-	    .tx_bytes = __atomic_load_n(&p->tx_bytes, __ATOMIC_RELAXED),
-	    .rx_packets = __atomic_load_n(&p->rx_packets, __ATOMIC_RELAXED),
-	    .rx_bytes = __atomic_load_n(&p->rx_bytes, __ATOMIC_RELAXED),
-	    .last_tx_ns = __atomic_load_n(&p->last_tx_ns, __ATOMIC_RELAXED),
-	    .last_rx_ns = __atomic_load_n(&p->last_rx_ns, __ATOMIC_RELAXED),
-	    .roams = __atomic_load_n(&p->roams, __ATOMIC_RELAXED),
-	    .tx_counter = __atomic_load_n(&p->tx[epoch & 1].counter, __ATOMIC_RELAXED),
-	    .tx_epoch = (uint8_t)epoch,
-	    .endpoint = info.endpoint,
-	    .inner_mtu = info.inner_mtu,
-	};
+	ntm_path_stats(&d->paths[slot], out);
 	return 0;
 }
 

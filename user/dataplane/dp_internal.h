@@ -9,6 +9,7 @@
 #include "attach.h"
 #include "dp.h"
 #include "fifo.h"
+#include "pathops.h"
 #include "rtnl.h"
 
 struct ring_buffer;
@@ -30,7 +31,6 @@ enum ntm_map_index {
 
 #define NTM_ENCAP_PIN "encap"
 #define NTM_UPLINKS_MAX 16
-#define NTM_NO_EPOCH 16u
 
 struct ntm_uplink_link {
 	uint32_t ifindex;
@@ -97,8 +97,6 @@ static inline struct ntm_dp_bpf *ntm_dpb(struct ntm_dp *dp)
 	return (struct ntm_dp_bpf *)dp;
 }
 
-uint64_t ntm_boottime_ns(void);
-
 /* ntm0.c */
 int ntm_ntm0_find(struct ntm_dp_bpf *d, bool *mine);
 int ntm_ntm0_create(struct ntm_dp_bpf *d, char *why, size_t cap);
@@ -138,10 +136,8 @@ int ntm_dp_set_uplinks(struct ntm_dp *dp, struct ntm_dp_uplink *u, size_t n, cha
 /* paths.c */
 int ntm_paths_init(struct ntm_dp_bpf *d);
 uint32_t ntm_path_slot(struct ntm_dp_bpf *d, uint64_t path_id);
-void ntm_path_fill(const struct ntm_path *p, struct ntm_dp_path *out);
 bool ntm_path_is_active(struct ntm_dp_bpf *d, uint32_t slot);
 int ntm_path_routes(struct ntm_dp_bpf *d, const struct ntm_path *p);
-void ntm_path_move(struct ntm_path *p, const struct ntm_addr *ep);
 int ntm_dp_add_path(struct ntm_dp *dp, const struct ntm_dp_path *p);
 int ntm_dp_activate(struct ntm_dp *dp, uint64_t path_id);
 int ntm_dp_set_endpoint(struct ntm_dp *dp, uint64_t path_id, const struct ntm_addr *ep, uint32_t hold_ms);
@@ -154,8 +150,6 @@ uint64_t ntm_paths_sweep(struct ntm_dp_bpf *d, uint64_t now);
 int ntm_dp_set_keys(struct ntm_dp *dp, uint64_t path_id, const struct ntm_dp_keys *k, bool send);
 /* Sending on path slot has switched to epoch: the epoch before it ends after its grace. */
 void ntm_epoch_switched(struct ntm_dp_bpf *d, uint32_t slot, uint8_t epoch);
-/* Wipes expired keys of a path. Returns when the next one will have to be, 0: none pending. */
-uint64_t ntm_keys_sweep(struct ntm_path *p, uint64_t now);
 /* Waits until no running BPF program can hold what was read before. */
 void ntm_synchronize(void);
 

@@ -6,7 +6,6 @@
 #include <bpf/bpf.h>
 #include <endian.h>
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,11 +14,7 @@
 #include "../common/log.h"
 #include "dp_internal.h"
 
-#define NSEC 1000000000ULL
-#define QUARANTINE_NS NSEC
-
-/* Tries to take ep_lock from a program on another CPU, which holds it for nanoseconds. */
-#define EP_LOCK_TRIES 1000
+#define QUARANTINE_NS NTM_NSEC
 
 uint32_t ntm_path_slot(struct ntm_dp_bpf *d, uint64_t path_id)
 {
@@ -28,12 +23,6 @@ uint32_t ntm_path_slot(struct ntm_dp_bpf *d, uint64_t path_id)
 	if (bpf_map_lookup_elem(d->map_fd[NTM_MAP_PATH_IDS], &key, &slot) || slot >= d->n_slots)
 		return 0;
 	return slot;
-}
-
-static void vip_keys(const struct ntm_path *p, struct ntm_vip out[2])
-{
-	ntm_ip_from_v4(out[0].ip, &p->peer_vip4);
-	memcpy(out[1].ip, p->peer_vip6, 16);
 }
 
 static bool vip_points_to(struct ntm_dp_bpf *d, const struct ntm_vip *vip, uint32_t slot)
@@ -45,26 +34,8 @@ static bool vip_points_to(struct ntm_dp_bpf *d, const struct ntm_vip *vip, uint3
 bool ntm_path_is_active(struct ntm_dp_bpf *d, uint32_t slot)
 {
 	struct ntm_vip vips[2];
-	vip_keys(&d->paths[slot], vips);
+	ntm_path_vips(&d->paths[slot], vips);
 	return vip_points_to(d, &vips[0], slot) || vip_points_to(d, &vips[1], slot);
-}
-
-static void to_addr(const struct ntm_endpoint *e, struct ntm_addr *out)
-{
-	*out = (struct ntm_addr){.port = e->port};
-	memcpy(out->ip, e->addr, 16);
-}
-
-void ntm_path_fill(const struct ntm_path *p, struct ntm_dp_path *out)
-{
-	*out = (struct ntm_dp_path){.path_id = be64toh(p->path_id),
-				    .inner_mtu = p->inner_mtu,
-				    .small_outer = p->flags & NTM_PATH_SMALL_OUTER,
-				    .gateway = p->flags & NTM_PATH_GATEWAY,
-				    .client = p->flags & NTM_PATH_CLIENT};
-	memcpy(out->peer_vip4, &p->peer_vip4, 4);
-	memcpy(out->peer_vip6, p->peer_vip6, 16);
-	to_addr(&p->ep[__atomic_load_n(&p->ep_cur, __ATOMIC_ACQUIRE) & 1], &out->endpoint);
 }
 
 static void wipe_slot(struct ntm_dp_bpf *d, uint32_t slot)
@@ -77,20 +48,6 @@ static void free_slot(struct ntm_dp_bpf *d, uint32_t slot)
 {
 	wipe_slot(d, slot);
 	d->free_slots[d->n_free++] = slot;
-}
-
-/* An agent that died between taking ep_lock and giving it back must not freeze the endpoint. */
-static void release_stale_lock(struct ntm_path *p)
-{
-	for (int i = 0; i < EP_LOCK_TRIES; i++)
-		if (!__atomic_load_n(&p->ep_lock, __ATOMIC_ACQUIRE))
-			return;
-	__atomic_store_n(&p->ep_lock, 0, __ATOMIC_RELEASE);
-}
-
-static bool has_keys(const struct ntm_path *p)
-{
-	return p->tx[0].expires_ns || p->tx[1].expires_ns || p->rx[0].expires_ns || p->rx[1].expires_ns;
 }
 
 /* Index entries whose slot holds another path: an agent died half-way through adding or deleting one. */
@@ -106,7 +63,7 @@ static void drop_stale(struct ntm_dp_bpf *d, int fd, size_t key_len, bool ids)
 			ok = !memcmp(&d->paths[slot].path_id, key, 8);
 		} else if (ok) {
 			struct ntm_vip vips[2];
-			vip_keys(&d->paths[slot], vips);
+			ntm_path_vips(&d->paths[slot], vips);
 			ok = d->paths[slot].path_id && (!memcmp(&vips[0], key, 16) || !memcmp(&vips[1], key, 16));
 		}
 		if (!ok)
@@ -128,9 +85,9 @@ int ntm_paths_init(struct ntm_dp_bpf *d)
 	}
 	for (uint32_t slot = d->n_slots; --slot > 0;) {
 		struct ntm_path *p = &d->paths[slot];
-		if (p->path_id && has_keys(p) && ntm_path_slot(d, be64toh(p->path_id)) == slot) {
-			release_stale_lock(p);
-			uint64_t due = ntm_keys_sweep(p, now);
+		if (p->path_id && ntm_path_has_keys(p) && ntm_path_slot(d, be64toh(p->path_id)) == slot) {
+			ntm_path_release_lock(p);
+			uint64_t due = ntm_path_sweep_keys(p, now);
 			if (due && ntm_fifo_push(&d->old_keys, &(struct ntm_due){due, slot}))
 				return -ENOMEM;
 			continue;
@@ -140,10 +97,7 @@ int ntm_paths_init(struct ntm_dp_bpf *d)
 			if (ntm_path_slot(d, be64toh(id)) == slot)
 				(void)bpf_map_delete_elem(d->map_fd[NTM_MAP_PATH_IDS], &id);
 			/* Programs may be using it this moment: into quarantine like a deleted path. */
-			for (int e = 0; e < NTM_EPOCHS; e++) {
-				__atomic_store_n(&p->tx[e].expires_ns, 0, __ATOMIC_RELEASE);
-				__atomic_store_n(&p->rx[e].expires_ns, 0, __ATOMIC_RELEASE);
-			}
+			ntm_path_expire(p);
 			__atomic_store_n(&p->path_id, 0, __ATOMIC_RELEASE);
 			if (ntm_fifo_push(&d->quarantine, &(struct ntm_due){now + QUARANTINE_NS, slot}))
 				return -ENOMEM;
@@ -170,7 +124,7 @@ uint64_t ntm_paths_sweep(struct ntm_dp_bpf *d, uint64_t now)
 	if (due)
 		next = due->due_ns;
 	while ((due = ntm_fifo_peek(&d->old_keys)) && due->due_ns <= now) {
-		(void)ntm_keys_sweep(&d->paths[due->slot], now);
+		(void)ntm_path_sweep_keys(&d->paths[due->slot], now);
 		ntm_fifo_pop(&d->old_keys);
 	}
 	if (due && (!next || due->due_ns < next))
@@ -189,14 +143,6 @@ static uint32_t take_slot(struct ntm_dp_bpf *d)
 	return d->n_free ? d->free_slots[--d->n_free] : 0;
 }
 
-static void set_endpoint(struct ntm_endpoint *e, const struct ntm_addr *ep)
-{
-	memcpy(e->addr, ep->ip, 16);
-	e->port = ep->port;
-	e->is_ipv6 = !ntm_ip_is_v4(ep->ip) && !ntm_ip_is_zero(ep->ip);
-	e->uplink = 0;
-}
-
 int ntm_dp_add_path(struct ntm_dp *dp, const struct ntm_dp_path *np)
 {
 	struct ntm_dp_bpf *d = ntm_dpb(dp);
@@ -208,13 +154,7 @@ int ntm_dp_add_path(struct ntm_dp *dp, const struct ntm_dp_path *np)
 	if (!slot)
 		return -ENOSPC;
 	struct ntm_path *p = &d->paths[slot];
-	p->next_epoch = NTM_NO_EPOCH;
-	memcpy(&p->peer_vip4, np->peer_vip4, 4);
-	memcpy(p->peer_vip6, np->peer_vip6, 16);
-	p->inner_mtu = np->inner_mtu;
-	p->flags = (uint16_t)((np->small_outer ? NTM_PATH_SMALL_OUTER : 0) | (np->gateway ? NTM_PATH_GATEWAY : 0) |
-			      (np->client ? NTM_PATH_CLIENT : 0));
-	set_endpoint(&p->ep[0], &np->endpoint);
+	ntm_path_write(p, np);
 	uint64_t key = htobe64(np->path_id);
 	__atomic_store_n(&p->path_id, key, __ATOMIC_RELEASE);
 	int err = bpf_map_update_elem(d->map_fd[NTM_MAP_PATH_IDS], &key, &slot, BPF_NOEXIST);
@@ -228,7 +168,7 @@ int ntm_dp_add_path(struct ntm_dp *dp, const struct ntm_dp_path *np)
 int ntm_path_routes(struct ntm_dp_bpf *d, const struct ntm_path *p)
 {
 	struct ntm_vip vips[2];
-	vip_keys(p, vips);
+	ntm_path_vips(p, vips);
 	uint16_t mtu = p->inner_mtu > NTM_INNER_MTU_BASE ? p->inner_mtu : NTM_INNER_MTU_BASE;
 	int err = ntm_ntm0_peer_route(d, vips[0].ip, mtu);
 	if (!err)
@@ -243,7 +183,7 @@ int ntm_dp_activate(struct ntm_dp *dp, uint64_t path_id)
 	if (!slot)
 		return -ENOENT;
 	struct ntm_vip vips[2];
-	vip_keys(&d->paths[slot], vips);
+	ntm_path_vips(&d->paths[slot], vips);
 	for (int i = 0; i < 2; i++) {
 		int err = bpf_map_update_elem(d->map_fd[NTM_MAP_VIPS], &vips[i], &slot, BPF_ANY);
 		if (err)
@@ -262,23 +202,9 @@ static void leave_gateway(struct ntm_dp_bpf *d, uint32_t slot)
 		return;
 	for (uint32_t i = 1; i < d->n_slots && !other; i++)
 		if (i != slot && d->paths[i].path_id && d->paths[i].flags & NTM_PATH_GATEWAY &&
-		    has_keys(&d->paths[i]) && ntm_path_is_active(d, i))
+		    ntm_path_has_keys(&d->paths[i]) && ntm_path_is_active(d, i))
 			other = i;
 	__atomic_store_n(&d->settings->gateway, other, __ATOMIC_RELEASE);
-}
-
-void ntm_path_move(struct ntm_path *p, const struct ntm_addr *ep)
-{
-	/* Programs hold the lock for a few instructions and never sleep with it. */
-	uint32_t free = 0;
-	while (!__atomic_compare_exchange_n(&p->ep_lock, &free, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
-		free = 0;
-		sched_yield();
-	}
-	uint32_t other = !(p->ep_cur & 1);
-	set_endpoint(&p->ep[other], ep);
-	__atomic_store_n(&p->ep_cur, other, __ATOMIC_RELEASE);
-	__atomic_store_n(&p->ep_lock, 0, __ATOMIC_RELEASE);
 }
 
 int ntm_dp_set_endpoint(struct ntm_dp *dp, uint64_t path_id, const struct ntm_addr *ep, uint32_t hold_ms)
@@ -287,12 +213,7 @@ int ntm_dp_set_endpoint(struct ntm_dp *dp, uint64_t path_id, const struct ntm_ad
 	uint32_t slot = ntm_path_slot(d, path_id);
 	if (!slot)
 		return -ENOENT;
-	struct ntm_path *p = &d->paths[slot];
-	struct ntm_addr now;
-	__atomic_store_n(&p->hold_until_ns, hold_ms ? ntm_boottime_ns() + hold_ms * 1000000ull : 0, __ATOMIC_RELEASE);
-	to_addr(&p->ep[__atomic_load_n(&p->ep_cur, __ATOMIC_ACQUIRE) & 1], &now);
-	if (!ntm_addr_equal(&now, ep))
-		ntm_path_move(p, ep);
+	ntm_path_set_endpoint(&d->paths[slot], ep, hold_ms);
 	return 0;
 }
 
@@ -303,11 +224,7 @@ int ntm_dp_set_mtu(struct ntm_dp *dp, uint64_t path_id, uint16_t inner_mtu, bool
 	if (!slot)
 		return -ENOENT;
 	struct ntm_path *p = &d->paths[slot];
-	__atomic_store_n(&p->inner_mtu, inner_mtu, __ATOMIC_RELAXED);
-	if (small_outer)
-		__atomic_or_fetch(&p->flags, NTM_PATH_SMALL_OUTER, __ATOMIC_RELAXED);
-	else
-		__atomic_and_fetch(&p->flags, (uint16_t)~NTM_PATH_SMALL_OUTER, __ATOMIC_RELAXED);
+	ntm_path_set_mtu(p, inner_mtu, small_outer);
 	return ntm_path_is_active(d, slot) ? ntm_path_routes(d, p) : 0;
 }
 
@@ -322,7 +239,7 @@ int ntm_dp_del_path(struct ntm_dp *dp, uint64_t path_id)
 	uint64_t key = htobe64(path_id);
 	int first = 0;
 	leave_gateway(d, slot);
-	vip_keys(p, vips);
+	ntm_path_vips(p, vips);
 	for (int i = 0; i < 2; i++) {
 		if (!vip_points_to(d, &vips[i], slot))
 			continue;
@@ -336,10 +253,7 @@ int ntm_dp_del_path(struct ntm_dp *dp, uint64_t path_id)
 	if (err)
 		return err;
 	__atomic_store_n(&p->path_id, 0, __ATOMIC_RELEASE);
-	for (int e = 0; e < NTM_EPOCHS; e++) {
-		__atomic_store_n(&p->tx[e].expires_ns, 0, __ATOMIC_RELEASE);
-		__atomic_store_n(&p->rx[e].expires_ns, 0, __ATOMIC_RELEASE);
-	}
+	ntm_path_expire(p);
 	ntm_wipe(&d->agents[slot], sizeof(d->agents[slot])); /* programs never read it */
 	struct ntm_due due = {ntm_boottime_ns() + QUARANTINE_NS, slot};
 	if (ntm_fifo_push(&d->quarantine, &due)) {

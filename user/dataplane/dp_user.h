@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The data plane in the agent: no BPF, no interface, no privileges, nothing outside of the memory of the process (but
+ * a state file, if one is asked for), and as many of them in a process as one likes. The caller gives it two ways out,
+ * and puts in what comes:
+ *
+ *             inner packets                        UDP datagrams
+ *   host ──► ntm_dp_user_inner_input() ──► [seal] ──► send()      ──► peer
+ *   host ◄── deliver()                 ◄── [open] ◄── ops->open() ◄── peer
+ *
+ * The host is a TUN device, a TCP/IP stack in the process, or whatever deals in IP packets. All calls are made on one
+ * thread: that of fd() and dispatch() of struct ntm_dp, which tell the events, as for every data plane, later than the
+ * call they follow from. Paths are those of ntm/maps.h, in plain memory; every check of the kernel programs holds.
+ */
+#ifndef NTM_DP_USER_H
+#define NTM_DP_USER_H
+
+#include "dp.h"
+
+struct ntm_dp_user_config {
+	uint32_t max_paths; /* 0: NTM_MAX_PATHS_DEFAULT */
+	/*
+	 * Paths live in this file, so that the agent after this one goes on with them: keys and all, so it has to be on
+	 * a file system in memory, and belongs to one agent at a time. NULL: they end with close().
+	 */
+	const char *state_file;
+
+	/* An inner packet for this host; borrowed. 0, or -errno: it is lost, and counted as rx_error. */
+	int (*deliver)(void *arg, const uint8_t *packet, size_t len);
+	/*
+	 * A datagram for a peer, from the port by which others reach this node, with that TOS or traffic class (ECN and
+	 * DSCP of the inner packet). Borrowed. 0, or -errno: it is lost, and counted by what the error says. -EMSGSIZE:
+	 * too big for the uplink.
+	 */
+	int (*send)(void *arg, const struct ntm_addr *to, const void *datagram, size_t len, uint8_t tos);
+
+	/* What an interface on the inner side has to follow; each may be NULL. 0 or -errno. */
+	int (*addresses)(void *arg, const struct ntm_dp_addresses *old,
+			 const struct ntm_dp_addresses *a);                      /* old or NULL */
+	int (*peer_route)(void *arg, const uint8_t ip[16], uint16_t mtu);        /* v4-mapped or IPv6; 0: no more */
+	int (*general)(void *arg, const struct ntm_dp_general *g, uint16_t mtu); /* with the gateway path's MTU */
+	int (*uplink_mtu)(void *arg, uint32_t mtu);                              /* the largest uplink's */
+	void (*closing)(void *arg, bool keep); /* the interface goes, or stays for the next agent */
+	void *arg;
+};
+
+/* 0, or -errno with one sentence in why. -EBUSY: the state file is another agent's. */
+int ntm_dp_user_open(struct ntm_dp **out, const struct ntm_dp_user_config *c, const struct ntm_dp_events *ev, void *arg,
+		     char *why, size_t cap);
+
+/*
+ * An inner packet of the host, with its checksums complete: sealed and sent, or held back with an event, or answered
+ * by ICMP "too big" through deliver(), or dropped; counters() say which.
+ */
+void ntm_dp_user_inner_input(struct ntm_dp *dp, const uint8_t *packet, size_t len);
+
+/*
+ * As ops->open(), which doesn't know the outer TOS or traffic class of the datagram and takes 0: with it ECN works as
+ * RFC 6040 says. The datagram is borrowed.
+ */
+int ntm_dp_user_outer_input(struct ntm_dp *dp, const uint8_t *datagram, size_t len, const struct ntm_addr *from,
+			    uint8_t tos);
+
+#endif
