@@ -34,8 +34,9 @@ CPPFLAGS += -Iheaders -I$B/gen -D_GNU_SOURCE
 CFLAGS += -std=gnu17 -O2 -g -Wall -Wextra -Werror -fno-strict-aliasing
 LDLIBS := -linih -lldns -lcap
 ifneq ($(BUILD_GOALS),)
-CFLAGS += $(shell pkg-config --cflags $(PKGS))
-LDLIBS := -Wl,--as-needed $(shell pkg-config --libs $(PKGS)) $(LDLIBS)
+# As system headers: lwIP and <netinet/tcp.h> each have a macro TCP_MSS.
+CFLAGS += $(shell pkg-config --cflags $(PKGS)) $(patsubst -I%,-isystem %,$(shell pkg-config --cflags-only-I lwip))
+LDLIBS := -Wl,--as-needed $(shell pkg-config --libs $(PKGS) lwip) $(LDLIBS)
 endif
 
 # SANITIZE=address,undefined, or 1 for these two; builds into a directory of its own
@@ -60,12 +61,14 @@ DC_OBJ := $(call obj,$(wildcard dc/*.c))
 BPF_OBJ := $(patsubst bpf/%.bpf.c,$B/bpf/%.bpf.o,$(wildcard bpf/*.bpf.c))
 SKEL := $(patsubst bpf/%.bpf.c,$B/gen/%.skel.h,$(wildcard bpf/*.bpf.c))
 RELAY_OBJ := $(call obj,$(wildcard user/relay/*.c))
+LIB_OBJ := $(call obj,$(filter-out user/lib/example.c,$(wildcard user/lib/*.c)))
 PROGRAMS := $B/ntm-node $B/ntm-relay $B/ntm $B/ntm-dc
 
-all: bpf user dc ## build everything (default)
+all: bpf user dc lib ## build everything (default)
 bpf: $(BPF_OBJ) $(SKEL) ## build the BPF objects and their skeletons
 user: $B/ntm-node $B/ntm-relay $B/ntm ## build the node's agent, the Relay Server and the command line tool
 dc: $B/ntm-dc ## build the Direction Coordinator
+lib: $B/libntm.so $B/libntm.a $B/libntm.pc $B/ntm-echo ## build libntm and its example
 
 # Debugging information goes, BTF stays.
 $B/bpf/%.bpf.o: bpf/%.bpf.c
@@ -102,6 +105,7 @@ $B/ntm: $(CTL_OBJ) $B/user/node/config.o $(DNSMODE_OBJ) $B/libntmcommon.a
 $B/ntm-dc: $(DC_OBJ) $B/libntmcommon.a
 	$(LINK)
 
+include user/lib/lib.mk
 include tests/tests.mk
 
 demo: ## install what is missing, build, and show a tunnel between two nodes (root)
@@ -127,6 +131,8 @@ install: all ## install to PREFIX (/usr/local), below DESTDIR
 		install -d $(DESTDIR)$(PREFIX)/share/man/man$$section && \
 		install -m 644 dist/man/*.$$section $(DESTDIR)$(PREFIX)/share/man/man$$section/ || exit 1; done
 
+	$(MAKE) --no-print-directory install-lib
+
 compile_commands.json: ## for editors and clang-tidy
 	$Qtests/harness/compile_commands.py '$(CC) $(CPPFLAGS) $(CFLAGS)' '$(CLANG) $(BPF_CFLAGS)' > $@
 
@@ -138,5 +144,5 @@ help: ## this list
 
 .PHONY: all bpf user dc demo deps install compile_commands.json clean help
 
-ALL_OBJ := $(COMMON_OBJ) $(DP_OBJ) $(ENGINE_OBJ) $(NODE_OBJ) $(RELAY_OBJ) $(CTL_OBJ) $(DC_OBJ) $(TEST_OBJ)
+ALL_OBJ := $(LIB_OBJ) $(COMMON_OBJ) $(DP_OBJ) $(ENGINE_OBJ) $(NODE_OBJ) $(RELAY_OBJ) $(CTL_OBJ) $(DC_OBJ) $(TEST_OBJ)
 -include $(ALL_OBJ:.o=.d) $(BPF_OBJ:.o=.d)

@@ -22,6 +22,8 @@ HARNESS_MAIN := $(shell grep -lE '^int main' tests/harness/*.c 2>/dev/null)
 $B/libntmharness.a: $(call obj,$(filter-out $(HARNESS_MAIN),$(wildcard tests/harness/*.c)))
 
 LIBS_common := $B/libntmharness.a $B/libntmcommon.a
+$B/libntmlib.a: $(LIB_OBJ)
+LIBS_lib := $B/libntmharness.a $B/libntmlib.a $B/libntmnode.a $B/libntmdp.a $B/libntmcommon.a
 LIBS_dc := $B/libntmharness.a $B/libntmdc.a $B/libntmcommon.a
 LIBS_node := $B/libntmharness.a $B/libntmnode.a $B/libntmdp.a $B/libntmengine.a $B/libntmcommon.a
 LIBS_dp := $B/libntmharness.a $B/libntmdp.a $B/libntmengine.a $B/libntmcommon.a

@@ -17,6 +17,7 @@ static const char *const level_names[] = {"error", "warn", "info", "debug"};
 static const char *program_name = "ntm";
 static enum ntm_log_level max_level = NTM_LOG_INFO;
 static bool to_journal;
+static void (*sink)(enum ntm_log_level level, const char *line);
 
 /* systemd.exec(5): JOURNAL_STREAM is "device:inode" of the stream that the journal reads. */
 static bool stderr_is_journal(void)
@@ -47,6 +48,12 @@ void ntm_log_init(const char *program, enum ntm_log_level max)
 	ntm_log(NTM_LOG_WARN, "NTM_LOG=%s: not one of error, warn, info, debug", wanted);
 }
 
+void ntm_log_to(void (*fn)(enum ntm_log_level level, const char *line), enum ntm_log_level max)
+{
+	sink = fn;
+	max_level = max;
+}
+
 static size_t append(char *line, size_t len, const char *fmt, va_list ap)
 {
 	int n = vsnprintf(line + len, LINE_MAX_LEN - len, fmt, ap);
@@ -74,7 +81,9 @@ static void emit(enum ntm_log_level level, unsigned suppressed, const char *fmt,
 	int saved = errno;
 	size_t len = 0;
 
-	if (to_journal)
+	if (sink)
+		len = 0;
+	else if (to_journal)
 		len = appendf(line, len, "<%d>%s: ", syslog_priority[level], program_name);
 	else
 		len = appendf(line, len, "%s %s: ", level_names[level], program_name);
@@ -87,6 +96,12 @@ static void emit(enum ntm_log_level level, unsigned suppressed, const char *fmt,
 	for (size_t i = 0; i < len; i++)
 		if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
 			line[i] = '?';
+	if (sink) {
+		line[len] = 0;
+		sink(level, line);
+		errno = saved;
+		return;
+	}
 	line[len++] = '\n';
 	/* There is nowhere to report that stderr is gone. */
 	if (write(STDERR_FILENO, line, len) < 0)

@@ -7,6 +7,8 @@ enum ntm_log_level { NTM_LOG_ERROR, NTM_LOG_WARN, NTM_LOG_INFO, NTM_LOG_DEBUG };
 
 /* Sets the program's name and the highest level printed (environment NTM_LOG=error|warn|info|debug wins). */
 void ntm_log_init(const char *program, enum ntm_log_level max);
+/* From now on lines go there, up to that level, and nowhere else. fn NULL: to stderr again. For libraries. */
+void ntm_log_to(void (*fn)(enum ntm_log_level level, const char *line), enum ntm_log_level max);
 void ntm_log(enum ntm_log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /*

@@ -21,6 +21,7 @@ struct ntm_agent {
 	uv_poll_t dp_poll;
 	bool has_core, dp_polled;
 	unsigned handles; /* that the loop knows */
+	void *owner;      /* whoever embeds it may keep something here */
 	void (*closed)(struct ntm_agent *a);
 };
 

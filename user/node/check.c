@@ -56,6 +56,12 @@ static struct ntm_pair *find(struct ntm_tunnel *t, const struct ntm_addr *a)
 	return NULL;
 }
 
+/* An address of this host at another port is another node on it. */
+static bool is_self(const struct ntm_node *n, const struct ntm_addr *a)
+{
+	return ntohs(a->port) == n->conf.port && ntm_node_has_addr(n, a->ip);
+}
+
 static struct ntm_pair *add(struct ntm_tunnel *t, const struct ntm_addr *a, uint8_t cand)
 {
 	struct ntm_checks *c = &t->checks;
@@ -67,7 +73,7 @@ static struct ntm_pair *add(struct ntm_tunnel *t, const struct ntm_addr *a, uint
 			p->cand = cand;
 		return p;
 	}
-	if (!a->port || !ntm_ip_is_usable(a->ip) || ntm_node_has_addr(t->node, a->ip) || ntm_bind_is_relay(t, a))
+	if (!a->port || !ntm_ip_is_usable(a->ip) || is_self(t->node, a) || ntm_bind_is_relay(t, a))
 		return NULL;
 	if (c->n_pairs < NTM_PAIRS_MAX) {
 		p = &c->pairs[c->n_pairs++];

@@ -8,7 +8,6 @@
 #include <time.h>
 
 #include "../common/sdnotify.h"
-#include "dnsmode.h"
 #include "node.h"
 #include "state.h"
 
@@ -159,7 +158,8 @@ int ntm_node_set_identity(struct ntm_node *n, const struct ntm_identity *id)
 		}
 	}
 	ntm_gwclient_changed(n);
-	ntm_dnsmode_identity(n);
+	if (n->identity_changed)
+		n->identity_changed(n);
 	if (!n->ready) {
 		n->ready = true;
 		err = n->embedded ? 0 : ntm_sdnotify("READY=1");

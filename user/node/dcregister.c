@@ -100,6 +100,23 @@ static void registered(struct ntm_dcclient *dc, const struct ntm_sig *m)
 	ntm_dc_resend_all(dc);
 }
 
+static void refused(struct ntm_dcclient *dc, const struct ntm_sig *m)
+{
+	const char *name = ntm_error_name((enum ntm_error)m->error_code);
+	json_object *ev;
+
+	if (dc->last_error == m->error_code)
+		return;
+	dc->last_error = m->error_code;
+	ntm_err("dc: registration refused: %s%s%s", name, m->error_text[0] ? ": " : "", m->error_text);
+	ev = ntm_node_event(dc->node, "refused");
+	if (!ev)
+		return;
+	json_object_object_add(ev, "code", json_object_new_int(m->error_code));
+	json_object_object_add(ev, "error", json_object_new_string(m->error_text[0] ? m->error_text : name));
+	ntm_node_emit(dc->node, ev);
+}
+
 static void on_registration(void *arg, int err, const struct ntm_sig *m)
 {
 	struct ntm_dcclient *dc = arg;
@@ -114,11 +131,8 @@ static void on_registration(void *arg, int err, const struct ntm_sig *m)
 		registered(dc, m);
 		return;
 	}
-	if (m->msg == NTM_M_ERROR && dc->last_error != m->error_code) {
-		dc->last_error = m->error_code;
-		ntm_err("dc: registration refused: %s%s%s", ntm_error_name((enum ntm_error)m->error_code),
-			m->error_text[0] ? ": " : "", m->error_text);
-	}
+	if (m->msg == NTM_M_ERROR)
+		refused(dc, m);
 	dc->registered = false;
 	schedule_keepalive(dc, REGISTER_RETRY_MS);
 }

@@ -294,8 +294,14 @@ void ntm_hs_response(struct ntm_node *n, const struct ntm_addr *from, const uint
 	first = !t->has_keys;
 	hs_free(t);
 	t->peer_mtu = be16toh(p.mtu);
-	/* The first authentic answer decides where the path goes at first; later, checks and authentic packets do. */
-	err = first ? n->dp->ops->set_endpoint(n->dp, t->id, from, 0) : 0;
+	/*
+	 * The first authentic answer decides where the path goes at first; later, checks and authentic packets do. The
+	 * responder may have begun with another pair, and follows: if both followed each other, neither would ever
+	 * stop.
+	 */
+	err = first ? n->dp->ops->set_endpoint(n->dp, t->id, from, NTM_HOLD_ENDPOINT_MS) : 0;
+	if (first)
+		t->route.hold_until_ms = ntm_timers_ms(&n->timers) + NTM_HOLD_ENDPOINT_MS;
 	if (!err)
 		err = install(t, &k, true);
 	ntm_wipe(&k, sizeof(k));

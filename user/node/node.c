@@ -235,6 +235,7 @@ static void open_dns(struct ntm_node *n)
 
 	if (n->conf.dns_mode == NTM_DNS_OFF)
 		return;
+	n->identity_changed = ntm_dnsmode_identity;
 	err = ntm_dnsstub_open(&n->dns, n, why, sizeof(why));
 	/* Where systemd-resolved has that address, and no mode needs one that is known. */
 	if (err == -EADDRINUSE && n->conf.dns_mode != NTM_DNS_STUB && n->conf.dns_mode != NTM_DNS_RESOLVCONF &&

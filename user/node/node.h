@@ -104,6 +104,8 @@ struct ntm_node {
 	/* Told of everything that `ntm monitor` shows; takes the reference. NULL: nobody listens. */
 	void (*on_event)(struct ntm_node *n, json_object *ev);
 
+	void (*identity_changed)(struct ntm_node *n); /* NULL: nobody else has to know */
+
 	uv_loop_t *loop; /* NULL in tests of the core */
 	struct ntm_udp *udp;
 	struct ntm_netwatch *netwatch;
