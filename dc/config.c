@@ -113,6 +113,7 @@ static const struct ntm_conf_key keys[] = {
     DC("vip4_pool", parse_vip4_pool, vip4_pool, true),
     DC("vip6_pool", parse_vip6_pool, vip6_pool, true),
     DC("store", parse_store, store_file, true),
+    DC("process_address", parse_listen, process_address, false),
     DC("dns_listen", parse_listen, dns_listen, false),
     DC("dns", ntm_dc_conf_dns_mode, dns.mode, false),
     DC("publish", ntm_dc_conf_dns_publish, dns.publish, false),
@@ -185,6 +186,7 @@ static void free_remotes(struct ntm_dc_remotes *l)
 void ntm_dc_config_free(struct ntm_dc_config *c)
 {
 	free(c->listen.addrs);
+	free(c->process_address.addrs);
 	free(c->dns_listen.addrs);
 	ntm_dc_dns_config_free(&c->dns);
 	free(c->private_key_file);

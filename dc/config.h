@@ -23,6 +23,7 @@ struct ntm_dc_remotes {
 struct ntm_dc_config {
 	char zone[NTM_NAME_MAX + 1];
 	struct ntm_addr_list listen;
+	struct ntm_addr_list process_address; /* where other processes of this DC reach it; empty: listen */
 	struct ntm_addr_list dns_listen;
 	struct ntm_dc_dns_config dns;
 	char *private_key_file;

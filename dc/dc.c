@@ -20,6 +20,7 @@ void ntm_dc_expire_nodes(struct ntm_dc *dc)
 	while ((n = ntm_dc_nodes_expire(&dc->nodes, ntm_dc_now(dc), dc->conf->lifetime_s * 1000ULL))) {
 		ntm_info("%s is offline: nothing heard for %u s", n->rec.label, dc->conf->lifetime_s);
 		ntm_dc_dns_moved(dc, &n->rec);
+		ntm_dc_cluster_changed(dc, n);
 	}
 	ntm_dc_relays_expire(dc);
 }
@@ -117,14 +118,16 @@ int ntm_dc_start(struct ntm_dc *dc, uv_loop_t *loop, const struct ntm_dc_config 
 		err = ntm_store_open(conf->store_file, &dc->store, why, cap);
 	if (!err)
 		err = check_pools(dc, why, cap);
+	if (!err)
+		err = ntm_dc_net_open(&dc->net, loop, conf->listen.addrs, conf->listen.n, ntm_dc_receive_datagram, dc,
+				      why, cap);
+	if (!err)
+		err = ntm_dc_cluster_start(dc, why, cap);
 	if (!err) {
 		err = ntm_dc_relays_apply(dc, &conf->relays);
 		if (err)
 			snprintf(why, cap, "cannot let the relays in: %s", strerror(-err));
 	}
-	if (!err)
-		err = ntm_dc_net_open(&dc->net, loop, conf->listen.addrs, conf->listen.n, ntm_dc_receive_datagram, dc,
-				      why, cap);
 	if (!err)
 		err = ntm_dc_dns_start(dc, why, cap);
 	if (!err)
@@ -150,6 +153,7 @@ int ntm_dc_start(struct ntm_dc *dc, uv_loop_t *loop, const struct ntm_dc_config 
 		return err;
 	}
 	ntm_dc_invites_start(dc);
+	dc->running = true;
 	return 0;
 }
 
@@ -163,12 +167,13 @@ void ntm_dc_stop(struct ntm_dc *dc)
 	ntm_metrics_stop(dc->metrics);
 	dc->metrics = NULL;
 	ntm_dc_dns_stop(dc);
+	/* nodes that are online stay so in the store: the next start invites them, or another process */
+	if (dc->store)
+		ntm_dc_write_behind(dc, true);
+	ntm_dc_cluster_stop(dc);
 	if (dc->net)
 		ntm_dc_net_close(dc->net);
 	dc->net = NULL;
-	/* nodes that are online stay so in the store: the next start invites them */
-	if (dc->store)
-		ntm_dc_write_behind(dc, true);
 	ntm_store_close(dc->store);
 	dc->store = NULL;
 	if (dc->outbox.timer.loop)
@@ -223,6 +228,7 @@ void ntm_dc_reload(struct ntm_dc *dc, const struct ntm_dc_config *now)
 	if (strcmp(was->zone, now->zone) || strcmp(was->store_file, now->store_file) ||
 	    strcmp(was->private_key_file, now->private_key_file) || strcmp(was->runtime_dir, now->runtime_dir) ||
 	    !ntm_addr_equal(&was->metrics_listen, &now->metrics_listen) || !same_addrs(&was->listen, &now->listen) ||
+	    !same_addrs(&was->process_address, &now->process_address) ||
 	    !same_addrs(&was->dns_listen, &now->dns_listen) || was->dns.mode != now->dns.mode ||
 	    was->dns.publish != now->dns.publish || memcmp(&was->vip4_pool, &now->vip4_pool, sizeof(now->vip4_pool)) ||
 	    memcmp(&was->vip6_pool, &now->vip6_pool, sizeof(now->vip6_pool)))

@@ -14,6 +14,7 @@
 #include "../user/common/version.h"
 #include "audit.h"
 #include "backup.h"
+#include "cluster.h"
 #include "config.h"
 #include "dns.h"
 #include "net.h"
@@ -48,7 +49,8 @@
 	X(keepalives, "keep-alives answered") \
 	X(relay_directions, "paths given to a relay") \
 	X(relay_refusals, "paths that a relay refused or did not answer for") \
-	X(relays_lost, "times that a relay went offline")
+	X(relays_lost, "times that a relay went offline") \
+	X(openers, "datagrams that open a NAT for what this process may have to say")
 /* clang-format on */
 
 struct ntm_dc_counters {
@@ -57,6 +59,9 @@ struct ntm_dc_counters {
 #undef X
 };
 
+#define NTM_DC_POLICY_SETTING "policy" /* its text, in a store of several processes */
+
+struct ntm_dc_cluster;
 struct ntm_dc_dns;
 struct ntm_dc_invites;
 struct ntm_dc_peers;
@@ -79,6 +84,8 @@ struct ntm_dc {
 	struct ntm_dc_relays relays;
 	struct ntm_dc_retired_list retired; /* replaced paths that relays still have, oldest first */
 	size_t n_retired;
+	struct ntm_dc_cluster *cluster; /* NULL: the store serves one process */
+	bool running;                   /* the start is over */
 	struct ntm_dc_peers *peers;     /* NULL: no other zones are configured */
 	struct ntm_dc_dns *dns;         /* NULL: none is configured */
 	struct ntm_dc_invites *invites; /* NULL: nobody left to invite */
@@ -127,6 +134,11 @@ void ntm_dc_reply_error(struct ntm_dc *dc, struct ntm_dc_session *s, uint32_t tx
 /* For the log: the node's name, or address and key of a session without one. Valid until the next call. */
 const char *ntm_dc_session_name(const struct ntm_dc_session *s);
 
+/* The session is the node's from now on, and the node this process's. */
+void ntm_dc_bind(struct ntm_dc *dc, struct ntm_dc_session *s, struct ntm_dc_node *node);
+/* Of a node of another process; remote stands for its session. */
+void ntm_dc_node_message(struct ntm_dc *dc, struct ntm_dc_session *remote, const struct ntm_sig *m);
+
 /* register.c */
 void ntm_dc_register(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m);
 /* from: where it came from, and is answered if it carries NTM_F_DELAY; all others to where the peer is */
@@ -164,6 +176,8 @@ void ntm_dc_release_at_relays(struct ntm_dc *dc, uint64_t path_id);
 void ntm_dc_send_release(struct ntm_dc *dc, struct ntm_dc_node *to, uint64_t path_id);
 /* Persists, drops the session, tells the peers and relays of its paths. As store.h's revoke. */
 int ntm_dc_revoke(struct ntm_dc *dc, const char *label);
+/* It was, by this process or another: what is left of it here goes. */
+void ntm_dc_revoked(struct ntm_dc *dc, const struct ntm_node_record *rec);
 
 /* relay_paths.c */
 struct ntm_dc_relay *ntm_dc_path_relay(const struct ntm_dc *dc, const struct ntm_dc_path *p); /* NULL: none */
@@ -179,6 +193,7 @@ void ntm_dc_retired_free(struct ntm_dc *dc);
 
 /* invite.c: after a restart, sessions to the nodes that were online */
 void ntm_dc_invites_start(struct ntm_dc *dc);
+void ntm_dc_invite(struct ntm_dc *dc, const struct ntm_dc_node *node); /* its process died */
 void ntm_dc_invites_stop(struct ntm_dc *dc);
 void ntm_dc_invite_answer(struct ntm_dc *dc, const struct ntm_dc_route *from, const uint8_t *data, size_t len);
 void ntm_dc_invite_cookie(struct ntm_dc *dc, const uint8_t *data, size_t len);

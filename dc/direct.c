@@ -161,8 +161,11 @@ static struct ntm_dc_node *find_target(struct ntm_dc *dc, struct ntm_dc_session 
 		ntm_dc_reply_error(dc, s, m->txid, NTM_E_OFFLINE, "%s is a relay", node->rec.label);
 		return NULL;
 	}
-	if (node && node->online && node->session)
+	if (node && ntm_dc_node_reachable(node))
 		return node;
+	/* on its way to another process: the request comes again in a moment */
+	if (node && ntm_dc_cluster_orphaned(dc, node))
+		return NULL;
 	if (node || (!err && !rec.revoked_s))
 		ntm_dc_reply_error(dc, s, m->txid, NTM_E_OFFLINE, "%s is offline", node ? node->rec.label : rec.label);
 	else if (!err)
@@ -184,7 +187,7 @@ bool ntm_dc_path_answers(const struct ntm_dc_path *p, const struct ntm_dc_node *
 		if (p->ends[i]->peer)
 			continue;
 		/* an end that came with a new session may have lost what it was told */
-		if (!p->ends[i]->session || p->ends[i]->session->keys.local_id != p->sessions[i])
+		if (!p->sessions[i] || ntm_dc_node_binding(p->ends[i]) != p->sessions[i])
 			return false;
 	}
 	return now - p->created_ms < NTM_DC_COALESCE_MS || (p->ends[0] == who && p->txid == m->txid);
@@ -353,10 +356,10 @@ void ntm_dc_direct(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm
 	struct ntm_dc_node *other;
 	bool gateway;
 
-	if (ntm_dc_peer_direct(dc, s, m))
+	if (!s->remote && ntm_dc_peer_direct(dc, s, m))
 		return;
 	other = find_other(dc, s, m, &gateway);
-	if (other)
+	if (other && (gateway || !ntm_dc_cluster_direct(dc, s, m, other)))
 		direct(dc, s, m, other, gateway);
 }
 

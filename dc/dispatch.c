@@ -24,6 +24,8 @@ const char *ntm_dc_session_name(const struct ntm_dc_session *s)
 
 	if (s->peer)
 		return ntm_dc_peer_zone(s->peer);
+	if (s->process)
+		return "another process of this DC";
 	if (s->node)
 		return s->node->rec.label;
 	ntm_key_to_text(s->keys.peer_key, key);
@@ -34,7 +36,7 @@ const char *ntm_dc_session_name(const struct ntm_dc_session *s)
 static void send_on(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_dc_route *to, const uint8_t *data,
 		    size_t len)
 {
-	uint8_t out[NTM_SIGNAL_MAX];
+	uint8_t out[NTM_DC_DATAGRAM_MAX];
 	size_t out_len;
 	int err = ntm_session_seal(&s->keys, data, len, out, sizeof(out), &out_len);
 
@@ -55,6 +57,8 @@ void ntm_dc_send_to_node(void *arg, struct ntm_dc_node *to, const uint8_t *data,
 		ntm_dc_peer_send(arg, to->peer, data, len);
 	else if (to->session)
 		ntm_dc_send_encoded(arg, to->session, data, len);
+	else
+		ntm_dc_cluster_pass(arg, to, data, len);
 }
 
 void ntm_dc_reply_to(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_dc_route *to,
@@ -69,7 +73,10 @@ void ntm_dc_reply_to(struct ntm_dc *dc, struct ntm_dc_session *s, const struct n
 				 strerror(-err));
 		return;
 	}
-	send_on(dc, s, to, data, len);
+	if (s->remote)
+		ntm_dc_cluster_pass(dc, s->node, data, len);
+	else
+		send_on(dc, s, to, data, len);
 	if (m->have & (1u << NTM_F_PSK | 1u << NTM_F_RELAY_SECRET | 1u << NTM_F_RELAY_OFFER))
 		ntm_wipe(data, len);
 }
@@ -94,6 +101,15 @@ void ntm_dc_reply_error(struct ntm_dc *dc, struct ntm_dc_session *s, uint32_t tx
 	dc->counters.errors_sent++;
 	ntm_warn_limited("%s: %s: %s", ntm_dc_session_name(s), ntm_error_name(code), m.error_text);
 	ntm_dc_reply(dc, s, &m);
+}
+
+void ntm_dc_bind(struct ntm_dc *dc, struct ntm_dc_session *s, struct ntm_dc_node *node)
+{
+	bool fresh = node->session != s;
+
+	ntm_dc_session_bind(&dc->sessions, s, node, ntm_dc_now(dc));
+	if (fresh)
+		ntm_dc_cluster_claim(dc, node);
 }
 
 static void on_session_init(struct ntm_dc *dc, const struct ntm_dc_route *from, const uint8_t *data, size_t len)
@@ -187,8 +203,43 @@ static void on_error_answer(struct ntm_dc *dc, struct ntm_dc_session *s, const s
 	struct ntm_dc_sent what;
 
 	ntm_warn_limited("%s answers %s: %s", s->node->rec.label, name, m->error_text);
-	if (ntm_dc_outbox_ack(&dc->outbox, s->node, m->txid, &what) && what.msg == NTM_M_RELAY_DIRECTION)
+	if (!ntm_dc_outbox_ack(&dc->outbox, s->node, m->txid, &what)) {
+		if (!s->remote)
+			ntm_dc_cluster_heard(dc, s->node, m);
+		return;
+	}
+	if (what.msg == NTM_M_RELAY_DIRECTION)
 		ntm_dc_relay_failed(dc, s->node, what.path_id, name);
+}
+
+/* Of a node whose session is with another process: what was an answer to a request of ours, or is ours to answer. */
+void ntm_dc_node_message(struct ntm_dc *dc, struct ntm_dc_session *remote, const struct ntm_sig *m)
+{
+	switch (m->msg) {
+	case NTM_M_ROUTE_ACK:
+	case NTM_M_RELAY_RESPONSE:
+		ntm_dc_outbox_ack(&dc->outbox, remote->node, m->txid, NULL);
+		return;
+	case NTM_M_ERROR:
+		on_error_answer(dc, remote, m);
+		return;
+	case NTM_M_DIRECTION_REQUEST:
+		ntm_dc_direct(dc, remote, m);
+		return;
+	case NTM_M_RELEASE:
+		if (ntm_sig_has(m, NTM_F_PATH_ID))
+			ntm_dc_release(dc, remote, m);
+		return;
+	default:
+		return;
+	}
+}
+
+/* It is of no use here if another process of this DC asked. */
+static void on_acknowledgement(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m)
+{
+	if (!ntm_dc_outbox_ack(&dc->outbox, s->node, m->txid, NULL))
+		ntm_dc_cluster_heard(dc, s->node, m);
 }
 
 static void on_node_message(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_dc_route *from,
@@ -202,11 +253,11 @@ static void on_node_message(struct ntm_dc *dc, struct ntm_dc_session *s, const s
 		ntm_dc_direct(dc, s, m);
 		return;
 	case NTM_M_ROUTE_ACK:
-		ntm_dc_outbox_ack(&dc->outbox, s->node, m->txid, NULL);
+		on_acknowledgement(dc, s, m);
 		return;
 	case NTM_M_RELAY_RESPONSE:
 		if (s->node->relay)
-			ntm_dc_outbox_ack(&dc->outbox, s->node, m->txid, NULL);
+			on_acknowledgement(dc, s, m);
 		else
 			ntm_dc_reply_error(dc, s, m->txid, NTM_E_DENIED, "this node is no relay");
 		return;
@@ -231,7 +282,7 @@ static void on_signal(struct ntm_dc *dc, const struct ntm_dc_route *from, const 
 {
 	const struct ntm_hdr *hdr = (const void *)data;
 	struct ntm_dc_session *s = ntm_dc_session_find(&dc->sessions, be64toh(hdr->id));
-	uint8_t plain[NTM_SIGNAL_MAX];
+	uint8_t plain[NTM_DC_DATAGRAM_MAX];
 	uint64_t now = ntm_dc_now(dc), head;
 	char addr[NTM_ADDR_STRLEN];
 	struct ntm_dc_node *node;
@@ -242,6 +293,10 @@ static void on_signal(struct ntm_dc *dc, const struct ntm_dc_route *from, const 
 	if (!s) {
 		dc->counters.unknown_session++;
 		ntm_warn_limited("%s: message for an unknown session", ntm_addr_format(&from->peer, addr));
+		return;
+	}
+	if (len > NTM_SIGNAL_MAX && !ntm_dc_cluster_owns(dc, s)) {
+		dc->counters.bad_form++;
 		return;
 	}
 	head = s->keys.rx_head;
@@ -259,6 +314,14 @@ static void on_signal(struct ntm_dc *dc, const struct ntm_dc_route *from, const 
 		return;
 	}
 
+	if (ntm_dc_cluster_owns(dc, s)) {
+		if (s->keys.rx_head > head)
+			s->route = *from;
+		ntm_dc_session_confirm(&dc->sessions, s, now);
+		ntm_dc_cluster_message(dc, s, plain, plain_len);
+		ntm_wipe(plain, plain_len); /* a PSK may be in it */
+		return;
+	}
 	err = ntm_sig_decode(&m, plain, plain_len);
 	/*
 	 * Only the newest message says where the peer is: an older one may have been held back on its way. And a
@@ -272,7 +335,7 @@ static void on_signal(struct ntm_dc *dc, const struct ntm_dc_route *from, const 
 	if (s->state == NTM_DC_STRANGER) {
 		node = ntm_dc_node_by_key(&dc->nodes, s->keys.peer_key);
 		if (node)
-			ntm_dc_session_bind(&dc->sessions, s, node, now);
+			ntm_dc_bind(dc, s, node);
 	}
 	if (s->node)
 		ntm_dc_seen(dc, s);
@@ -296,21 +359,24 @@ void ntm_dc_receive_datagram(void *arg, const struct ntm_dc_route *from, uint8_t
 	struct ntm_dc *dc = arg;
 	char addr[NTM_ADDR_STRLEN];
 
-	if (len >= sizeof(*hdr) && len <= NTM_SIGNAL_MAX && ntm_hdr_version(hdr) == NTM_WIRE_VERSION) {
+	if (len >= sizeof(*hdr) && len <= NTM_DC_DATAGRAM_MAX && ntm_hdr_version(hdr) == NTM_WIRE_VERSION) {
 		switch (ntm_hdr_type(hdr)) {
 		case NTM_T_SESSION_INIT:
 			on_session_init(dc, from, data, len);
 			return;
 		case NTM_T_SESSION_RESP:
-			if (!ntm_dc_peer_answer(dc, from, data, len))
+			if (!ntm_dc_cluster_answer(dc, from, data, len) && !ntm_dc_peer_answer(dc, from, data, len))
 				ntm_dc_invite_answer(dc, from, data, len);
 			return;
 		case NTM_T_COOKIE_REPLY:
-			if (!ntm_dc_peer_cookie(dc, data, len))
+			if (!ntm_dc_cluster_cookie(dc, data, len) && !ntm_dc_peer_cookie(dc, data, len))
 				ntm_dc_invite_cookie(dc, data, len);
 			return;
 		case NTM_T_SIGNAL:
-			on_signal(dc, from, data, len);
+			if (len == sizeof(*hdr) && !hdr->id)
+				dc->counters.openers++;
+			else
+				on_signal(dc, from, data, len);
 			return;
 		default:
 			break;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Sessions do not survive the DC, and messages of sessions it does not know get no answer. So after its start the DC
- * sends a session init to each node that was online; the node answers it as a responder and registers on that session.
- * At most 200 messages a second, three tries a node, one second apart.
+ * Sessions do not survive the DC process, and messages of sessions it does not know get no answer. So after its start
+ * the DC sends a session init to each node that was online, and to those of another process that died; the node answers
+ * it as a responder and registers on that session. At most 1,500 messages a second, three tries a node, one second
+ * apart.
  */
 #include <endian.h>
 #include <errno.h>
@@ -15,9 +16,10 @@
 #include "dc.h"
 
 #define TICK_MS 50
-#define PER_TICK 10
+#define PER_TICK 75
 #define TRIES 3
 #define RETRY_MS 1000
+#define ASK_OTHERS_MS 500
 
 struct absent {
 	uint8_t key[NTM_DH_LEN];
@@ -101,8 +103,9 @@ static void on_tick(uv_timer_t *timer)
 	}
 	while (budget > 0 && iv->next < iv->n) {
 		const struct absent *a = &iv->absent[iv->next++];
+		const struct ntm_dc_node *node = ntm_dc_node_by_key(&dc->nodes, a->key);
 
-		if (ntm_dc_node_by_key(&dc->nodes, a->key))
+		if (node && (node->session || node->at))
 			continue;
 		err = invite(dc, a);
 		if (err)
@@ -147,17 +150,32 @@ static void timer_closed(uv_handle_t *h)
 	free_invites(ntm_container_of(h, struct ntm_dc_invites, timer));
 }
 
-void ntm_dc_invites_start(struct ntm_dc *dc)
+static struct ntm_dc_invites *new_invites(void)
 {
 	struct ntm_dc_invites *iv = calloc(1, sizeof(*iv));
-	int err = iv ? 0 : -ENOMEM;
 
-	if (!err)
-		err = ntm_table_init(&iv->by_id, 0);
-	if (!err)
-		err = ntm_table_init(&iv->by_key, 0);
-	if (!err)
-		err = dc->store->ops->each_node(dc->store, NTM_STORE_ONLINE, remember, iv);
+	if (!iv || ntm_table_init(&iv->by_id, 0) || ntm_table_init(&iv->by_key, 0)) {
+		if (iv)
+			free_invites(iv);
+		return NULL;
+	}
+	TAILQ_INIT(&iv->sent);
+	return iv;
+}
+
+static void begin(struct ntm_dc *dc, struct ntm_dc_invites *iv, uint64_t in_ms)
+{
+	uv_timer_init(dc->loop, &iv->timer);
+	iv->timer.data = dc;
+	dc->invites = iv;
+	uv_timer_start(&iv->timer, on_tick, in_ms, TICK_MS);
+}
+
+void ntm_dc_invites_start(struct ntm_dc *dc)
+{
+	struct ntm_dc_invites *iv = new_invites();
+	int err = iv ? dc->store->ops->each_node(dc->store, NTM_STORE_ONLINE, remember, iv) : -ENOMEM;
+
 	if (err)
 		ntm_warn("nodes will not be invited, but come when their sessions end: %s", strerror(-err));
 	if (err || !iv->n) {
@@ -165,12 +183,19 @@ void ntm_dc_invites_start(struct ntm_dc *dc)
 			free_invites(iv);
 		return;
 	}
-	TAILQ_INIT(&iv->sent);
 	ntm_info("inviting %zu nodes that were online", iv->n);
-	uv_timer_init(dc->loop, &iv->timer);
-	iv->timer.data = dc;
-	dc->invites = iv;
-	uv_timer_start(&iv->timer, on_tick, 0, TICK_MS);
+	/* others say first which of them they have by now */
+	begin(dc, iv, ntm_dc_cluster_joined(dc) ? ASK_OTHERS_MS : 0);
+}
+
+void ntm_dc_invite(struct ntm_dc *dc, const struct ntm_dc_node *node)
+{
+	struct ntm_dc_invites *iv = dc->invites ? dc->invites : new_invites();
+
+	if (!iv || remember(iv, &node->rec))
+		ntm_warn_limited("%s is not invited: out of memory", node->rec.label);
+	if (iv && !dc->invites)
+		begin(dc, iv, 0);
 }
 
 void ntm_dc_invites_stop(struct ntm_dc *dc)

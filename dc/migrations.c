@@ -16,6 +16,7 @@ SCHEMA(001_nodes);
 SCHEMA(002_paths);
 SCHEMA(003_relays);
 SCHEMA(pg_001_store);
+SCHEMA(pg_002_processes);
 
 const char *const ntm_migrations[] = {
     schema_001_nodes,
@@ -26,5 +27,6 @@ const size_t ntm_n_migrations = sizeof(ntm_migrations) / sizeof(ntm_migrations[0
 
 const char *const ntm_pg_migrations[] = {
     schema_pg_001_store,
+    schema_pg_002_processes,
 };
 const size_t ntm_n_pg_migrations = sizeof(ntm_pg_migrations) / sizeof(ntm_pg_migrations[0]);

@@ -20,7 +20,7 @@
 
 /* sendmmsg and recvmmsg want everything by pointers: one slot holds what they point to */
 struct slot {
-	uint8_t data[NTM_SIGNAL_MAX + 1];
+	uint8_t data[NTM_DC_DATAGRAM_MAX + 1];
 	struct sockaddr_storage sa;
 	struct iovec iov;
 	union {

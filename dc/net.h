@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include <ntm/limits.h>
+
 #include "../user/common/addr.h"
 
 /* Where a datagram came from and by which way an answer goes back. */
@@ -18,9 +20,12 @@ struct ntm_dc_route {
 	uint16_t sock;     /* index into the listen addresses */
 };
 
+/* Processes of one DC pass signalling messages on, in messages of their own. */
+enum { NTM_DC_DATAGRAM_MAX = NTM_SIGNAL_MAX + 64 };
+
 struct ntm_dc_net;
-/* data is the callee's to change, valid during the call. Longer ones than NTM_SIGNAL_MAX come as len = NTM_SIGNAL_MAX +
- * 1. */
+/* data is the callee's to change, valid during the call. Longer ones than NTM_DC_DATAGRAM_MAX come as len =
+ * NTM_DC_DATAGRAM_MAX + 1. */
 typedef void (*ntm_dc_receive)(void *arg, const struct ntm_dc_route *from, uint8_t *data, size_t len);
 
 /* 0 or -errno with a sentence in why. Port 0 is allowed (tests): ntm_dc_net_bound() tells the real one. */

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sessions.h"
+
 static uint64_t hash_index(uint32_t index)
 {
 	return ntm_table_hash(&index, sizeof(index));
@@ -143,6 +145,35 @@ void ntm_dc_node_offline(struct ntm_dc_nodes *ns, struct ntm_dc_node *n)
 	ns->n_online--;
 	leave_order(ns, n);
 	ntm_dc_node_mark_dirty(ns, n);
+}
+
+void ntm_dc_node_elsewhere(struct ntm_dc_nodes *ns, struct ntm_dc_node *n, bool online, uint64_t now_ms)
+{
+	leave_order(ns, n);
+	if (n->dirty)
+		TAILQ_REMOVE(&ns->dirty, n, dirty_link);
+	n->dirty = false;
+	ns->n_online += online;
+	ns->n_online -= n->online;
+	n->online = online;
+	n->last_seen_ms = now_ms;
+}
+
+uint64_t ntm_dc_node_binding(const struct ntm_dc_node *n)
+{
+	return n->session ? n->session->keys.local_id : n->at ? n->claim : 0;
+}
+
+void ntm_dc_nodes_each(struct ntm_dc_nodes *ns, void (*visit)(void *arg, struct ntm_dc_node *node), void *arg)
+{
+	for (size_t i = 0; i <= ns->by_key.mask; i++) {
+		struct ntm_table_link *l = ns->by_key.buckets[i], *next;
+
+		for (; l; l = next) {
+			next = l->next;
+			visit(arg, ntm_container_of(l, struct ntm_dc_node, by_key));
+		}
+	}
 }
 
 struct ntm_dc_node *ntm_dc_nodes_expire(struct ntm_dc_nodes *ns, uint64_t now_ms, uint64_t lifetime_ms)

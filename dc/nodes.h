@@ -14,6 +14,7 @@
 #include "table.h"
 
 struct ntm_dc_peer;
+struct ntm_dc_process;
 struct ntm_dc_session;
 
 struct ntm_dc_node {
@@ -36,7 +37,13 @@ struct ntm_dc_node {
 	uint32_t zones_generation, zones_txid;   /* likewise of other zones */
 	uint64_t gateway_path;                   /* the last one it got; may be gone */
 	bool in_order;                           /* on the list `online` of all nodes */
-	TAILQ_ENTRY(ntm_dc_node) online_link, dirty_link;
+	/* several processes of this DC (cluster.h) */
+	struct ntm_dc_process *at; /* the one that it has its session with; NULL: this one, or none */
+	uint64_t claim;            /* when it got its session, by the clock of all processes; 0: never */
+	uint64_t seq;              /* of its last change */
+	uint64_t orphaned_ms;      /* its process died then, and no other has it yet; 0: no */
+	bool told;                 /* on the list of those that others are told of */
+	TAILQ_ENTRY(ntm_dc_node) online_link, dirty_link, told_link;
 };
 TAILQ_HEAD(ntm_dc_node_list, ntm_dc_node);
 
@@ -60,6 +67,16 @@ void ntm_dc_node_remove(struct ntm_dc_nodes *ns, struct ntm_dc_node *node);     
 /* Heard of, authenticated: it is online. */
 void ntm_dc_node_seen(struct ntm_dc_nodes *ns, struct ntm_dc_node *node, uint64_t now_ms);
 void ntm_dc_node_offline(struct ntm_dc_nodes *ns, struct ntm_dc_node *node);
+/* Another process of this DC says whether it is online, and writes that to the store. */
+void ntm_dc_node_elsewhere(struct ntm_dc_nodes *ns, struct ntm_dc_node *node, bool online, uint64_t now_ms);
+/* Which session it has, here or at another process: changes with each new one. 0: none. */
+uint64_t ntm_dc_node_binding(const struct ntm_dc_node *node);
+static inline bool ntm_dc_node_reachable(const struct ntm_dc_node *node)
+{
+	return node->online && (node->session || node->at);
+}
+/* visit may remove the node that it is given. */
+void ntm_dc_nodes_each(struct ntm_dc_nodes *ns, void (*visit)(void *arg, struct ntm_dc_node *node), void *arg);
 /* The next node, relays apart, not heard of for lifetime_ms, made offline; NULL: none. */
 struct ntm_dc_node *ntm_dc_nodes_expire(struct ntm_dc_nodes *ns, uint64_t now_ms, uint64_t lifetime_ms);
 

@@ -7,7 +7,6 @@
 
 #include "../user/common/crypto.h"
 #include "nodes.h"
-#include "sessions.h"
 
 static uint64_t pair_hash(const struct ntm_dc_node *a, const struct ntm_dc_node *b)
 {
@@ -113,8 +112,8 @@ int ntm_dc_path_add(struct ntm_dc_paths *ps, struct ntm_dc_node *initiator, stru
 	} while (!p->id || ntm_dc_path_by_id(ps, p->id));
 	p->ends[0] = initiator;
 	p->ends[1] = responder;
-	p->sessions[0] = initiator->session ? initiator->session->keys.local_id : 0;
-	p->sessions[1] = responder->session ? responder->session->keys.local_id : 0;
+	p->sessions[0] = ntm_dc_node_binding(initiator);
+	p->sessions[1] = ntm_dc_node_binding(responder);
 	p->txid = txid;
 	p->created_ms = now_ms;
 	p->fresh = true;

@@ -28,7 +28,7 @@ struct ntm_relay_info;
 struct ntm_dc_path {
 	uint64_t id;
 	struct ntm_dc_node *ends[2]; /* initiator, responder */
-	uint64_t sessions[2];        /* their local session IDs when it was directed */
+	uint64_t sessions[2];        /* which they had when it was directed */
 	uint32_t txid;               /* of the initiator's request */
 	bool fresh;                  /* psk is there */
 	bool unsaved;                /* not in the store yet */

@@ -235,7 +235,7 @@ static struct ntm_dc_node *find_own(struct ntm_dc *dc, struct ntm_dc_session *s,
 		if (index && !node)
 			err = dc->store->ops->node_by_index(dc->store, index, &rec);
 	}
-	if (node && node->online && node->session && !node->relay)
+	if (node && ntm_dc_node_reachable(node) && !node->relay)
 		return node;
 	if (node || (!err && !rec.revoked_s))
 		ntm_dc_reply_error(dc, s, m->txid, NTM_E_OFFLINE, "%s is offline", node ? node->rec.label : rec.label);
@@ -422,7 +422,7 @@ void ntm_dc_peer_end_path(struct ntm_dc *dc, struct ntm_dc_path *p)
 {
 	struct ntm_dc_node *own = p->ends[p->ends[0]->peer ? 1 : 0];
 
-	if (own->online && own->session)
+	if (ntm_dc_node_reachable(own))
 		ntm_dc_send_release(dc, own, p->id);
 	ntm_dc_relay_release(dc, p);
 	ntm_dc_path_remove(&dc->paths, p);

@@ -368,24 +368,49 @@ static int parse_file(struct ntm_dc_policy *p, FILE *f, const char *file, char *
 	return rc;
 }
 
-int ntm_dc_policy_load(const char *file, struct ntm_dc_policy **out, char *err, size_t cap)
+static int load(FILE *f, const char *name, struct ntm_dc_policy **out, char *err, size_t cap)
 {
 	struct ntm_dc_policy *p = calloc(1, sizeof(*p));
-	FILE *f = p ? fopen(file, "re") : NULL;
-	int rc = p ? -errno : -ENOMEM;
+	int rc = -ENOMEM;
 
-	if (!f) {
-		snprintf(err, cap, "%s: %s", file, strerror(-rc));
-		free(p);
+	if (!p) {
+		snprintf(err, cap, "%s: out of memory", name);
 		return rc;
 	}
 	p->allow = true;
-	rc = parse_file(p, f, file, err, cap);
-	fclose(f);
+	rc = parse_file(p, f, name, err, cap);
 	if (rc) {
 		ntm_dc_policy_free(p);
 		return rc;
 	}
 	*out = p;
 	return 0;
+}
+
+int ntm_dc_policy_load(const char *file, struct ntm_dc_policy **out, char *err, size_t cap)
+{
+	FILE *f = fopen(file, "re");
+	int rc = -errno;
+
+	if (!f) {
+		snprintf(err, cap, "%s: %s", file, strerror(-rc));
+		return rc;
+	}
+	rc = load(f, file, out, err, cap);
+	fclose(f);
+	return rc;
+}
+
+int ntm_dc_policy_parse(const char *text, const char *name, struct ntm_dc_policy **out, char *err, size_t cap)
+{
+	FILE *f = fmemopen((void *)text, strlen(text), "r");
+	int rc;
+
+	if (!f) {
+		snprintf(err, cap, "%s: out of memory", name);
+		return -ENOMEM;
+	}
+	rc = load(f, name, out, err, cap);
+	fclose(f);
+	return rc;
 }

@@ -23,6 +23,8 @@ struct ntm_dc_policy;
 
 /* 0, or -errno and err = "FILE:LINE: what is wrong". */
 int ntm_dc_policy_load(const char *file, struct ntm_dc_policy **out, char *err, size_t cap);
+/* The same of a text that is not empty; name is for messages. */
+int ntm_dc_policy_parse(const char *text, const char *name, struct ntm_dc_policy **out, char *err, size_t cap);
 void ntm_dc_policy_free(struct ntm_dc_policy *p);
 /* May `from` ask for a path to `to`? Both labels, lower case; "" fits '*' only. NULL policy: yes. line: unless NULL,
  * that of the deciding rule, 0 if it was the default. */
@@ -32,9 +34,13 @@ size_t ntm_dc_policy_rules(const struct ntm_dc_policy *p);
 
 /* policy_apply.c: the DC's own */
 
-/* Takes the policy of this file, NULL: none. On failure the one before stays. Paths that are no longer allowed are
- * released. */
+/*
+ * Takes the policy of this file, NULL: none. On failure the one before stays. Paths that are no longer allowed are
+ * released. Where there are several processes, it is the policy of all of them, and they keep it in their store: one
+ * that starts beside others takes theirs, whatever its file says.
+ */
 int ntm_dc_policy_set(struct ntm_dc *dc, const char *file, char *err, size_t cap);
+void ntm_dc_policy_from_store(struct ntm_dc *dc); /* another process has taken one over */
 /* The node is back: what it has of paths that are no longer allowed is released. */
 void ntm_dc_policy_recheck(struct ntm_dc *dc, struct ntm_dc_node *node);
 

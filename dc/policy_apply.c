@@ -12,6 +12,8 @@
 #include "../user/common/log.h"
 #include "dc.h"
 
+enum { TEXT_MAX = 262144 }; /* of a policy that several processes share */
+
 /* A path carries packets both ways: one end that may ask for it is enough to keep it. */
 static bool allowed(const struct ntm_dc *dc, const char *a, const char *b)
 {
@@ -109,18 +111,96 @@ static void release_denied(struct ntm_dc *dc)
 	}
 }
 
-int ntm_dc_policy_set(struct ntm_dc *dc, const char *file, char *err, size_t cap)
+static void put_in_force(struct ntm_dc *dc, struct ntm_dc_policy *p, const char *name)
 {
-	struct ntm_dc_policy *p = NULL;
-	int rc = file ? ntm_dc_policy_load(file, &p, err, cap) : 0;
-
-	if (rc)
-		return rc;
 	ntm_dc_policy_free(dc->policy);
 	dc->policy = p;
 	if (p) {
-		ntm_info("policy %s: %zu rules", file, ntm_dc_policy_rules(p));
+		ntm_info("policy %s: %zu rules", name, ntm_dc_policy_rules(p));
 		release_denied(dc);
 	}
+}
+
+/* The text in the store, "" if there is none. NULL: it can't be had. */
+static char *stored_text(struct ntm_dc *dc)
+{
+	char *text = calloc(1, TEXT_MAX);
+	int err = text ? dc->store->ops->setting(dc->store, NTM_DC_POLICY_SETTING, "", false, text, TEXT_MAX) : 0;
+
+	if (!err || err == -EEXIST)
+		return text;
+	free(text);
+	return NULL;
+}
+
+static char *file_text(const char *file, char *err, size_t cap)
+{
+	char *text = calloc(1, TEXT_MAX);
+	FILE *f = text && file ? fopen(file, "re") : NULL;
+
+	if (text && !file)
+		return text;
+	/* the parser has read it a moment ago; what is longer cannot be kept */
+	if (f && fread(text, 1, TEXT_MAX, f) < TEXT_MAX && !ferror(f)) {
+		fclose(f);
+		return text;
+	}
+	snprintf(err, cap, "%s: cannot be read, or longer than %d bytes", file ? file : "policy", TEXT_MAX - 1);
+	if (f)
+		fclose(f);
+	free(text);
+	return NULL;
+}
+
+void ntm_dc_policy_from_store(struct ntm_dc *dc)
+{
+	char *text = stored_text(dc), err[256] = "the store failed";
+	struct ntm_dc_policy *p = NULL;
+
+	if (!text || (*text && ntm_dc_policy_parse(text, "of another process", &p, err, sizeof(err))))
+		ntm_err("%s: the policy stays as it was", err);
+	else
+		put_in_force(dc, p, "of another process");
+	free(text);
+}
+
+/* The policy becomes that of all processes; or, at the start of one beside others, theirs becomes its own. */
+static int share(struct ntm_dc *dc, const char *file, bool *theirs, char *err, size_t cap)
+{
+	char *mine = file_text(file, err, cap), *stored = NULL;
+	int rc = mine ? 0 : -EINVAL;
+
+	*theirs = false;
+	if (!rc && !dc->running && ntm_dc_cluster_joined(dc)) {
+		stored = stored_text(dc);
+		*theirs = stored && strcmp(stored, mine);
+		if (*theirs)
+			ntm_warn("the policy in force is not what policy says here: a reload makes it so");
+		rc = stored ? 0 : -EIO;
+	} else if (!rc) {
+		rc = dc->store->ops->setting(dc->store, NTM_DC_POLICY_SETTING, mine, true, NULL, 0);
+	}
+	if (rc == -EIO)
+		snprintf(err, cap, "policy: the store failed");
+	free(stored);
+	free(mine);
+	return rc;
+}
+
+int ntm_dc_policy_set(struct ntm_dc *dc, const char *file, char *err, size_t cap)
+{
+	struct ntm_dc_policy *p = NULL;
+	bool theirs = false;
+	int rc = file ? ntm_dc_policy_load(file, &p, err, cap) : 0;
+
+	if (!rc && dc->cluster)
+		rc = share(dc, file, &theirs, err, cap);
+	if (rc || theirs) {
+		ntm_dc_policy_free(p);
+		if (!rc)
+			ntm_dc_policy_from_store(dc);
+		return rc;
+	}
+	put_in_force(dc, p, file);
 	return 0;
 }

@@ -48,12 +48,14 @@ void ntm_dc_seen(struct ntm_dc *dc, struct ntm_dc_session *s)
 		ntm_dc_repeat_releases(dc, n);
 		ntm_dc_policy_recheck(dc, n);
 		ntm_dc_dns_moved(dc, &n->rec);
+		ntm_dc_cluster_changed(dc, n);
 	}
 	if (ntm_addr_equal(&n->rec.endpoint, &s->route.peer) && ntm_addr_equal(&n->rec.via, &via))
 		return;
 	n->rec.endpoint = s->route.peer;
 	n->rec.via = via;
 	ntm_dc_node_mark_dirty(&dc->nodes, n);
+	ntm_dc_cluster_changed(dc, n);
 	ntm_dc_dns_moved(dc, &n->rec);
 }
 
@@ -149,6 +151,8 @@ static void take_reports(struct ntm_dc *dc, struct ntm_dc_node *node, const stru
 		ntm_dc_relay_report(dc, node->relay, &m->load);
 	else
 		ntm_dc_relay_update(dc, node->relay);
+	if (m->n_rtts || ntm_sig_has(m, NTM_F_LOAD))
+		ntm_dc_cluster_changed(dc, node);
 }
 
 static void offer_relays(struct ntm_dc *dc, struct ntm_dc_node *node, struct ntm_sig *r)
@@ -196,7 +200,7 @@ void ntm_dc_register(struct ntm_dc *dc, struct ntm_dc_session *s, const struct n
 		return;
 	}
 	node->mtu = ntm_sig_has(m, NTM_F_MTU) ? m->mtu : 0;
-	ntm_dc_session_bind(&dc->sessions, s, node, ntm_dc_now(dc));
+	ntm_dc_bind(dc, s, node);
 	ntm_dc_seen(dc, s);
 	ntm_dc_dns_moved(dc, &node->rec);
 	ntm_dc_invite_arrived(dc, node->rec.public_key);
@@ -222,6 +226,7 @@ void ntm_dc_register(struct ntm_dc *dc, struct ntm_dc_session *s, const struct n
 		fit(&r);
 	}
 	dc->counters.registrations++;
+	ntm_dc_cluster_changed(dc, node);
 	ntm_dc_reply(dc, s, &r);
 	ntm_wipe(&r, sizeof(r));
 }

@@ -85,9 +85,11 @@ void ntm_dc_relays_expire(struct ntm_dc *dc)
 	for (unsigned i = 0; i < dc->relays.n; i++) {
 		struct ntm_dc_relay *r = dc->relays.items[i];
 
-		if (r->node && r->node->online &&
-		    ntm_dc_now(dc) - r->node->last_seen_ms >= NTM_DC_RELAY_LIFETIME_S * 1000ULL)
+		if (r->node && r->node->online && !r->node->at &&
+		    ntm_dc_now(dc) - r->node->last_seen_ms >= NTM_DC_RELAY_LIFETIME_S * 1000ULL) {
 			ntm_dc_node_offline(&dc->nodes, r->node);
+			ntm_dc_cluster_changed(dc, r->node);
+		}
 		ntm_dc_relay_update(dc, r);
 	}
 }
@@ -204,7 +206,8 @@ static uint64_t free_bit(const struct ntm_dc_relays *rs)
 int ntm_dc_relays_apply(struct ntm_dc *dc, const struct ntm_dc_remotes *conf)
 {
 	struct ntm_dc_relays *rs = &dc->relays, was = *rs;
-	int err = revoke_leftovers(dc, conf);
+	/* a process that starts beside others may have a configuration that is older than theirs: a reload is meant */
+	int err = dc->running || !ntm_dc_cluster_joined(dc) ? revoke_leftovers(dc, conf) : 0;
 
 	if (err)
 		return err;

@@ -17,11 +17,14 @@ void ntm_dc_release(struct ntm_dc *dc, struct ntm_dc_session *s, const struct nt
 		ntm_log_limited(&limit, NTM_LOG_INFO, "%s leaves", s->node->rec.label);
 		ntm_dc_node_offline(&dc->nodes, s->node);
 		ntm_dc_dns_moved(dc, &s->node->rec);
+		ntm_dc_cluster_changed(dc, s->node);
 		if (s->node->relay)
 			ntm_dc_relay_update(dc, s->node->relay);
 		return;
 	}
 	p = ntm_dc_path_by_id(&dc->paths, m->path_id);
+	if (!p && !s->remote)
+		ntm_dc_cluster_heard(dc, s->node, m);
 	if (!p || (p->ends[0] != s->node && p->ends[1] != s->node))
 		return;
 	rec = (struct ntm_path_record){.id = p->id, .nodes = {p->ends[0]->rec.id, p->ends[1]->rec.id}};
@@ -55,13 +58,13 @@ void ntm_dc_release_at_relays(struct ntm_dc *dc, uint64_t path_id)
 	}
 }
 
-/* A node that is away hears of it when it comes back (ntm_dc_repeat_releases). */
+/* A node that is away hears of it when it comes back (ntm_dc_repeat_releases), one of another process from that. */
 static int release_at_peer(void *arg, uint64_t path_id, const uint8_t peer_key[NTM_DH_LEN])
 {
 	struct ntm_dc *dc = arg;
 	struct ntm_dc_node *peer = ntm_dc_node_by_key(&dc->nodes, peer_key);
 
-	if (peer && peer->online)
+	if (peer && peer->online && !peer->at)
 		ntm_dc_send_release(dc, peer, path_id);
 	if (!ntm_dc_path_by_id(&dc->paths, path_id))
 		ntm_dc_release_at_relays(dc, path_id);
@@ -98,15 +101,42 @@ static void forget_paths(struct ntm_dc *dc, const struct ntm_dc_node *node)
 		next = TAILQ_NEXT(p, link);
 		if (p->ends[0] != node && p->ends[1] != node)
 			continue;
+		/* what the store had not learnt of yet, whoever revoked the node did not know of */
+		if (p->unsaved && p->ends[p->ends[0] == node]->online)
+			ntm_dc_send_release(dc, p->ends[p->ends[0] == node], p->id);
 		ntm_dc_relay_release(dc, p);
 		ntm_dc_path_remove(&dc->paths, p);
 	}
 }
 
+void ntm_dc_revoked(struct ntm_dc *dc, const struct ntm_node_record *rec)
+{
+	struct ntm_dc_node *node = ntm_dc_node_by_key(&dc->nodes, rec->public_key);
+
+	ntm_dc_dns_changed(dc, rec);
+	ntm_dc_invite_arrived(dc, rec->public_key);
+	if (node)
+		ntm_dc_outbox_forget(&dc->outbox, node, NULL);
+	if (dc->store->ops->each_path(dc->store, rec->id, false, release_at_peer, dc))
+		ntm_warn("%s: not all peers were told", rec->label);
+	if (!node)
+		return;
+	forget_paths(dc, node);
+	if (node->session) {
+		ntm_dc_reply_error(dc, node->session, 0, NTM_E_DENIED, "this key was revoked");
+		ntm_dc_session_remove(&dc->sessions, node->session);
+	}
+	ntm_dc_cluster_forget(dc, node);
+	if (node->relay) {
+		node->relay->node = NULL;
+		ntm_dc_relay_update(dc, node->relay);
+	}
+	ntm_dc_node_remove(&dc->nodes, node);
+}
+
 int ntm_dc_revoke(struct ntm_dc *dc, const char *label)
 {
 	struct ntm_node_record rec;
-	struct ntm_dc_node *node;
 	int err;
 
 	ntm_dc_write_behind(dc, true); /* its newest paths are released with the others */
@@ -115,25 +145,7 @@ int ntm_dc_revoke(struct ntm_dc *dc, const char *label)
 		return err;
 	ntm_info("%s revoked", label);
 	ntm_dc_audit(dc, "dc", "revoked", label, NULL);
-	ntm_dc_dns_changed(dc, &rec);
-	ntm_dc_invite_arrived(dc, rec.public_key);
 	ntm_dc_peers_revoked(dc, rec.public_key);
-	node = ntm_dc_node_by_key(&dc->nodes, rec.public_key);
-	if (node)
-		ntm_dc_outbox_forget(&dc->outbox, node, NULL);
-	if (dc->store->ops->each_path(dc->store, rec.id, false, release_at_peer, dc))
-		ntm_warn("%s: not all peers were told", label);
-	if (!node)
-		return 0;
-	forget_paths(dc, node);
-	if (node->session) {
-		ntm_dc_reply_error(dc, node->session, 0, NTM_E_DENIED, "this key was revoked");
-		ntm_dc_session_remove(&dc->sessions, node->session);
-	}
-	if (node->relay) {
-		node->relay->node = NULL;
-		ntm_dc_relay_update(dc, node->relay);
-	}
-	ntm_dc_node_remove(&dc->nodes, node);
+	ntm_dc_revoked(dc, &rec);
 	return 0;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../user/common/crypto.h"
+#include "cluster.h"
 #include "peers.h"
 #include "nodes.h"
 
@@ -171,6 +172,8 @@ void ntm_dc_session_remove(struct ntm_dc_sessions *ss, struct ntm_dc_session *s)
 		s->node->session = NULL;
 	if (s->peer)
 		ntm_dc_peer_session_gone(s);
+	if (s->process)
+		ntm_dc_cluster_session_gone(s);
 	ntm_session_clear(&s->keys);
 	free(s);
 }

@@ -28,13 +28,17 @@ enum {
 
 struct ntm_dc_node;
 struct ntm_dc_peer;
+struct ntm_dc_process;
 enum ntm_dc_session_state { NTM_DC_PENDING, NTM_DC_STRANGER, NTM_DC_BOUND, NTM_DC_SESSION_STATES };
 
 struct ntm_dc_session {
 	struct ntm_session keys;
-	struct ntm_dc_route route; /* where the newest authenticated message came from */
-	struct ntm_dc_node *node;  /* bound only */
-	struct ntm_dc_peer *peer;  /* it is another zone's DC */
+	struct ntm_dc_route route;      /* where the newest authenticated message came from */
+	struct ntm_dc_node *node;       /* bound only */
+	struct ntm_dc_peer *peer;       /* it is another zone's DC */
+	struct ntm_dc_process *process; /* it is another process of this DC */
+	bool
+	    remote; /* no session at all: stands for the node's with another process while a message of it is handled */
 	enum ntm_dc_session_state state;
 	uint64_t since_ms; /* in this state */
 	struct ntm_table_link by_id;

@@ -63,8 +63,41 @@ struct ntm_path_record {
 	int64_t created_s;
 };
 
+/* A process of this DC that has the store open, and where the others reach it. */
+enum { NTM_STORE_PROCESS_ADDRS = 8 };
+struct ntm_process_record {
+	uint64_t holder; /* its number: random, never 0 */
+	uint8_t public_key[NTM_DH_LEN];
+	struct ntm_addr addrs[NTM_STORE_PROCESS_ADDRS];
+	size_t n_addrs;
+};
+
+/* What another process changed. */
+enum ntm_store_change_kind {
+	NTM_STORE_NODE,      /* let in, or again: node_id */
+	NTM_STORE_REVOKED,   /* node_id */
+	NTM_STORE_SETTING,   /* name */
+	NTM_STORE_PROCESSES, /* one came or went */
+	NTM_STORE_MISSED,    /* changes that are not on record any more: look at everything */
+};
+struct ntm_store_change {
+	enum ntm_store_change_kind kind;
+	uint64_t node_id;
+	const char *name;
+	uint32_t lag_ms; /* since it was made, by the server's clock */
+};
+
+struct ntm_store_health {
+	bool up;                /* the last call found the server there */
+	bool listens;           /* hears of changes; else it asks */
+	uint64_t notifications; /* heard */
+	uint64_t lost;          /* times that the connection broke */
+};
+
 struct ntm_store;
 typedef int (*ntm_store_visit)(void *arg, const struct ntm_node_record *node); /* not 0: stop, and return it */
+typedef int (*ntm_store_visit_process)(void *arg, const struct ntm_process_record *process);
+typedef int (*ntm_store_visit_change)(void *arg, const struct ntm_store_change *change);
 typedef int (*ntm_store_visit_path)(void *arg, uint64_t path_id, const uint8_t peer_key[NTM_DH_LEN]);
 
 struct ntm_store_ops {
@@ -101,7 +134,7 @@ struct ntm_store_ops {
 	 */
 	int (*admit)(struct ntm_store *s, const struct ntm_admission *a, struct ntm_node_record *out, const char **why);
 
-	/* label NULL: any name. The store keeps only a hash. Old rows of tokens are cleared away here. */
+	/* label NULL: any name. The store keeps only a hash. */
 	int (*token_create)(struct ntm_store *s, const char *token, const char *label, int64_t now_s,
 			    int64_t expires_s);
 
@@ -118,9 +151,27 @@ struct ntm_store_ops {
 	/* The node's paths with the other end's key. only_released: those whose other end was revoked. */
 	int (*each_path)(struct ntm_store *s, uint64_t node, bool only_released, ntm_store_visit_path visit, void *arg);
 	int (*remove_path)(struct ntm_store *s, const struct ntm_path_record *p); /* if the pair's is still this one */
-	int (*purge_paths)(struct ntm_store *s, int64_t before_s);
+	int (*purge_paths)(struct ntm_store *s, int64_t before_s); /* and what else is only kept for a while */
 
 	bool (*busy)(struct ntm_store *s); /* what is written behind had better wait; NULL: never */
+
+	/*
+	 * Several processes over one store. An engine that serves one process has NULL for all of these.
+	 *
+	 * join: this process is one of them, or still is (its record may have been cleared away while the server was
+	 * gone); those that died are cleared away. Changes are told from then on. -EBUSY: a process with another key
+	 * has the store.
+	 */
+	int (*join)(struct ntm_store *s, const struct ntm_process_record *me);
+	uint64_t (*holder)(const struct ntm_store *s); /* this process */
+	int (*leave)(struct ntm_store *s, uint64_t holder);
+	int (*each_process)(struct ntm_store *s, ntm_store_visit_process visit, void *arg);
+	/* 0: it does not have the store open any more: it is dead, or its server thinks so. -EBUSY: it has. */
+	int (*process_gone)(struct ntm_store *s, uint64_t holder);
+	int (*node_by_id)(struct ntm_store *s, uint64_t id, struct ntm_node_record *out); /* 0 or -ENOENT */
+	/* Those since the last call. Costs one system call while there is none: to be called every few ms. */
+	int (*changes)(struct ntm_store *s, ntm_store_visit_change visit, void *arg);
+	struct ntm_store_health (*health)(const struct ntm_store *s);
 };
 
 struct ntm_store {

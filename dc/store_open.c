@@ -26,7 +26,7 @@ int ntm_store_open(const char *store, struct ntm_store **out, char *why, size_t 
 	err = ntm_store_pg_open(ntm_store_conninfo(store), &s, why, cap);
 	if (err)
 		return err;
-	err = ntm_pg_claim(s, why, cap);
+	err = ntm_pg_hold(s, why, cap);
 	if (err)
 		ntm_store_close(s);
 	else

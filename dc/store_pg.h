@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the files of the PostgreSQL engine share. Calls block, so each is bounded: a statement by STATEMENT_TIMEOUT_MS,
- * a wait for a lock by LOCK_TIMEOUT_MS; while the server is away they fail at once, and the connection is made again
- * little by little.
+ * What the files of the PostgreSQL engine share. Calls block, so each is bounded, by the server and, should that hang,
+ * here; while the server is away they fail at once, and the connection is made again little by little, by whoever
+ * calls.
  */
 #ifndef NTM_DC_STORE_PG_H
 #define NTM_DC_STORE_PG_H
@@ -16,11 +16,21 @@ enum { NTM_PG_ARGS_MAX = 8 };
 struct ntm_pg_store {
 	struct ntm_store base;
 	PGconn *db;
-	uint64_t holder;      /* this process: 63 random bits */
-	bool exclusive;       /* a daemon has it for itself */
-	bool connecting;      /* PQresetPoll() is under way */
+	uint64_t holder; /* this process: 63 random bits */
+	bool held;       /* the others see by a lock that this process lives */
+	bool lost;       /* the connection is of no use any more */
+	bool connecting; /* PQresetPoll() is under way */
+	PostgresPollingStatusType step;
 	uint64_t retry_at_ms; /* monotonic: no new connection before that */
 	unsigned backoff_ms;
+	unsigned patience_ms; /* what the call under way may wait for a connection */
+	char channel[80];     /* of notifications; quoted as an identifier */
+	bool listens;         /* the server has LISTEN */
+	bool notified;        /* there may be changes */
+	bool doubtful;        /* whether a change of our own was made is not known */
+	uint64_t looked_ms;   /* when it was asked for changes last */
+	int64_t seq;          /* the last change that was told */
+	uint64_t notifications, times_lost;
 };
 
 /* Parameters of a statement, $1 first. What they point to is the caller's until it was run. */
@@ -48,21 +58,35 @@ int ntm_pg_query(struct ntm_pg_store *s, const char *sql, const struct ntm_pg_ar
 int64_t ntm_pg_get_int(const PGresult *res, int row, int col); /* NULL: 0 */
 
 /*
- * Runs work in a transaction of its own, again if the server says so. All that write take one lock, so that of several
- * processes one after the other sees what the former left: no address and no token is given twice, and no two wait for
- * each other. synced: on the disk when this returns.
+ * Runs work in a transaction of its own, again if the server says so. Awaited: on the disk when this returns, and one
+ * at a time over all processes, so that each sees what the one before left. No address and no token is given twice even
+ * without that, by unique constraints; it saves the second try. Behind: on the disk a little later.
  */
+enum ntm_pg_kind { NTM_PG_AWAITED, NTM_PG_BEHIND };
 typedef int (*ntm_pg_work)(struct ntm_pg_store *s, void *arg);
-int ntm_pg_transaction(struct ntm_pg_store *s, bool synced, ntm_pg_work work, void *arg);
+int ntm_pg_transaction(struct ntm_pg_store *s, enum ntm_pg_kind kind, ntm_pg_work work, void *arg);
 
-/* A connection of this process: parameters of conninfo, its name set. NULL: no memory; else look at its status. */
-PGconn *ntm_pg_connect(const char *conninfo, uint64_t holder);
-/* 0, or -EIO and the server's words in why, one line. */
-int ntm_pg_set_up(PGconn *db, char *why, size_t cap);
+/* store_pg_conn.c: the connection. 0, or -EIO and the server's words in why, one line. */
+int ntm_pg_connect(struct ntm_pg_store *s, const char *conninfo, char *why, size_t cap);
+int ntm_pg_ready(struct ntm_pg_store *s); /* there is a connection, or a step is taken towards one: -EIO */
+/* Bounded in time. The result, NULL if the connection was lost over it. a NULL: no parameters, several statements. */
+PGresult *ntm_pg_exec(struct ntm_pg_store *s, const char *sql, const struct ntm_pg_args *a);
 void ntm_pg_name(uint64_t holder, char out[32]); /* application_name */
+void ntm_pg_one_line(char *text);
+uint64_t ntm_pg_now_ms(void); /* monotonic */
+/* While this process lives, the others see that it does. */
+int ntm_pg_hold(struct ntm_store *base, char *why, size_t cap);
 
-/* No other daemon may use the store: it would not hear of what this one changes. -EBUSY: one does. */
-int ntm_pg_claim(struct ntm_store *base, char *why, size_t cap);
+/* store_pg_shared.c: several processes */
+enum { NTM_PG_ADDR_LEN = 18 }; /* of an address in a column */
+int ntm_pg_note_change(struct ntm_pg_store *s, const char *kind, uint64_t node_id, const char *name); /* inside */
+int ntm_pg_join(struct ntm_store *base, const struct ntm_process_record *me);
+uint64_t ntm_pg_holder(const struct ntm_store *base);
+int ntm_pg_leave(struct ntm_store *base, uint64_t holder);
+int ntm_pg_each_process(struct ntm_store *base, ntm_store_visit_process visit, void *arg);
+int ntm_pg_process_gone(struct ntm_store *base, uint64_t holder);
+int ntm_pg_changes(struct ntm_store *base, ntm_store_visit_change visit, void *arg);
+struct ntm_store_health ntm_pg_health(const struct ntm_store *base);
 
 /* store_pg_nodes.c */
 int ntm_pg_node_by_key(struct ntm_store *base, const uint8_t key[NTM_DH_LEN], struct ntm_node_record *out);

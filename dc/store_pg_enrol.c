@@ -7,8 +7,6 @@
 
 #include "../user/common/crypto.h"
 
-#define TOKEN_KEEP_S (7 * 86400)
-
 static int token_hash(const char *token, uint8_t out[NTM_HASH_LEN])
 {
 	struct ntm_iov in = {token, strlen(token)};
@@ -104,12 +102,21 @@ static int add_node(struct ntm_pg_store *s, const char *label, const uint8_t *ke
 static int use_token(struct ntm_pg_store *s, const struct enrol_job *j)
 {
 	struct ntm_pg_args a = {0};
+	PGresult *res;
+	int err;
 
 	ntm_pg_blob(&a, j->hash, sizeof(j->hash));
 	ntm_pg_int(&a, j->e->now_s);
 	ntm_pg_int(&a, (int64_t)j->rec.id);
-	return ntm_pg_query(s, "UPDATE tokens SET used_s = $2, node_id = $3 WHERE hash = $1 AND used_s IS NULL", &a,
-			    NULL);
+	err =
+	    ntm_pg_query(s, "UPDATE tokens SET used_s = $2, node_id = $3 WHERE hash = $1 AND used_s IS NULL", &a, &res);
+	if (err)
+		return err;
+	/* another process was first, on a server that does not keep us apart */
+	if (strcmp(PQcmdTuples(res), "1"))
+		err = -EAGAIN;
+	PQclear(res);
+	return err;
 }
 
 static int enrol_inside(struct ntm_pg_store *s, void *arg)
@@ -138,7 +145,9 @@ static int enrol_inside(struct ntm_pg_store *s, void *arg)
 		err = add_node(s, j->e->label, j->e->public_key, index, j->e->now_s, false);
 	if (!err)
 		err = ntm_pg_node_by_key(&s->base, j->e->public_key, &j->rec);
-	return err ? err : use_token(s, j);
+	if (!err)
+		err = use_token(s, j);
+	return err ? err : ntm_pg_note_change(s, "node", j->rec.id, NULL);
 }
 
 int ntm_pg_enrol(struct ntm_store *base, const struct ntm_enrolment *e, struct ntm_node_record *out, const char **why)
@@ -147,7 +156,7 @@ int ntm_pg_enrol(struct ntm_store *base, const struct ntm_enrolment *e, struct n
 	int err = token_hash(e->token, j.hash);
 
 	if (!err)
-		err = ntm_pg_transaction(ntm_pg(base), true, enrol_inside, &j);
+		err = ntm_pg_transaction(ntm_pg(base), NTM_PG_AWAITED, enrol_inside, &j);
 	*why = j.why;
 	if (!err || err == -EALREADY)
 		*out = j.rec;
@@ -199,13 +208,18 @@ static int admit_inside(struct ntm_pg_store *s, void *arg)
 	if (!err)
 		err = known ? make_relay(s, &rec, a->label, index)
 			    : add_node(s, a->label, a->public_key, index, a->now_s, true);
-	return err ? err : ntm_pg_node_by_key(&s->base, a->public_key, &j->rec);
+	if (!err)
+		err = ntm_pg_node_by_key(&s->base, a->public_key, &j->rec);
+	/* each process lets all relays in at its start: only what is new is news */
+	if (err || (known && !rec.revoked_s && rec.relay && rec.index))
+		return err;
+	return ntm_pg_note_change(s, "node", j->rec.id, NULL);
 }
 
 int ntm_pg_admit(struct ntm_store *base, const struct ntm_admission *a, struct ntm_node_record *out, const char **why)
 {
 	struct admit_job j = {.a = a, .why = ""};
-	int err = ntm_pg_transaction(ntm_pg(base), true, admit_inside, &j);
+	int err = ntm_pg_transaction(ntm_pg(base), NTM_PG_AWAITED, admit_inside, &j);
 
 	*why = j.why;
 	if (!err)
@@ -222,18 +236,14 @@ struct token_job {
 static int token_inside(struct ntm_pg_store *s, void *arg)
 {
 	const struct token_job *j = arg;
-	struct ntm_pg_args old = {0}, a = {0};
-	int err;
+	struct ntm_pg_args a = {0};
 
-	ntm_pg_int(&old, j->now_s - TOKEN_KEEP_S);
-	err = ntm_pg_query(s, "DELETE FROM tokens WHERE expires_s < $1", &old, NULL);
 	ntm_pg_blob(&a, j->hash, sizeof(j->hash));
 	ntm_pg_text(&a, j->label);
 	ntm_pg_int(&a, j->now_s);
 	ntm_pg_int(&a, j->expires_s);
-	return err ? err
-		   : ntm_pg_query(s, "INSERT INTO tokens (hash, label, created_s, expires_s) VALUES ($1, $2, $3, $4)",
-				  &a, NULL);
+	return ntm_pg_query(s, "INSERT INTO tokens (hash, label, created_s, expires_s) VALUES ($1, $2, $3, $4)", &a,
+			    NULL);
 }
 
 int ntm_pg_token_create(struct ntm_store *base, const char *token, const char *label, int64_t now_s, int64_t expires_s)
@@ -241,7 +251,7 @@ int ntm_pg_token_create(struct ntm_store *base, const char *token, const char *l
 	struct token_job j = {.label = label, .now_s = now_s, .expires_s = expires_s};
 	int err = token_hash(token, j.hash);
 
-	return err ? err : ntm_pg_transaction(ntm_pg(base), true, token_inside, &j);
+	return err ? err : ntm_pg_transaction(ntm_pg(base), NTM_PG_AWAITED, token_inside, &j);
 }
 
 struct revoke_job {
@@ -264,13 +274,15 @@ static int revoke_inside(struct ntm_pg_store *s, void *arg)
 	err = ntm_pg_query(s, "UPDATE paths SET released = 1 WHERE a = $1 OR b = $1", &id, NULL);
 	ntm_pg_int(&a, (int64_t)j->rec.id);
 	ntm_pg_int(&a, j->now_s);
-	return err ? err : ntm_pg_query(s, "UPDATE nodes SET revoked_s = $2, online = 0 WHERE id = $1", &a, NULL);
+	if (!err)
+		err = ntm_pg_query(s, "UPDATE nodes SET revoked_s = $2, online = 0 WHERE id = $1", &a, NULL);
+	return err ? err : ntm_pg_note_change(s, "revoked", j->rec.id, NULL);
 }
 
 int ntm_pg_revoke(struct ntm_store *base, const char *label, int64_t now_s, struct ntm_node_record *out)
 {
 	struct revoke_job j = {.label = label, .now_s = now_s};
-	int err = ntm_pg_transaction(ntm_pg(base), true, revoke_inside, &j);
+	int err = ntm_pg_transaction(ntm_pg(base), NTM_PG_AWAITED, revoke_inside, &j);
 
 	if (!err) {
 		j.rec.revoked_s = now_s;

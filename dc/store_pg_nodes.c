@@ -11,13 +11,11 @@
 	"SELECT id, label, public_key, address, created_s, revoked_s, last_seen_s, endpoint, via, online, relay " \
 	"FROM nodes "
 
-enum { ADDR_LEN = 18 };
-
 static void get_addr(const PGresult *res, int row, int col, struct ntm_addr *out)
 {
 	const char *p = PQgetvalue(res, row, col);
 
-	if (PQgetlength(res, row, col) != ADDR_LEN)
+	if (PQgetlength(res, row, col) != NTM_PG_ADDR_LEN)
 		return;
 	memcpy(out->ip, p, 16);
 	memcpy(&out->port, p + 16, 2);
@@ -101,7 +99,9 @@ int ntm_pg_each_node(struct ntm_store *base, enum ntm_store_nodes which, ntm_sto
 {
 	static const char *const statements[] = {
 	    [NTM_STORE_ALL] = SELECT_NODES "ORDER BY label, id",
-	    [NTM_STORE_ONLINE] = SELECT_NODES "WHERE online = 1",
+	    /* those that others have are not ours to invite */
+	    [NTM_STORE_ONLINE] = SELECT_NODES "WHERE online = 1 AND NOT EXISTS "
+					      "(SELECT 1 FROM processes p WHERE p.holder = nodes.holder)",
 	    [NTM_STORE_RELAYS] = SELECT_NODES "WHERE relay = 1 AND revoked_s IS NULL ORDER BY label",
 	};
 	struct ntm_node_record rec;
@@ -173,12 +173,12 @@ static int save_inside(struct ntm_pg_store *s, void *arg)
 
 static void put_addr(FILE *f, const struct ntm_addr *a)
 {
-	uint8_t raw[ADDR_LEN];
+	uint8_t raw[NTM_PG_ADDR_LEN];
 
 	memcpy(raw, a->ip, 16);
 	memcpy(raw + 16, &a->port, 2);
 	fputs("\"\\\\x", f);
-	for (int i = 0; i < ADDR_LEN; i++)
+	for (int i = 0; i < NTM_PG_ADDR_LEN; i++)
 		fprintf(f, "%02x", raw[i]);
 	fputc('"', f);
 }
@@ -218,21 +218,36 @@ static char *column(const struct ntm_presence *p, size_t n, int which)
 	return text;
 }
 
+static int by_id(const void *a, const void *b)
+{
+	const struct ntm_presence *x = a, *y = b;
+
+	return (x->id > y->id) - (x->id < y->id);
+}
+
 int ntm_pg_save_presence(struct ntm_store *base, const struct ntm_presence *p, size_t n)
 {
 	struct presence_job j = {0};
+	struct ntm_presence *sorted;
 	int err = 0;
 
 	if (!n)
 		return 0;
+	/* so that no two processes wait for each other's rows */
+	sorted = malloc(n * sizeof(*sorted));
+	if (!sorted)
+		return -ENOMEM;
+	memcpy(sorted, p, n * sizeof(*sorted));
+	qsort(sorted, n, sizeof(*sorted), by_id);
 	for (int i = 0; i < 5; i++) {
-		j.columns[i] = column(p, n, i);
+		j.columns[i] = column(sorted, n, i);
 		if (!j.columns[i])
 			err = -ENOMEM;
 	}
 	if (!err)
-		err = ntm_pg_transaction(ntm_pg(base), false, save_inside, &j);
+		err = ntm_pg_transaction(ntm_pg(base), NTM_PG_BEHIND, save_inside, &j);
 	for (int i = 0; i < 5; i++)
 		free(j.columns[i]);
+	free(sorted);
 	return err;
 }

@@ -47,7 +47,7 @@ int ntm_pg_save_paths(struct ntm_store *base, const struct ntm_path_record *p, s
 			p[i].nodes[!swap], (int64_t)p[i].id, p[i].created_s);
 	}
 	fputc('}', f);
-	err = fclose(f) ? -ENOMEM : ntm_pg_transaction(ntm_pg(base), false, save_inside, &j);
+	err = fclose(f) ? -ENOMEM : ntm_pg_transaction(ntm_pg(base), NTM_PG_BEHIND, save_inside, &j);
 	free(j.text);
 	return err;
 }
@@ -67,13 +67,23 @@ static int purge_inside(struct ntm_pg_store *s, void *arg)
 {
 	struct ntm_pg_args a = {0};
 
+	int err;
+
 	ntm_pg_int(&a, *(const int64_t *)arg);
-	return ntm_pg_query(s, "DELETE FROM paths WHERE created_s < $1", &a, NULL);
+	err = ntm_pg_query(s, "DELETE FROM paths WHERE created_s < $1", &a, NULL);
+	if (!err)
+		err = ntm_pg_query(s, "DELETE FROM tokens WHERE expires_s < $1", &a, NULL);
+	/* by the server's clock, which made them */
+	return err ? err
+		   : ntm_pg_query(s,
+				  "DELETE FROM changes WHERE made_ms < "
+				  "(extract(epoch FROM clock_timestamp()) * 1000)::bigint - 86400000",
+				  NULL, NULL);
 }
 
 int ntm_pg_purge_paths(struct ntm_store *base, int64_t before_s)
 {
-	return ntm_pg_transaction(ntm_pg(base), false, purge_inside, &before_s);
+	return ntm_pg_transaction(ntm_pg(base), NTM_PG_BEHIND, purge_inside, &before_s);
 }
 
 int ntm_pg_each_path(struct ntm_store *base, uint64_t node, bool only_released, ntm_store_visit_path visit, void *arg)

@@ -7,8 +7,6 @@
 
 #include "../user/common/crypto.h"
 
-#define TOKEN_KEEP_S (7 * 86400) /* rows of used and expired tokens, for whoever asks what became of one */
-
 static int token_hash(const char *token, uint8_t out[NTM_HASH_LEN])
 {
 	struct ntm_iov in = {token, strlen(token)};
@@ -210,10 +208,6 @@ int ntm_sq_token_create(struct ntm_store *base, const char *token, const char *l
 	uint8_t hash[NTM_HASH_LEN];
 	int err = token_hash(token, hash);
 
-	if (err)
-		return err;
-	sqlite3_bind_int64(s->st[S_TOKEN_PURGE], 1, now_s - TOKEN_KEEP_S);
-	err = ntm_sq_run(s, S_TOKEN_PURGE);
 	if (err)
 		return err;
 	sqlite3_bind_blob(add, 1, hash, NTM_HASH_LEN, SQLITE_TRANSIENT);

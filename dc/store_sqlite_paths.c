@@ -39,8 +39,14 @@ int ntm_sq_purge_paths(struct ntm_store *base, int64_t before_s)
 {
 	struct sqlite_store *s = ntm_sq(base);
 
+	int err;
+
 	sqlite3_bind_int64(s->st[S_PATHS_PURGE], 1, before_s);
-	return ntm_sq_run(s, S_PATHS_PURGE);
+	err = ntm_sq_run(s, S_PATHS_PURGE);
+	if (err)
+		return err;
+	sqlite3_bind_int64(s->st[S_TOKEN_PURGE], 1, before_s);
+	return ntm_sq_run(s, S_TOKEN_PURGE);
 }
 
 int ntm_sq_each_path(struct ntm_store *base, uint64_t node, bool only_released, ntm_store_visit_path visit, void *arg)

@@ -182,17 +182,155 @@ Test(store, pg_only_the_holder_calls_a_node_offline)
 	ntm_store_close(other);
 }
 
-Test(store, pg_serves_one_daemon_at_a_time)
+struct seen {
+	unsigned n[NTM_STORE_MISSED + 1];
+	uint64_t node_id, holders[4];
+	unsigned n_holders;
+	char name[32];
+};
+
+static int see_change(void *arg, const struct ntm_store_change *c)
 {
-	struct ntm_store *first, *second = NULL;
-	char text[256] = "", name[320];
+	struct seen *s = arg;
+
+	s->n[c->kind]++;
+	if (c->node_id)
+		s->node_id = c->node_id;
+	if (c->name)
+		snprintf(s->name, sizeof(s->name), "%s", c->name);
+	return 0;
+}
+
+static int see_process(void *arg, const struct ntm_process_record *p)
+{
+	struct seen *s = arg;
+
+	s->holders[s->n_holders++ % 4] = p->holder;
+	return 0;
+}
+
+/* As often as a daemon asks, until it heard of something of that kind. */
+static struct seen hear(struct ntm_store *s, enum ntm_store_change_kind kind)
+{
+	struct seen seen = {0};
+
+	for (int i = 0; !seen.n[kind] && i < 200; i++) {
+		struct timespec t = {0, 10000000};
+
+		cr_assert_eq(s->ops->changes(s, see_change, &seen), 0);
+		if (!seen.n[kind])
+			nanosleep(&t, NULL); /* the notification is on its way */
+	}
+	return seen;
+}
+
+static struct ntm_store *second_daemon(struct ntm_process_record *me)
+{
+	struct ntm_store *s;
+	char text[256], name[320];
 
 	snprintf(name, sizeof(name), "postgres:%s", conninfo);
-	cr_assert_eq(ntm_store_open(name, &first, text, sizeof(text)), 0, "%s", text);
-	cr_assert_eq(ntm_store_open(name, &second, text, sizeof(text)), -EBUSY);
-	cr_assert_not_null(strstr(text, "another"), "%s", text);
-	cr_assert_null(second);
-	ntm_store_close(first);
-	cr_assert_eq(ntm_store_open(name, &second, text, sizeof(text)), 0, "%s", text);
-	ntm_store_close(second);
+	cr_assert_eq(ntm_store_open(name, &s, text, sizeof(text)), 0, "%s", text);
+	*me = (struct ntm_process_record){.holder = s->ops->holder(s), .public_key = {1}, .n_addrs = 1};
+	me->addrs[0].port = 7;
+	return s;
+}
+
+Test(store, pg_processes_hear_of_each_others_changes)
+{
+	struct ntm_process_record me[2];
+	struct ntm_store *one = second_daemon(&me[0]), *two = second_daemon(&me[1]);
+	struct ntm_node_record rec;
+	struct seen seen;
+
+	cr_assert_eq(one->ops->join(one, &me[0]), 0);
+	cr_assert_eq(two->ops->join(two, &me[1]), 0);
+	cr_assert_eq(hear(one, NTM_STORE_PROCESSES).n[NTM_STORE_PROCESSES], 1, "the other's coming, not its own");
+	seen = (struct seen){0};
+	cr_assert_eq(one->ops->each_process(one, see_process, &seen), 0);
+	cr_assert_eq(seen.n_holders, 2);
+
+	rec = node("alice", 1); /* by a third one */
+	seen = hear(one, NTM_STORE_NODE);
+	cr_assert_eq(seen.node_id, rec.id);
+	cr_assert_eq(two->ops->revoke(two, "alice", NOW, &rec), 0);
+	cr_assert_eq(hear(one, NTM_STORE_REVOKED).node_id, rec.id);
+	cr_assert_eq(two->ops->setting(two, "policy", "text", true, NULL, 0), 0);
+	cr_assert_str_eq(hear(one, NTM_STORE_SETTING).name, "policy");
+	seen = (struct seen){0};
+	cr_assert_eq(one->ops->changes(one, see_change, &seen), 0);
+	cr_assert_eq(seen.n[NTM_STORE_NODE] + seen.n[NTM_STORE_REVOKED] + seen.n[NTM_STORE_SETTING], 0, "told once");
+	ntm_store_close(one);
+	ntm_store_close(two);
+}
+
+Test(store, pg_who_died_is_known_and_cleared_away)
+{
+	struct ntm_process_record me[2];
+	struct ntm_store *one = second_daemon(&me[0]), *two = second_daemon(&me[1]);
+	struct seen seen = {0};
+	int err = -EBUSY;
+
+	cr_assert_eq(one->ops->join(one, &me[0]), 0);
+	cr_assert_eq(two->ops->join(two, &me[1]), 0);
+	cr_assert_eq(one->ops->process_gone(one, me[1].holder), -EBUSY);
+	ntm_store_close(two);
+	for (int i = 0; err && i < 200; i++) {
+		struct timespec t = {0, 10000000};
+
+		err = one->ops->process_gone(one, me[1].holder);
+		if (err)
+			nanosleep(&t, NULL); /* its server process is ending */
+	}
+	cr_assert_eq(err, 0);
+	two = second_daemon(&me[1]);
+	me[1].public_key[0] = 2;
+	cr_assert_eq(two->ops->join(two, &me[1]), -EBUSY, "another key has the store");
+	me[1].public_key[0] = 1;
+	cr_assert_eq(two->ops->join(two, &me[1]), 0);
+	cr_assert_eq(one->ops->each_process(one, see_process, &seen), 0);
+	cr_assert_eq(seen.n_holders, 2, "the dead one's record went");
+	ntm_store_close(one);
+	ntm_store_close(two);
+}
+
+Test(store, pg_who_was_cut_off_for_long_is_told_so)
+{
+	struct ntm_process_record me;
+	struct ntm_store *one = second_daemon(&me);
+
+	cr_assert_eq(one->ops->join(one, &me), 0);
+	node("alice", 1);
+	cr_assert_eq(hear(one, NTM_STORE_NODE).n[NTM_STORE_NODE], 1);
+	node("bob", 2);
+	sql("DELETE FROM changes");
+	node("carol", 3);
+	cr_assert_eq(hear(one, NTM_STORE_MISSED).n[NTM_STORE_MISSED], 1);
+	ntm_store_close(one);
+}
+
+/* The one who is to invite nodes after a start leaves those alone that are another's. */
+static int count_node(void *arg, const struct ntm_node_record *rec)
+{
+	(void)rec;
+	++*(unsigned *)arg;
+	return 0;
+}
+
+Test(store, pg_nodes_of_living_processes_are_not_invited)
+{
+	struct ntm_process_record me;
+	struct ntm_store *one = second_daemon(&me);
+	struct ntm_node_record a = node("a", 1);
+	struct ntm_presence p = {.id = a.id, .last_seen_s = NOW, .online = true};
+	unsigned n = 0;
+
+	cr_assert_eq(one->ops->join(one, &me), 0);
+	cr_assert_eq(one->ops->save_presence(one, &p, 1), 0);
+	cr_assert_eq(store->ops->each_node(store, NTM_STORE_ONLINE, count_node, &n), 0);
+	cr_assert_eq(n, 0);
+	cr_assert_eq(store->ops->leave(store, me.holder), 0);
+	cr_assert_eq(store->ops->each_node(store, NTM_STORE_ONLINE, count_node, &n), 0);
+	cr_assert_eq(n, 1);
+	ntm_store_close(one);
 }

@@ -12,12 +12,54 @@
 #include "node.h"
 
 enum {
-	HS_FIRST_MS = 250,    /* first resend of an unanswered type 1 */
-	HS_GIVE_UP_MS = 1000, /* then the next endpoint */
-	RETRY_MIN_MS = 500,   /* after all endpoints failed; doubles */
+	HS_FIRST_MS = 250,  /* first resend of an unanswered type 1 */
+	KICK_MS = 1000,     /* between attempts that others ask for */
+	RETRY_MIN_MS = 500, /* after all endpoints failed; doubles */
 	RETRY_MAX_MS = 15000,
 	LIFETIME_DEFAULT_S = 3600,
+	PATIENCE_RTTS = 5, /* the copies of a request have their time, too */
 };
+
+/* With another endpoint, which may be another process of the DC, there is no reason to wait for long. */
+uint64_t ntm_dc_patience_ms(const struct ntm_dcclient *dc)
+{
+	uint64_t ms = (uint64_t)(PATIENCE_RTTS * dc->rtt_ms);
+
+	if (dc->node->conf.dc_endpoints.n < 2 || ms >= NTM_DC_GIVE_UP_MS)
+		return NTM_DC_GIVE_UP_MS;
+	return ms > NTM_DC_TRY_NEXT_MS ? ms : NTM_DC_TRY_NEXT_MS;
+}
+
+/* How far away the DC is may not be known: all of the time from the second round on. */
+static uint64_t hs_patience_ms(const struct ntm_dcclient *dc)
+{
+	return dc->failures < dc->node->conf.dc_endpoints.n ? ntm_dc_patience_ms(dc) : NTM_DC_GIVE_UP_MS;
+}
+
+void ntm_dc_open_ways(struct ntm_dcclient *dc)
+{
+	const struct ntm_addr_list *l = &dc->node->conf.dc_endpoints;
+	struct ntm_hdr opener = {0};
+
+	opener.ver_type = NTM_WIRE_VERSION << 4 | NTM_T_SIGNAL;
+	for (size_t i = 0; i < l->n; i++) {
+		if (ntm_addr_equal(&l->addrs[i], &dc->slot[NTM_DC_CUR].addr) ||
+		    !ntm_node_has_family(dc->node, !ntm_ip_is_v4(l->addrs[i].ip)))
+			continue;
+		dc->node->net.send(dc->node->net.arg, &l->addrs[i], NULL, &opener, sizeof(opener), NTM_SEND_NORMAL);
+	}
+}
+
+/* The next attempt after this session is for another endpoint. */
+static void note_endpoint(struct ntm_dcclient *dc, const struct ntm_addr *addr)
+{
+	const struct ntm_addr_list *l = &dc->node->conf.dc_endpoints;
+
+	for (size_t i = 0; i < l->n; i++) {
+		if (ntm_addr_equal(&l->addrs[i], addr))
+			dc->endpoint = i;
+	}
+}
 
 static void hs_begin(struct ntm_dcclient *dc);
 
@@ -63,18 +105,22 @@ static void hs_failed(struct ntm_dcclient *dc)
 static void on_hs_timer(void *arg)
 {
 	struct ntm_dcclient *dc = arg;
+	uint64_t silent, patience;
 
 	if (!dc->hs) {
 		hs_begin(dc);
 		return;
 	}
-	if (ntm_timers_ms(&dc->node->timers) - dc->hs_begin_ms >= HS_GIVE_UP_MS) {
+	silent = ntm_timers_ms(&dc->node->timers) - dc->hs_begin_ms;
+	patience = hs_patience_ms(dc);
+	if (silent >= patience) {
 		hs_failed(dc);
 		return;
 	}
 	hs_transmit(dc);
 	dc->hs_wait_ms *= 2;
-	ntm_timer_arm(&dc->node->timers, &dc->hs_timer, dc->hs_wait_ms);
+	ntm_timer_arm(&dc->node->timers, &dc->hs_timer,
+		      dc->hs_wait_ms < patience - silent ? dc->hs_wait_ms : patience - silent);
 }
 
 static void hs_begin(struct ntm_dcclient *dc)
@@ -121,6 +167,7 @@ static void make_current(struct ntm_dcclient *dc, const struct ntm_dc_session *s
 	drop_slot(dc, NTM_DC_OLD);
 	dc->slot[NTM_DC_OLD] = dc->slot[NTM_DC_CUR];
 	dc->slot[NTM_DC_CUR] = *s;
+	note_endpoint(dc, &s->addr);
 	dc->failures = 0;
 	dc->retry_ms = 0;
 	if (life_s < 10)
@@ -172,7 +219,7 @@ void ntm_dc_kick(struct ntm_dcclient *dc)
 	uint64_t now = ntm_timers_ms(&dc->node->timers);
 
 	/* Somebody waits: don't sit out the back-off, but don't let a storm of requests undo it either. */
-	if (dc->hs || dc->slot[NTM_DC_CUR].used || now - dc->last_kick_ms < HS_GIVE_UP_MS)
+	if (dc->hs || dc->slot[NTM_DC_CUR].used || now - dc->last_kick_ms < KICK_MS)
 		return;
 	dc->last_kick_ms = now;
 	hs_begin(dc);

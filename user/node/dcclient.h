@@ -19,6 +19,7 @@ struct ntm_node;
 enum {
 	NTM_DC_REQUESTS = 256,
 	NTM_DC_GIVE_UP_MS = 1000, /* unanswered for so long: the session is dead */
+	NTM_DC_TRY_NEXT_MS = 500, /* likewise, where there is another endpoint and round trips are much shorter */
 	NTM_DC_KEEPALIVE_S = 15,  /* unless the DC wants another interval */
 };
 

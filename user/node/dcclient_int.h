@@ -8,8 +8,11 @@
 /* dcclient.c */
 int ntm_dc_slot_of(const struct ntm_dcclient *dc, uint64_t id); /* -1: unknown */
 void ntm_dc_promote_next(struct ntm_dcclient *dc);
-void ntm_dc_session_dead(struct ntm_dcclient *dc); /* went silent: a new one at once */
-void ntm_dc_kick(struct ntm_dcclient *dc);         /* somebody waits for a session */
+void ntm_dc_session_dead(struct ntm_dcclient *dc);          /* went silent: a new one at once */
+void ntm_dc_kick(struct ntm_dcclient *dc);                  /* somebody waits for a session */
+uint64_t ntm_dc_patience_ms(const struct ntm_dcclient *dc); /* unanswered for so long: it is dead */
+/* To all endpoints but that of the session: NATs and firewalls let in what the DC may send from there. */
+void ntm_dc_open_ways(struct ntm_dcclient *dc);
 
 /* dcrequest.c */
 int ntm_dc_call_on(struct ntm_dcclient *dc, enum ntm_dc_slot slot, struct ntm_sig *m, uint32_t deadline_ms, bool resend,

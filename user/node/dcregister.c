@@ -92,6 +92,7 @@ static void registered(struct ntm_dcclient *dc, const struct ntm_sig *m)
 				       json_object_new_string(ntm_addr_format(&dc->slot[NTM_DC_CUR].addr, addr)));
 		ntm_node_emit(n, ev);
 	}
+	ntm_dc_open_ways(dc);
 	ntm_relays_offered(n, m, true);
 	ntm_mapping_start(n);
 	if (n->hooks.registered)
@@ -226,6 +227,7 @@ static void on_keepalive_timer(void *arg)
 			ntm_dc_register(dc, NTM_DC_CUR);
 		return;
 	}
+	ntm_dc_open_ways(dc);
 	ntm_sig_init(&m, NTM_M_KEEP_ALIVE, 0);
 	ntm_relays_report(dc->node, &m);
 	if (dc->node->hooks.keepalive)

@@ -76,11 +76,11 @@ static void arm(struct ntm_dc_request *r)
 	uint64_t now = ntm_timers_ms(&r->dc->node->timers), in = r->deadline_ms > now ? r->deadline_ms - now : 1;
 
 	if (r->first_ms) {
-		uint64_t left = r->first_ms + NTM_DC_GIVE_UP_MS - now;
+		uint64_t patience = ntm_dc_patience_ms(r->dc), left = r->first_ms + patience - now;
 
 		if (r->wait_ms < in)
 			in = r->wait_ms;
-		if (r->first_ms + NTM_DC_GIVE_UP_MS > now && left < in)
+		if (r->first_ms + patience > now && left < in)
 			in = left;
 	}
 	ntm_timer_arm(&r->dc->node->timers, &r->timer, in);
@@ -91,7 +91,7 @@ static void on_request_timer(void *arg)
 	struct ntm_dc_request *r = arg;
 	struct ntm_dcclient *dc = r->dc;
 	uint64_t now = ntm_timers_ms(&dc->node->timers);
-	bool silent = r->first_ms && now - r->first_ms >= NTM_DC_GIVE_UP_MS;
+	bool silent = r->first_ms && now - r->first_ms >= ntm_dc_patience_ms(dc);
 
 	if (now >= r->deadline_ms || (silent && !r->resend)) {
 		bool cur = r->session == NTM_DC_CUR && r->first_ms;
