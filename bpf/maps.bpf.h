@@ -76,6 +76,14 @@ struct {
 } ntm_counters SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct ntm_lanes);
+} ntm_lanes SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, NTM_RINGBUF_BYTES);
 } ntm_events SEC(".maps");

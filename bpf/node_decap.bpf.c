@@ -23,6 +23,14 @@
 
 #define NTM_PASS(reason) NTM_VERDICT(XDP_PASS, reason)
 
+static __always_inline struct ntm_path *ntm_path_by_id(__be64 id)
+{
+	__u32 *slot = bpf_map_lookup_elem(&ntm_path_ids, &id);
+	struct ntm_path *path = slot ? bpf_map_lookup_elem(&ntm_paths, slot) : NULL;
+
+	return path && path->path_id == id ? path : NULL;
+}
+
 /* By the header alone: whose is it? NTM_CONTINUE: the kernel lane's. Copies the header. */
 static __always_inline int ntm_classify(struct xdp_md *ctx, const struct ntm_rx *rx, struct ntm_hdr *hdr)
 {
@@ -56,6 +64,8 @@ static __always_inline int ntm_classify(struct xdp_md *ctx, const struct ntm_rx 
 		break;
 	case NTM_SUITE_BULK_AES:
 	case NTM_SUITE_BULK_CHACHA:
+		/* What the agent would not find a key for does not get there to push out others. */
+		return ntm_path_by_id(hdr->id) ? NTM_PASS(RX_TO_AGENT) : NTM_REJECT(rx, RX_UNKNOWN_PATH);
 	case NTM_SUITE_CONTROL:
 		return NTM_PASS(RX_TO_AGENT);
 	default:
@@ -66,14 +76,6 @@ static __always_inline int ntm_classify(struct xdp_md *ctx, const struct ntm_rx 
 	if (rx->udp_len > sizeof(*h) + NTM_INNER_MAX + NTM_TAG_LEN)
 		return NTM_PASS(RX_LONG);
 	return NTM_CONTINUE;
-}
-
-static __always_inline struct ntm_path *ntm_path_by_id(__be64 id)
-{
-	__u32 *slot = bpf_map_lookup_elem(&ntm_path_ids, &id);
-	struct ntm_path *path = slot ? bpf_map_lookup_elem(&ntm_paths, slot) : NULL;
-
-	return path && path->path_id == id ? path : NULL;
 }
 
 static __always_inline int ntm_replay_verdict(enum ntm_replay r)

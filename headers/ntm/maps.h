@@ -12,7 +12,7 @@
 #include "types.h"
 #include "limits.h"
 
-#define NTM_MAPS_LAYOUT 3 /* goes up with any change below: the agent then refuses to adopt */
+#define NTM_MAPS_LAYOUT 4 /* goes up with any change below: the agent then refuses to adopt */
 
 #define NTM_MAX_PATHS_DEFAULT 4096
 #define NTM_NO_SLOT 0xffffffffu
@@ -28,6 +28,7 @@
  *   ntm_counters   PERCPU_ARRAY[NTM_R_COUNT] struct ntm_counter
  *   ntm_events     RINGBUF      struct ntm_event
  *   ntm_agent      ARRAY[max]   struct ntm_path_agent  mmapable, never touched by BPF
+ *   ntm_lanes      ARRAY[1]     struct ntm_lanes       mmapable
  */
 
 /* An address as map key: IPv4 as ::ffff:a.b.c.d (RFC 4291 2.5.5.2), network byte order. */
@@ -153,7 +154,25 @@ enum ntm_path_flags {
 				     go to the agent, which sends the outer packet in fragments */
 	NTM_PATH_GATEWAY = 2,     /* the peer is the way to general nodes: any inner source outside the pools is its */
 	NTM_PATH_CLIENT = 4,      /* this host is a gateway for the peer: any inner destination outside the pools */
+	NTM_PATH_BULK = 8,        /* [a] GSO packets go to the agent, which sends them on the bulk lane */
 };
+
+#define NTM_LANE_QUEUES 8
+
+/*
+ * The way to the agent's bulk lane. waiting_ns tells node_lane whether the agent takes what it is given: the program
+ * sets it, if it is 0, when it gives a packet; the agent sets it to 0 when it has read one.
+ */
+struct ntm_lanes {
+	__u32 ifindex; /* [a] of the TUN, 0: no bulk lane */
+	__u32 queues;  /* [a] of the TUN: a packet is in the one of its flow hash modulo this */
+	__u8 pad[56];
+	struct {
+		__u64 waiting_ns; /* [b] CLOCK_BOOTTIME */
+		__u8 pad[56];     /* a cache line each */
+	} q[NTM_LANE_QUEUES];
+};
+NTM_ASSERT_SIZE(struct ntm_lanes, 576);
 
 struct ntm_counter {
 	__u64 packets;

@@ -10,6 +10,7 @@
 /* clang-format off */
 #define NTM_REASONS(X) \
 	X(TX_OK, "tx_ok", "inner packet sealed and sent") \
+	X(TX_BULK, "tx_bulk", "inner packet sealed by the agent and sent on the bulk lane") \
 	X(TX_NOT_IP, "tx_not_ip", "neither IPv4 nor IPv6, or multicast: not carried") \
 	X(TX_BAD_INNER, "tx_bad_inner", "inner header malformed") \
 	X(TX_BAD_SOURCE, "tx_bad_source", "inner source is not this node's virtual address") \
@@ -22,6 +23,7 @@
 	X(TX_AGENT_BUSY, "tx_agent_busy", "the agent's queue is full, packet dropped") \
 	X(TX_ERROR, "tx_error", "a kernel helper refused (memory, headroom)") \
 	X(RX_OK, "rx_ok", "opened and delivered") \
+	X(RX_BULK, "rx_bulk", "opened by the agent on the bulk lane and delivered") \
 	X(RX_KEEPALIVE, "rx_keepalive", "authenticated and empty") \
 	X(RX_TO_AGENT, "rx_to_agent", "signalling, control or another lane: passed to the agent") \
 	X(RX_OTHER, "rx_other", "not NTMobile: passed to the kernel") \

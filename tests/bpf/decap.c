@@ -579,12 +579,26 @@ Test(bpf_decap, for_the_agent)
 			uint8_t d[200] = {types[i], suites[i]};
 			struct fx_frame p, was;
 
+			memcpy(d + 8, &fx_path(&f)->path_id, 8);
 			fx_udp_frame(&f, &p, &(struct fx_outer){.v6 = v6, .last_octet = 99}, d, sizeof(d));
 			was = p;
 			cr_expect_eq(fx_decap(&f, &p), PASS, "type %x suite %x", types[i], suites[i]);
 			cr_expect_null(fx_only(&f, NTM_R_RX_TO_AGENT, was.len, false));
 			cr_expect_arr_eq(p.data, was.data, was.len);
 		}
+	}
+}
+
+Test(bpf_decap, bulk_lane_of_no_path)
+{
+	for (uint8_t suite = 1; suite <= 2; suite++) {
+		uint8_t d[200] = {0x1b, (uint8_t)(suite << 4), [8] = 9};
+		struct fx_frame p, was;
+
+		fx_udp_frame(&f, &p, &(struct fx_outer){}, d, sizeof(d));
+		was = p;
+		cr_expect_eq(fx_decap(&f, &p), DROP);
+		cr_expect_null(fx_only(&f, NTM_R_RX_UNKNOWN_PATH, was.len, false));
 	}
 }
 

@@ -158,7 +158,11 @@ static void on_expired(void *arg, uint64_t path_id)
 	s->path_id = path_id;
 }
 
-static const struct ntm_dp_events events = {on_no_path, on_too_big, on_roamed, on_epoch, on_expired};
+static const struct ntm_dp_events events = {.no_path = on_no_path,
+					    .too_big = on_too_big,
+					    .roamed = on_roamed,
+					    .epoch_confirmed = on_epoch,
+					    .expired = on_expired};
 
 struct ntm_dp_config ntm_rig_config(const struct ntm_rig *r, int side)
 {

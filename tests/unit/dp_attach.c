@@ -67,7 +67,7 @@ static void tc(bool tcx)
 	struct ntm_tc_attachment a, b;
 	int drop = program(BPF_PROG_TYPE_SCHED_CLS, "drop", SHOT), pass = program(BPF_PROG_TYPE_SCHED_CLS, "pass", OK);
 	cr_assert(drop >= 0 && pass >= 0);
-	cr_assert(eq(int, ntm_attach_tc(pins, "t", ifindex, drop, tcx, &a), 0));
+	cr_assert(eq(int, ntm_attach_tc(pins, "t", ifindex, NTM_TC_INGRESS, drop, tcx, &a), 0));
 	if (tcx && a.link_fd < 0)
 		cr_skip_test("kernel without TCX");
 	cr_expect(eq(int, a.link_fd >= 0, tcx));
@@ -76,12 +76,12 @@ static void tc(bool tcx)
 	if (a.link_fd >= 0)
 		close(a.link_fd); /* the agent is gone */
 	cr_expect(not(reachable()));
-	cr_assert(eq(int, ntm_attach_tc(pins, "t", ifindex, pass, tcx, &b), 0));
+	cr_assert(eq(int, ntm_attach_tc(pins, "t", ifindex, NTM_TC_INGRESS, pass, tcx, &b), 0));
 	cr_expect(reachable(), "replaced, not added");
 	cr_expect(eq(int, ntm_detach_tc(pins, "t", &b), 0));
 	cr_expect(not(pinned("t")));
 	cr_expect(reachable());
-	cr_assert(eq(int, ntm_attach_tc(pins, "t", ifindex, drop, tcx, &a), 0));
+	cr_assert(eq(int, ntm_attach_tc(pins, "t", ifindex, NTM_TC_INGRESS, drop, tcx, &a), 0));
 	cr_expect(not(reachable()));
 	cr_expect(eq(int, ntm_detach_tc(pins, "t", &a), 0));
 	cr_expect(reachable());

@@ -25,10 +25,19 @@ static void put_hdr(struct ntm_hdr *h, unsigned type, uint8_t epoch, uint64_t pa
 	};
 }
 
-static int spread(struct ntm_noise *ns, uint8_t epoch, struct ntm_tunnel_keys *keys)
+uint8_t ntm_bulk_suite(uint16_t suites)
+{
+	/* AES is offered only where it is the faster one. */
+	if (suites & 1u << NTM_SUITE_BULK_AES)
+		return NTM_SUITE_BULK_AES;
+	return suites & 1u << NTM_SUITE_BULK_CHACHA ? NTM_SUITE_BULK_CHACHA : 0;
+}
+
+/* suites: as the responder chose. */
+static int spread(struct ntm_noise *ns, uint8_t epoch, uint16_t suites, struct ntm_tunnel_keys *keys)
 {
 	uint8_t tx[NTM_KEY_LEN], rx[NTM_KEY_LEN];
-	struct ntm_tunnel_keys k = {.epoch = epoch & 15};
+	struct ntm_tunnel_keys k = {.epoch = epoch & 15, .bulk_suite = ntm_bulk_suite(suites)};
 	int ret = ntm_noise_split(ns, tx, rx);
 
 	if (!ret)
@@ -39,6 +48,10 @@ static int spread(struct ntm_noise *ns, uint8_t epoch, struct ntm_tunnel_keys *k
 		ret = ntm_suite_key(tx, NTM_SUITE_CONTROL, k.ctl_tx);
 	if (!ret)
 		ret = ntm_suite_key(rx, NTM_SUITE_CONTROL, k.ctl_rx);
+	if (!ret && k.bulk_suite)
+		ret = ntm_suite_key(tx, k.bulk_suite, k.bulk_tx);
+	if (!ret && k.bulk_suite)
+		ret = ntm_suite_key(rx, k.bulk_suite, k.bulk_rx);
 	if (!ret)
 		*keys = k;
 	ntm_wipe(tx, sizeof(tx));
@@ -93,7 +106,7 @@ int ntm_tunnel_finish(struct ntm_tunnel_init_state *st, const void *msg, size_t 
 	ret = ntm_noise_read(&noise, resp.e, sizeof(resp) - offsetof(struct ntm_tunnel_resp, e), (uint8_t *)&payload,
 			     sizeof(payload), &n);
 	if (!ret)
-		ret = spread(&noise, st->epoch, keys);
+		ret = spread(&noise, st->epoch, be16toh(payload.suites), keys);
 	if (!ret) {
 		*p = payload;
 		ntm_wipe(st, sizeof(*st));
@@ -143,7 +156,7 @@ int ntm_tunnel_answer(struct ntm_noise *ns, uint64_t path_id, uint8_t epoch, con
 	put_hdr(&resp.hdr, NTM_T_TUNNEL_RESP, epoch, path_id);
 	ret = ntm_noise_write(ns, p, sizeof(*p), resp.e, sizeof(resp) - offsetof(struct ntm_tunnel_resp, e), &n);
 	if (!ret)
-		ret = spread(ns, epoch, keys);
+		ret = spread(ns, epoch, be16toh(p->suites), keys);
 	if (!ret)
 		*out = resp;
 	ntm_noise_clear(ns);

@@ -16,7 +16,12 @@ struct ntm_tunnel_keys {
 	uint8_t epoch;                                    /* 0..15 */
 	uint8_t tx[NTM_KEY_LEN], rx[NTM_KEY_LEN];         /* suite 0 */
 	uint8_t ctl_tx[NTM_KEY_LEN], ctl_rx[NTM_KEY_LEN]; /* suite 8 */
+	uint8_t bulk_suite;                               /* the one of 1 and 2 that was chosen; 0: none */
+	uint8_t bulk_tx[NTM_KEY_LEN], bulk_rx[NTM_KEY_LEN];
 };
+
+/* Of the suites that both ends have: the one for the bulk lane, 0: none. */
+uint8_t ntm_bulk_suite(uint16_t suites);
 
 struct ntm_tunnel_init_state {
 	struct ntm_noise noise;

@@ -13,6 +13,7 @@
 
 /* Of linux/bpf.h since 6.6; headers of the oldest supported system don't have them. */
 #define ATTACH_TCX_INGRESS 46
+#define ATTACH_TCX_EGRESS 47
 #define LINK_TYPE_TCX 11
 
 enum { TC_HANDLE = 1, TC_PRIORITY = 1 };
@@ -64,9 +65,14 @@ static int pin_link(int pins, const char *name, int fd)
 	return err;
 }
 
-static int attach_clsact(uint32_t ifindex, int prog_fd)
+static enum bpf_tc_attach_point clsact_point(enum ntm_tc_side side)
 {
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS);
+	return side == NTM_TC_EGRESS ? BPF_TC_EGRESS : BPF_TC_INGRESS;
+}
+
+static int attach_clsact(uint32_t ifindex, enum ntm_tc_side side, int prog_fd)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = clsact_point(side));
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY, .prog_fd = prog_fd,
 		    .flags = BPF_TC_F_REPLACE);
 	int err = bpf_tc_hook_create(&hook);
@@ -75,24 +81,26 @@ static int attach_clsact(uint32_t ifindex, int prog_fd)
 	return bpf_tc_attach(&hook, &opts);
 }
 
-int ntm_attach_tc(int pins, const char *name, uint32_t ifindex, int prog_fd, bool allow_tcx,
+int ntm_attach_tc(int pins, const char *name, uint32_t ifindex, enum ntm_tc_side side, int prog_fd, bool allow_tcx,
 		  struct ntm_tc_attachment *out)
 {
-	int fd = allow_tcx ? ntm_adopt_link(pins, name, ifindex, prog_fd) : -EINVAL;
+	int type = side == NTM_TC_EGRESS ? ATTACH_TCX_EGRESS : ATTACH_TCX_INGRESS, fd = -EINVAL;
+	if (allow_tcx)
+		fd = name ? ntm_adopt_link(pins, name, ifindex, prog_fd) : -ENOENT;
 	if (fd == -ENOENT) {
-		fd = bpf_link_create(prog_fd, (int)ifindex, (enum bpf_attach_type)ATTACH_TCX_INGRESS, NULL);
-		if (fd >= 0)
+		fd = bpf_link_create(prog_fd, (int)ifindex, (enum bpf_attach_type)type, NULL);
+		if (fd >= 0 && name)
 			fd = pin_link(pins, name, fd);
 	}
 	if (fd == -EINVAL) {
-		int err = attach_clsact(ifindex, prog_fd);
+		int err = attach_clsact(ifindex, side, prog_fd);
 		if (err)
 			return err;
 		fd = -1;
 	} else if (fd < 0) {
 		return fd;
 	}
-	*out = (struct ntm_tc_attachment){.ifindex = ifindex, .link_fd = fd};
+	*out = (struct ntm_tc_attachment){.ifindex = ifindex, .side = side, .link_fd = fd};
 	return 0;
 }
 
@@ -106,7 +114,7 @@ int ntm_detach_tc(int pins, const char *name, struct ntm_tc_attachment *a)
 		int rm = ntm_pin_remove(pins, name);
 		return err && err != -ENOLINK ? err : rm;
 	}
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)a->ifindex, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)a->ifindex, .attach_point = clsact_point(a->side));
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY);
 	int err = bpf_tc_detach(&hook, &opts);
 	return err == -ENOENT || err == -EINVAL || err == -ENODEV ? 0 : err;

@@ -11,17 +11,21 @@
 
 #include "dp.h"
 
-/* tc ingress of an interface. link_fd -1: clsact filter. */
+enum ntm_tc_side { NTM_TC_INGRESS, NTM_TC_EGRESS };
+
+/* tc of an interface. link_fd -1: clsact filter. */
 struct ntm_tc_attachment {
-	uint32_t ifindex;
+	uint32_t ifindex; /* 0: none */
+	enum ntm_tc_side side;
 	int link_fd;
 };
 
 /*
  * Attaches prog_fd, or puts it in the place of the program that an earlier agent attached (pin `name` in the bpffs
- * directory, or the filter). allow_tcx false: clsact at once (for tests).
+ * directory, or the filter). name NULL: no pin, it ends with the descriptor. allow_tcx false: clsact at once (for
+ * tests).
  */
-int ntm_attach_tc(int pins, const char *name, uint32_t ifindex, int prog_fd, bool allow_tcx,
+int ntm_attach_tc(int pins, const char *name, uint32_t ifindex, enum ntm_tc_side side, int prog_fd, bool allow_tcx,
 		  struct ntm_tc_attachment *out);
 /* Detaches; also what an earlier agent left (link_fd -1). */
 int ntm_detach_tc(int pins, const char *name, struct ntm_tc_attachment *a);

@@ -25,6 +25,7 @@ struct ntm_dp_config {
 	enum ntm_xdp_mode xdp_mode;
 	uint32_t max_paths; /* 0: NTM_MAX_PATHS_DEFAULT */
 	bool gateway;       /* this host is the way to general nodes for its client paths */
+	bool bulk;          /* with the bulk lane, once start() was called */
 	bool external_xdp;  /* other programs are on the uplinks, and call ntm_dp_bpf_decap_fd() */
 };
 
@@ -66,9 +67,18 @@ struct ntm_dp_path {
 	bool client;      /* NTM_PATH_CLIENT: this host is that for the peer */
 };
 
-struct ntm_dp_keys { /* suite 0, one epoch */
+struct ntm_dp_keys { /* one epoch */
 	uint8_t epoch;
-	uint8_t tx[NTM_KEY_LEN], rx[NTM_KEY_LEN];
+	uint8_t tx[NTM_KEY_LEN], rx[NTM_KEY_LEN]; /* suite 0 */
+	uint8_t bulk_suite;                       /* 1 or 2, as agreed; 0: no bulk lane */
+	uint8_t bulk_tx[NTM_KEY_LEN], bulk_rx[NTM_KEY_LEN];
+};
+
+/* What the bulk lane needs of the agent's network, when that is there. */
+struct ntm_dp_start {
+	uint16_t port; /* host order; the data plane's own sockets share it (SO_REUSEPORT) */
+	uint32_t mark; /* SO_MARK of what they send, 0: none */
+	int fds[2];    /* the agent's sockets, IPv4 and IPv6, -1: none; signalling keeps coming to these */
 };
 
 struct ntm_dp_stats {
@@ -78,6 +88,9 @@ struct ntm_dp_stats {
 	uint8_t tx_epoch;
 	struct ntm_addr endpoint;
 	uint16_t inner_mtu;
+	bool bulk;                                                               /* large packets take the bulk lane */
+	uint8_t bulk_suite;                                                      /* agreed for it, 0: none */
+	uint64_t bulk_tx_packets, bulk_tx_bytes, bulk_rx_packets, bulk_rx_bytes; /* part of the above */
 };
 
 /* What the data plane tells the agent. Called from dispatch(); packets are borrowed. */
@@ -90,6 +103,10 @@ struct ntm_dp_events {
 	/* responder: the peer sent on the new epoch, sending has switched to it */
 	void (*epoch_confirmed)(void *arg, uint64_t path_id, uint8_t epoch);
 	void (*expired)(void *arg, uint64_t path_id);
+	/* The bulk lane of a path came into use or went out of it. */
+	void (*lane)(void *arg, uint64_t path_id, bool up);
+	/* A datagram for the agent that came to one of the data plane's sockets; aligned to 8. */
+	void (*datagram)(void *arg, const struct ntm_addr *from, const uint8_t to[16], const uint8_t *data, size_t len);
 };
 
 struct ntm_dp;
@@ -157,6 +174,9 @@ struct ntm_dp_ops {
 		    size_t *out_len);
 	int (*open)(struct ntm_dp *dp, const uint8_t *datagram, size_t len, const struct ntm_addr *from);
 
+	/* Starts the bulk lane, if it was configured. Without it paths work as well: an error is for the log. */
+	int (*start)(struct ntm_dp *dp, const struct ntm_dp_start *s, char *why, size_t cap);
+
 	int (*fd)(struct ntm_dp *dp);        /* becomes readable when events are there */
 	void (*dispatch)(struct ntm_dp *dp); /* calls the events; bounded work a call */
 	/* keep: leave interface, programs, pins and paths for the next agent; else remove everything. */
@@ -167,6 +187,7 @@ struct ntm_dp {
 	const struct ntm_dp_ops *ops;
 	const struct ntm_dp_events *events;
 	void *arg;
+	uint16_t suites; /* bit n: suite n can be agreed on for the bulk lane, besides 0 and 8 */
 };
 
 /* Both: 0, or -errno with one sentence in why. */

@@ -18,6 +18,7 @@
 #include "../common/addr.h"
 #include "../common/crypto.h"
 #include "../common/log.h"
+#include "../engine/engine.h"
 #include "bpffs.h"
 #include "dp_internal.h"
 
@@ -85,6 +86,8 @@ static struct ntm_dp_bpf *new_dp(const struct ntm_dp_config *c)
 	d->gateway = c->gateway;
 	d->external_xdp = c->external_xdp;
 	d->n_slots = (c->max_paths ? c->max_paths : NTM_MAX_PATHS_DEFAULT) + 1;
+	snprintf(d->bulk_name, sizeof(d->bulk_name), "%.14sb", c->ifname);
+	d->tc_lane.link_fd = d->tc_bulk.link_fd = -1;
 	d->lock_fd = d->claim_fd = d->pins = d->inject_fd = d->poll_fd = d->timer_fd = d->tc.link_fd = -1;
 	for (int i = 0; i < NTM_MAP_COUNT; i++)
 		d->map_fd[i] = -1;
@@ -94,13 +97,14 @@ static struct ntm_dp_bpf *new_dp(const struct ntm_dp_config *c)
 /* Lets go of everything, in the kernel nothing changes. */
 static void free_dp(struct ntm_dp_bpf *d)
 {
+	ntm_bulk_close(d);
 	ntm_events_close(d);
 	ntm_programs_unload(d);
 	ntm_maps_close(d);
 	for (size_t i = 0; i < d->n_links; i++)
 		close(d->links[i].link_fd);
 	ntm_rtnl_close(&d->rtnl);
-	int fds[] = {d->tc.link_fd, d->inject_fd, d->pins, d->claim_fd, d->lock_fd};
+	int fds[] = {d->tc.link_fd, d->tc_lane.link_fd, d->inject_fd, d->pins, d->claim_fd, d->lock_fd};
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
@@ -165,7 +169,7 @@ static void write_settings(struct ntm_dp_bpf *d)
 	__atomic_store_n(&s->layout, NTM_MAPS_LAYOUT, __ATOMIC_RELEASE);
 }
 
-static int setup(struct ntm_dp_bpf *d, char *why, size_t cap)
+static int setup(struct ntm_dp_bpf *d, bool bulk, char *why, size_t cap)
 {
 	bool lasting;
 	int err = take_locks(d, why, cap);
@@ -200,10 +204,17 @@ static int setup(struct ntm_dp_bpf *d, char *why, size_t cap)
 		err = ntm_links_adopt(d);
 	if (err)
 		return err;
-	err = ntm_attach_tc(d->pins, NTM_ENCAP_PIN, d->ntm0p.ifindex, ntm_encap_fd(d), true, &d->tc);
+	err = ntm_attach_tc(d->pins, NTM_ENCAP_PIN, d->ntm0p.ifindex, NTM_TC_INGRESS, ntm_encap_fd(d), true, &d->tc);
 	if (err)
 		snprintf(why, cap, "can't attach to tc ingress of %s: %s", d->peer_name, strerror(-err));
 	else
+		err = ntm_attach_tc(d->pins, NTM_LANE_PIN, d->ntm0.ifindex, NTM_TC_EGRESS, ntm_lane_fd(d), true,
+				    &d->tc_lane);
+	if (err && !why[0])
+		snprintf(why, cap, "can't attach to tc egress of %s: %s", d->ifname, strerror(-err));
+	if (!err && bulk)
+		ntm_bulk_init(d);
+	if (!err)
 		ntm_events_rearm(d);
 	return err;
 }
@@ -212,6 +223,9 @@ static int setup(struct ntm_dp_bpf *d, char *why, size_t cap)
 static int remove_all(struct ntm_dp_bpf *d)
 {
 	int first = 0, err;
+	ntm_bulk_close(d);
+	if (d->ntm0.ifindex && d->tc_lane.ifindex)
+		(void)ntm_detach_tc(d->pins, NTM_LANE_PIN, &d->tc_lane);
 	if (d->ntm0p.ifindex && d->tc.ifindex)
 		first = ntm_detach_tc(d->pins, NTM_ENCAP_PIN, &d->tc);
 	err = ntm_general_clear(d);
@@ -289,6 +303,17 @@ static int op_stats(struct ntm_dp *dp, uint64_t path_id, struct ntm_dp_stats *ou
 	if (!slot)
 		return -ENOENT;
 	ntm_path_stats(&d->paths[slot], out);
+	if (d->engine) {
+		struct ntm_engine_stats e;
+		ntm_engine_stats(d->engine, slot, &e);
+		out->bulk = e.bulk;
+		out->bulk_suite = e.suite;
+		out->bulk_tx_packets = e.tx_packets;
+		out->bulk_tx_bytes = e.tx_bytes;
+		out->bulk_rx_packets = e.rx_packets;
+		out->bulk_rx_bytes = e.rx_bytes;
+		ntm_engine_look(d->engine, slot);
+	}
 	return 0;
 }
 
@@ -312,6 +337,8 @@ static int op_counters(struct ntm_dp *dp, struct ntm_counter *out)
 		}
 	}
 	free(per_cpu);
+	if (!err && d->engine)
+		ntm_engine_counters(d->engine, sum);
 	if (!err)
 		memcpy(out, sum, sizeof(sum));
 	return err;
@@ -358,6 +385,7 @@ static const struct ntm_dp_ops ops = {
     .agent_record = op_agent_record,
     .seal = ntm_dp_seal,
     .open = ntm_dp_open_datagram,
+    .start = ntm_dp_start,
     .fd = op_fd,
     .dispatch = ntm_dp_dispatch,
     .close = op_close,
@@ -373,10 +401,10 @@ int ntm_dp_bpf_open(struct ntm_dp **out, const struct ntm_dp_config *c, const st
 	struct ntm_dp_bpf *d = new_dp(c);
 	if (!d)
 		return -ENOMEM;
-	d->dp = (struct ntm_dp){&ops, ev, arg};
+	d->dp = (struct ntm_dp){.ops = &ops, .events = ev, .arg = arg};
 	libbpf_set_print(libbpf_log);
 	why[0] = 0;
-	int err = mkdir(c->runtime_dir, 0755) && errno != EEXIST ? -errno : setup(d, why, cap);
+	int err = mkdir(c->runtime_dir, 0755) && errno != EEXIST ? -errno : setup(d, c->bulk, why, cap);
 	if (!err) {
 		*out = &d->dp;
 		return 0;

@@ -11,10 +11,13 @@
 #include "fifo.h"
 #include "pathops.h"
 #include "rtnl.h"
+#include "../engine/path_mem.h"
 
 struct ring_buffer;
 struct node_encap;
 struct node_decap;
+struct node_lane;
+struct ntm_engine;
 
 enum ntm_map_index {
 	NTM_MAP_SETTINGS,
@@ -26,10 +29,12 @@ enum ntm_map_index {
 	NTM_MAP_COUNTERS,
 	NTM_MAP_EVENTS,
 	NTM_MAP_AGENT,
+	NTM_MAP_LANES,
 	NTM_MAP_COUNT
 };
 
 #define NTM_ENCAP_PIN "encap"
+#define NTM_LANE_PIN "lane"
 #define NTM_UPLINKS_MAX 16
 
 struct ntm_uplink_link {
@@ -72,14 +77,21 @@ struct ntm_dp_bpf {
 
 	struct node_encap *encap;
 	struct node_decap *decap;
+	struct node_lane *lane;
 	int map_fd[NTM_MAP_COUNT];
 	struct ntm_settings *settings;
 	struct ntm_uplink *uplinks;
 	struct ntm_path *paths;
 	struct ntm_path_agent *agents;
+	struct ntm_lanes *lanes;
 	struct ring_buffer *ring;
 
-	struct ntm_tc_attachment tc;
+	struct ntm_tc_attachment tc, tc_lane;
+
+	/* bulk.c */
+	struct ntm_engine *engine; /* NULL: no bulk lane */
+	char bulk_name[IFNAMSIZ];
+	struct ntm_tc_attachment tc_bulk; /* ingress of the TUN; goes with it */
 	struct ntm_uplink_link links[NTM_UPLINKS_MAX];
 	size_t n_links;
 
@@ -98,6 +110,8 @@ static inline struct ntm_dp_bpf *ntm_dpb(struct ntm_dp *dp)
 }
 
 /* ntm0.c */
+/* Switches IPv6 on where it is off by default. */
+void ntm_link_ipv6(const char *ifname);
 int ntm_ntm0_find(struct ntm_dp_bpf *d, bool *mine);
 int ntm_ntm0_create(struct ntm_dp_bpf *d, char *why, size_t cap);
 int ntm_ntm0_remove(struct ntm_dp_bpf *d);
@@ -126,6 +140,9 @@ int ntm_maps_mmap(struct ntm_dp_bpf *d);
 void ntm_maps_close(struct ntm_dp_bpf *d);
 int ntm_encap_fd(const struct ntm_dp_bpf *d);
 int ntm_decap_fd(const struct ntm_dp_bpf *d);
+int ntm_lane_fd(const struct ntm_dp_bpf *d);    /* node_lane: tc egress of ntm0 */
+int ntm_lane_in_fd(const struct ntm_dp_bpf *d); /* node_lane_in: tc ingress of the TUN */
+int ntm_steer_fd(const struct ntm_dp_bpf *d);   /* node_steer: queues of the TUN */
 /* Detaches every pinned link and removes every pin. Returns the first error, having tried all. */
 int ntm_pins_clear(struct ntm_dp_bpf *d);
 
@@ -153,6 +170,16 @@ void ntm_epoch_switched(struct ntm_dp_bpf *d, uint32_t slot, uint8_t epoch);
 /* Waits until no running BPF program can hold what was read before. */
 void ntm_synchronize(void);
 
+/* bulk.c */
+/* Makes the engine; without one there is no bulk lane, which is no error of the data plane. */
+void ntm_bulk_init(struct ntm_dp_bpf *d);
+int ntm_dp_start(struct ntm_dp *dp, const struct ntm_dp_start *s, char *why, size_t cap);
+/* Before the keys of a slot of a path change: the engine uses them no more, so that counters can begin anew. */
+void ntm_bulk_forget(struct ntm_dp_bpf *d, uint32_t slot, uint8_t epoch);
+void ntm_bulk_keys(struct ntm_dp_bpf *d, uint32_t slot, const struct ntm_dp_keys *k);
+void ntm_bulk_del(struct ntm_dp_bpf *d, uint32_t slot);
+void ntm_bulk_close(struct ntm_dp_bpf *d);
+
 /* slowpath.c */
 int ntm_inject_open(struct ntm_dp_bpf *d);
 int ntm_dp_seal(struct ntm_dp *dp, uint64_t path_id, const uint8_t *inner, size_t len, uint8_t *out, size_t cap,
@@ -162,6 +189,7 @@ int ntm_dp_open_datagram(struct ntm_dp *dp, const uint8_t *datagram, size_t len,
 /* events.c */
 int ntm_events_init(struct ntm_dp_bpf *d);
 void ntm_events_close(struct ntm_dp_bpf *d);
+int ntm_events_watch(struct ntm_dp_bpf *d, int fd); /* one more that makes fd() readable */
 void ntm_dp_dispatch(struct ntm_dp *dp);
 /* Queues something for dispatch() and makes fd() readable. */
 void ntm_event_push(struct ntm_dp_bpf *d, const struct ntm_pending *p);

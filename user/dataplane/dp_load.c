@@ -17,6 +17,7 @@
 
 #include "node_decap.skel.h"
 #include "node_encap.skel.h"
+#include "node_lane.skel.h"
 
 static const struct map_spec {
 	const char *name;
@@ -34,6 +35,7 @@ static const struct map_spec {
     [NTM_MAP_COUNTERS] = {"ntm_counters", sizeof(struct ntm_counter)},
     [NTM_MAP_EVENTS] = {"ntm_events", 0},
     [NTM_MAP_AGENT] = {"ntm_agent", sizeof(struct ntm_path_agent), true, 1, true},
+    [NTM_MAP_LANES] = {"ntm_lanes", sizeof(struct ntm_lanes), .mapped = true},
 };
 
 int ntm_encap_fd(const struct ntm_dp_bpf *d)
@@ -44,6 +46,21 @@ int ntm_encap_fd(const struct ntm_dp_bpf *d)
 int ntm_decap_fd(const struct ntm_dp_bpf *d)
 {
 	return bpf_program__fd(bpf_object__next_program(d->decap->obj, NULL));
+}
+
+int ntm_lane_fd(const struct ntm_dp_bpf *d)
+{
+	return bpf_program__fd(d->lane->progs.node_lane);
+}
+
+int ntm_lane_in_fd(const struct ntm_dp_bpf *d)
+{
+	return bpf_program__fd(d->lane->progs.node_lane_in);
+}
+
+int ntm_steer_fd(const struct ntm_dp_bpf *d)
+{
+	return bpf_program__fd(d->lane->progs.node_steer);
 }
 
 static int map_info(int fd, struct bpf_map_info *info)
@@ -75,7 +92,8 @@ int ntm_maps_mmap(struct ntm_dp_bpf *d)
 	void **where[NTM_MAP_COUNT] = {[NTM_MAP_SETTINGS] = (void **)&d->settings,
 				       [NTM_MAP_UPLINKS] = (void **)&d->uplinks,
 				       [NTM_MAP_PATHS] = (void **)&d->paths,
-				       [NTM_MAP_AGENT] = (void **)&d->agents};
+				       [NTM_MAP_AGENT] = (void **)&d->agents,
+				       [NTM_MAP_LANES] = (void **)&d->lanes};
 	for (int i = 0; i < NTM_MAP_COUNT; i++) {
 		if (!where[i] || *where[i])
 			continue;
@@ -92,10 +110,12 @@ void ntm_maps_close(struct ntm_dp_bpf *d)
 	map_munmap(d->map_fd[NTM_MAP_UPLINKS], d->uplinks);
 	map_munmap(d->map_fd[NTM_MAP_PATHS], d->paths);
 	map_munmap(d->map_fd[NTM_MAP_AGENT], d->agents);
+	map_munmap(d->map_fd[NTM_MAP_LANES], d->lanes);
 	d->settings = NULL;
 	d->uplinks = NULL;
 	d->paths = NULL;
 	d->agents = NULL;
+	d->lanes = NULL;
 	for (int i = 0; i < NTM_MAP_COUNT; i++) {
 		if (d->map_fd[i] >= 0)
 			close(d->map_fd[i]);
@@ -208,7 +228,8 @@ int ntm_programs_load(struct ntm_dp_bpf *d, char *why, size_t cap)
 {
 	d->decap = node_decap__open();
 	d->encap = node_encap__open();
-	if (!d->decap || !d->encap)
+	d->lane = node_lane__open();
+	if (!d->decap || !d->encap || !d->lane)
 		return load_failed("to read the BPF objects", -errno, why, cap);
 	int err = prepare(d, d->decap->obj);
 	if (!err)
@@ -222,6 +243,11 @@ int ntm_programs_load(struct ntm_dp_bpf *d, char *why, size_t cap)
 		err = node_encap__load(d->encap);
 	if (err)
 		return load_failed("node_encap", err, why, cap);
+	err = prepare(d, d->lane->obj);
+	if (!err)
+		err = node_lane__load(d->lane);
+	if (err)
+		return load_failed("node_lane", err, why, cap);
 	err = pin_maps(d);
 	if (!err)
 		err = ntm_maps_mmap(d);
@@ -234,8 +260,10 @@ void ntm_programs_unload(struct ntm_dp_bpf *d)
 {
 	node_encap__destroy(d->encap);
 	node_decap__destroy(d->decap);
+	node_lane__destroy(d->lane);
 	d->encap = NULL;
 	d->decap = NULL;
+	d->lane = NULL;
 }
 
 struct clear {
@@ -248,7 +276,7 @@ static int clear_pin(void *arg, const char *name)
 	struct clear *c = arg;
 	char path[NTM_PIN_PATH_LEN];
 	int err = 0;
-	if (ntm_xdp_pin_ifindex(name) || !strcmp(name, NTM_ENCAP_PIN)) {
+	if (ntm_xdp_pin_ifindex(name) || !strcmp(name, NTM_ENCAP_PIN) || !strcmp(name, NTM_LANE_PIN)) {
 		int fd = bpf_obj_get(ntm_pin_path(c->d->pins, name, path));
 		if (fd >= 0) {
 			err = bpf_link_detach(fd);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "../common/log.h"
+#include "../engine/engine.h"
 #include "dp_internal.h"
 
 #define NSEC 1000000000ULL
@@ -87,6 +88,12 @@ int ntm_events_init(struct ntm_dp_bpf *d)
 	return 0;
 }
 
+int ntm_events_watch(struct ntm_dp_bpf *d, int fd)
+{
+	struct epoll_event ev = {.events = EPOLLIN};
+	return epoll_ctl(d->poll_fd, EPOLL_CTL_ADD, fd, &ev) ? -errno : 0;
+}
+
 void ntm_events_close(struct ntm_dp_bpf *d)
 {
 	ring_buffer__free(d->ring);
@@ -138,6 +145,8 @@ void ntm_dp_dispatch(struct ntm_dp *dp)
 {
 	struct ntm_dp_bpf *d = ntm_dpb(dp);
 	uint64_t ticks;
+	if (d->engine)
+		ntm_engine_dispatch(d->engine);
 	d->budget = EVENTS_A_CALL;
 	int n = ring_buffer__consume(d->ring);
 	if (n < 0 && n != -ECANCELED)

@@ -35,7 +35,10 @@ int ntm_dp_set_keys(struct ntm_dp *dp, uint64_t path_id, const struct ntm_dp_key
 	uint32_t slot = ntm_path_slot(d, path_id);
 	if (!slot)
 		return -ENOENT;
+	ntm_bulk_forget(d, slot, k->epoch);
 	int r = ntm_path_set_keys(&d->paths[slot], k, send, ntm_synchronize);
+	if (r >= 0)
+		ntm_bulk_keys(d, slot, k);
 	if (r > 0)
 		ntm_epoch_switched(d, slot, k->epoch);
 	return r < 0 ? r : 0;

@@ -55,7 +55,7 @@ int ntm_ntm0_find(struct ntm_dp_bpf *d, bool *mine)
 }
 
 /* IPv6 may be switched off by default in a namespace; on an interface of our own it is ours to switch on. */
-static void enable_ipv6(const char *ifname)
+void ntm_link_ipv6(const char *ifname)
 {
 	char path[96], c = '0';
 	snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/disable_ipv6", ifname);
@@ -107,7 +107,7 @@ int ntm_ntm0_create(struct ntm_dp_bpf *d, char *why, size_t cap)
 		err = ntm_ethtool_features(d->peer_name, ntm0p_features,
 					   sizeof(ntm0p_features) / sizeof(ntm0p_features[0]));
 	if (!err) {
-		enable_ipv6(d->ifname);
+		ntm_link_ipv6(d->ifname);
 		err = set_up(d, &d->ntm0p);
 	}
 	if (!err)

@@ -20,21 +20,6 @@
 /* Tries to take ep_lock from a program on another CPU, which holds it for nanoseconds. */
 #define EP_LOCK_TRIES 1000
 
-uint64_t ntm_boottime_ns(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_BOOTTIME, &ts);
-	return (uint64_t)ts.tv_sec * NTM_NSEC + (uint64_t)ts.tv_nsec;
-}
-
-static void set_endpoint(struct ntm_endpoint *e, const struct ntm_addr *ep)
-{
-	memcpy(e->addr, ep->ip, 16);
-	e->port = ep->port;
-	e->is_ipv6 = !ntm_ip_is_v4(ep->ip) && !ntm_ip_is_zero(ep->ip);
-	e->uplink = 0;
-}
-
 void ntm_path_write(struct ntm_path *p, const struct ntm_dp_path *np)
 {
 	p->next_epoch = NTM_NO_EPOCH;
@@ -43,7 +28,7 @@ void ntm_path_write(struct ntm_path *p, const struct ntm_dp_path *np)
 	p->inner_mtu = np->inner_mtu;
 	p->flags = (uint16_t)((np->small_outer ? NTM_PATH_SMALL_OUTER : 0) | (np->gateway ? NTM_PATH_GATEWAY : 0) |
 			      (np->client ? NTM_PATH_CLIENT : 0));
-	set_endpoint(&p->ep[0], &np->endpoint);
+	ntm_endpoint_set(&p->ep[0], &np->endpoint);
 }
 
 void ntm_path_fill(const struct ntm_path *p, struct ntm_dp_path *out)
@@ -92,20 +77,6 @@ void ntm_path_endpoint(const struct ntm_path *p, struct ntm_addr *out)
 	const struct ntm_endpoint *e = &p->ep[__atomic_load_n(&p->ep_cur, __ATOMIC_ACQUIRE) & 1];
 	*out = (struct ntm_addr){.port = e->port};
 	memcpy(out->ip, e->addr, 16);
-}
-
-void ntm_path_move(struct ntm_path *p, const struct ntm_addr *ep)
-{
-	/* Programs hold the lock for a few instructions and never sleep with it. */
-	uint32_t free = 0;
-	while (!__atomic_compare_exchange_n(&p->ep_lock, &free, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
-		free = 0;
-		sched_yield();
-	}
-	uint32_t other = !(p->ep_cur & 1);
-	set_endpoint(&p->ep[other], ep);
-	__atomic_store_n(&p->ep_cur, other, __ATOMIC_RELEASE);
-	__atomic_store_n(&p->ep_lock, 0, __ATOMIC_RELEASE);
 }
 
 void ntm_path_set_endpoint(struct ntm_path *p, const struct ntm_addr *ep, uint32_t hold_ms)
@@ -209,7 +180,7 @@ int ntm_path_set_keys(struct ntm_path *p, const struct ntm_dp_keys *k, bool send
 
 	empty_slot(p, e, now, quiesce);
 	memcpy(tx->key, k->tx, NTM_KEY_LEN);
-	__atomic_store_n(&tx->counter, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&tx->counter, 0, __ATOMIC_RELEASE); /* see outbound.c */
 	memcpy(rx->key, k->rx, NTM_KEY_LEN);
 	memset(rx->words, 0, sizeof(rx->words));
 	__atomic_store_n(&rx->head, 0, __ATOMIC_RELAXED);

@@ -7,12 +7,10 @@
 #ifndef NTM_PATHOPS_H
 #define NTM_PATHOPS_H
 
+#include "../engine/path_mem.h"
 #include "dp.h"
 
 #define NTM_NSEC 1000000000ULL
-#define NTM_NO_EPOCH 16u
-
-uint64_t ntm_boottime_ns(void); /* CLOCK_BOOTTIME, as the programs' clock */
 
 /* Writes everything but the Path ID, into a slot of zeroes. */
 void ntm_path_write(struct ntm_path *p, const struct ntm_dp_path *np);
@@ -23,7 +21,6 @@ void ntm_path_vips(const struct ntm_path *p, struct ntm_vip out[2]);
 bool ntm_path_has_keys(const struct ntm_path *p);
 
 void ntm_path_endpoint(const struct ntm_path *p, struct ntm_addr *out);
-void ntm_path_move(struct ntm_path *p, const struct ntm_addr *ep);
 void ntm_path_set_endpoint(struct ntm_path *p, const struct ntm_addr *ep, uint32_t hold_ms);
 /* An agent that died between taking the endpoint's lock and giving it back must not freeze the endpoint. */
 void ntm_path_release_lock(struct ntm_path *p);

@@ -252,6 +252,7 @@ int ntm_dp_del_path(struct ntm_dp *dp, uint64_t path_id)
 	int err = bpf_map_delete_elem(d->map_fd[NTM_MAP_PATH_IDS], &key);
 	if (err)
 		return err;
+	ntm_bulk_del(d, slot);
 	__atomic_store_n(&p->path_id, 0, __ATOMIC_RELEASE);
 	ntm_path_expire(p);
 	ntm_wipe(&d->agents[slot], sizeof(d->agents[slot])); /* programs never read it */

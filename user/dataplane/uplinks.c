@@ -123,8 +123,9 @@ static void write_uplink(struct ntm_uplink *slot, const struct ntm_uplink *u)
 	if (slot->mtu != u->mtu || memcmp(slot->addr, u->addr, sizeof(u->addr))) {
 		__atomic_store_n(&slot->ifindex, 0, __ATOMIC_RELEASE);
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
-		memcpy(slot->addr, u->addr, sizeof(u->addr));
-		slot->mtu = u->mtu;
+		for (int i = 0; i < 2; i++)
+			__atomic_store_n((uint64_t *)slot->addr + i, ((const uint64_t *)u->addr)[i], __ATOMIC_RELAXED);
+		__atomic_store_n(&slot->mtu, u->mtu, __ATOMIC_RELAXED);
 	}
 	__atomic_store_n(&slot->ifindex, u->ifindex, __ATOMIC_RELEASE);
 }

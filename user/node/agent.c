@@ -101,12 +101,22 @@ static void on_expired(void *arg, uint64_t path_id)
 		ntm_live_expired(t);
 }
 
+static void on_lane(void *arg, uint64_t path_id, bool up)
+{
+	struct ntm_tunnel *t = ntm_tunnel_by_id(arg, path_id);
+
+	if (t)
+		ntm_live_lane(t, up);
+}
+
 const struct ntm_dp_events ntm_node_dp_events = {
     .no_path = on_no_path,
     .too_big = on_too_big,
     .roamed = on_roamed,
     .epoch_confirmed = on_epoch,
     .expired = on_expired,
+    .lane = on_lane,
+    .datagram = on_input,
 };
 
 void ntm_agent_init(struct ntm_agent *a, uv_loop_t *loop)
@@ -138,6 +148,22 @@ int ntm_agent_watch_dp(struct ntm_agent *a, char *why, size_t cap)
 	return err;
 }
 
+/* Without the bulk lane everything works, more slowly. */
+static void start_bulk(struct ntm_node *n)
+{
+	struct ntm_dp_start s = {.port = n->conf.port, .mark = n->conf.gateway_routes.n ? n->conf.gateway_mark : 0};
+	char why[256] = "";
+	int err;
+
+	if (!n->dp->suites)
+		return;
+	err = ntm_udp_share(n->udp, s.fds);
+	if (!err)
+		err = n->dp->ops->start(n->dp, &s, why, sizeof(why));
+	if (err)
+		ntm_warn("no bulk lane: %s", why[0] ? why : strerror(-err));
+}
+
 int ntm_agent_open_network(struct ntm_agent *a, char *why, size_t cap)
 {
 	struct ntm_node *n = &a->node;
@@ -155,6 +181,7 @@ int ntm_agent_open_network(struct ntm_agent *a, char *why, size_t cap)
 			return err;
 		}
 	}
+	start_bulk(n);
 	err = ntm_netwatch_open(&n->netwatch, n->loop, &n->conf.uplinks, n->conf.interface, on_uplinks, n, why, cap);
 	if (err)
 		return err;

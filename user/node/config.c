@@ -78,6 +78,16 @@ static int parse_datapath(const char *v, void *field, char *why, size_t cap)
 	return refuse(why, cap, strcmp(v, "user") ? "not one of bpf, user" : "user: not in this version");
 }
 
+static int parse_bulk(const char *v, void *field, char *why, size_t cap)
+{
+	bool *no_bulk = field;
+
+	if (strcmp(v, "auto") && strcmp(v, "off"))
+		return refuse(why, cap, "not one of auto, off");
+	*no_bulk = !strcmp(v, "off");
+	return 0;
+}
+
 static int parse_dns_mode(const char *v, void *field, char *why, size_t cap)
 {
 	enum ntm_dns_mode *mode = field;
@@ -294,6 +304,7 @@ static const struct ntm_conf_key keys[] = {
     {"node", "uplink_settle_ms", parse_settle, FIELD(uplink_settle_ms), false},
     {"node", "xdp_mode", ntm_node_conf_xdp_mode, FIELD(xdp_mode), false},
     {"node", "datapath", parse_datapath, 0, false},
+    {"node", "bulk", parse_bulk, FIELD(no_bulk), false},
     {"node", "runtime_dir", ntm_conf_path, FIELD(runtime_dir), false},
     {"node", "max_paths", parse_max_paths, FIELD(max_paths), false},
     {"node", "log_level", ntm_node_conf_log_level, FIELD(log_level), false},

@@ -36,6 +36,7 @@ struct ntm_node_config {
 	char *runtime_dir;
 	uint16_t port; /* host order */
 	enum ntm_xdp_mode xdp_mode;
+	bool no_bulk;                   /* bulk = off */
 	struct ntm_string_list uplinks; /* n == 0: auto */
 	uint32_t uplink_settle_ms;      /* a better uplink must last so long before it takes over */
 	uint32_t max_paths;             /* 0: default */

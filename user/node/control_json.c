@@ -250,6 +250,27 @@ static void add_candidates(json_object *o, const struct ntm_tunnel *t)
 	json_object_object_add(o, "candidates", list);
 }
 
+/* What went by each lane, inner packets and bytes. */
+static void add_lanes(json_object *o, const struct ntm_dp_stats *s)
+{
+	static const char *const suites[] = {NULL, "AES-256-GCM", "ChaCha20-Poly1305"};
+	json_object *lanes = json_object_new_object(), *kernel = json_object_new_object(),
+		    *bulk = json_object_new_object();
+
+	add_int(kernel, "tx_packets", s->tx_packets - s->bulk_tx_packets);
+	add_int(kernel, "tx_bytes", s->tx_bytes - s->bulk_tx_bytes);
+	add_int(kernel, "rx_packets", s->rx_packets - s->bulk_rx_packets);
+	add_int(kernel, "rx_bytes", s->rx_bytes - s->bulk_rx_bytes);
+	add_text(bulk, "cipher", s->bulk_suite < sizeof(suites) / sizeof(suites[0]) ? suites[s->bulk_suite] : NULL);
+	add_int(bulk, "tx_packets", s->bulk_tx_packets);
+	add_int(bulk, "tx_bytes", s->bulk_tx_bytes);
+	add_int(bulk, "rx_packets", s->bulk_rx_packets);
+	add_int(bulk, "rx_bytes", s->bulk_rx_bytes);
+	json_object_object_add(lanes, "kernel", kernel);
+	json_object_object_add(lanes, "bulk", bulk);
+	json_object_object_add(o, "lanes", lanes);
+}
+
 json_object *ntm_control_paths(struct ntm_node *n)
 {
 	json_object *list = json_object_new_array();
@@ -274,7 +295,8 @@ json_object *ntm_control_paths(struct ntm_node *n)
 		else
 			add_text(o, "rtt_ms", NULL);
 		add_int(o, "mtu", s.inner_mtu);
-		add_text(o, "lane", "kernel");
+		add_text(o, "lane", s.bulk ? "bulk" : "kernel");
+		add_lanes(o, &s);
 		json_object_object_add(o, "gateway", json_object_new_boolean(t->gateway));
 		add_int(o, "tx_packets", s.tx_packets);
 		add_int(o, "rx_packets", s.rx_packets);

@@ -25,8 +25,13 @@ enum {
 	CONFIRM_MAX_MS = 3000,
 	EARLY_MAX = 8,
 	EARLY_MS = 1000,
-	SUITES = 1u << NTM_SUITE_KERNEL | 1u << NTM_SUITE_CONTROL,
+	SUITES = 1u << NTM_SUITE_KERNEL | 1u << NTM_SUITE_CONTROL, /* of every node */
 };
+
+static uint16_t suites(const struct ntm_node *n)
+{
+	return (uint16_t)(SUITES | n->dp->suites);
+}
 
 static uint64_t now_ms(const struct ntm_tunnel *t)
 {
@@ -165,7 +170,7 @@ int ntm_hs_start(struct ntm_tunnel *t)
 {
 	struct ntm_node *n = t->node;
 	struct ntm_path_agent *rec = n->dp->ops->agent_record(n->dp, t->id);
-	struct ntm_tunnel_req_payload p = {.suites = htobe16(SUITES)};
+	struct ntm_tunnel_req_payload p = {.suites = htobe16(suites(n))};
 	uint8_t epoch = t->has_keys ? (t->epoch + 1) & 15 : 0;
 	int err;
 
@@ -222,13 +227,15 @@ static int install(struct ntm_tunnel *t, const struct ntm_tunnel_keys *k, bool s
 {
 	struct ntm_node *n = t->node;
 	struct ntm_path_agent *rec = n->dp->ops->agent_record(n->dp, t->id);
-	struct ntm_dp_keys dk = {.epoch = k->epoch};
+	struct ntm_dp_keys dk = {.epoch = k->epoch, .bulk_suite = k->bulk_suite};
 	int err;
 
 	if (!rec)
 		return -ENOENT;
 	memcpy(dk.tx, k->tx, NTM_KEY_LEN);
 	memcpy(dk.rx, k->rx, NTM_KEY_LEN);
+	memcpy(dk.bulk_tx, k->bulk_tx, NTM_KEY_LEN);
+	memcpy(dk.bulk_rx, k->bulk_rx, NTM_KEY_LEN);
 	err = n->dp->ops->set_keys(n->dp, t->id, &dk, send);
 	ntm_wipe(&dk, sizeof(dk));
 	if (err)
@@ -247,6 +254,7 @@ static int install(struct ntm_tunnel *t, const struct ntm_tunnel_keys *k, bool s
 		}
 	}
 	t->has_keys = true;
+	t->adopted = false;
 	t->epoch = k->epoch;
 	t->hs_backoff_ms = 0;
 	return 0;
@@ -293,6 +301,9 @@ void ntm_hs_response(struct ntm_node *n, const struct ntm_addr *from, const uint
 		return;
 	first = !t->has_keys;
 	hs_free(t);
+	/* What was not offered can't be chosen. */
+	if (be16toh(p.suites) & ~suites(n))
+		k.bulk_suite = 0;
 	t->peer_mtu = be16toh(p.mtu);
 	/*
 	 * The first authentic answer decides where the path goes at first; later, checks and authentic packets do. The
@@ -376,13 +387,21 @@ static bool epoch_allowed(const struct ntm_tunnel *t, uint8_t epoch)
 	return epoch == ((s.tx_epoch + 1) & 15);
 }
 
+/* One for the bulk lane, if both have any. */
+static uint16_t choose_suites(uint16_t both)
+{
+	uint8_t bulk = ntm_bulk_suite(both);
+
+	return (uint16_t)(SUITES | (bulk ? 1u << bulk : 0));
+}
+
 static void accept_request(struct ntm_tunnel *t, const struct ntm_addr *from, const uint8_t to[16], const uint8_t *msg,
 			   size_t len)
 {
 	const struct ntm_hdr *h = (const struct ntm_hdr *)msg;
 	struct ntm_node *n = t->node;
 	struct ntm_path_agent *rec = n->dp->ops->agent_record(n->dp, t->id);
-	struct ntm_tunnel_resp_payload p = {.suites = htobe16(SUITES)};
+	struct ntm_tunnel_resp_payload p = {0};
 	struct ntm_tunnel_req_payload req;
 	struct ntm_tunnel_resp resp;
 	struct ntm_tunnel_keys k;
@@ -407,6 +426,7 @@ static void accept_request(struct ntm_tunnel *t, const struct ntm_addr *from, co
 		return;
 	}
 	t->last_req = kept;
+	p.suites = htobe16(choose_suites(be16toh(req.suites) & suites(n)));
 	p.mtu = htobe16(ntm_node_uplink_mtu(n, !ntm_ip_is_v4(from->ip)));
 	memcpy(p.observed, from->ip, 16);
 	p.observed_port = from->port;

@@ -31,7 +31,11 @@ enum {
 	BACKOFF_MIN_MS = 1000,
 	BACKOFF_MAX_MS = 30000,
 	IDLE_RELEASE_S = 3600,
-	RECENT_S = 60,    /* traffic in this time: worth a new path before anybody asks */
+	RECENT_S = 60,      /* traffic in this time: worth a new path before anybody asks */
+	LANE_LOST_MS = 200, /* of the bulk lane being down, before new keys are made for its sake */
+	LANE_REKEY_S = 1,
+	LANE_TRIES = 3, /* then: */
+	LANE_REKEY_MAX_S = 30,
 	JITTER_MS = 8192, /* spreads rekeying after a restart */
 };
 
@@ -240,6 +244,33 @@ static bool end_old(struct ntm_tunnel *t, const struct ntm_dp_stats *s, uint64_t
 	return true;
 }
 
+void ntm_live_lane(struct ntm_tunnel *t, bool up)
+{
+	json_object *ev = ntm_path_event(t, "lane");
+
+	t->lane_lost_ms = up ? 0 : now_ns(t) / 1000000u;
+	t->lane_tries = up ? 0 : t->lane_tries;
+	if (ev) {
+		json_object_object_add(ev, "lane", json_object_new_string(up ? "bulk" : "kernel"));
+		ntm_node_emit(t->node, ev);
+	}
+}
+
+/*
+ * Bulk keys are in agents' memory only: a peer that answers, but not on the bulk lane, is one that was restarted, and
+ * so is this one where it has none.
+ */
+static bool lacks_bulk_keys(struct ntm_tunnel *t, const struct ntm_dp_stats *s, uint64_t now)
+{
+	uint64_t now_ms = now / 1000000u;
+
+	if (!t->node->dp->suites || s->bulk || since(now, t->last_data_ns) >= ACTIVE_S * second)
+		return false;
+	if (!s->bulk_suite)
+		return t->adopted;
+	return t->lane_lost_ms && since(now_ms, t->lane_lost_ms) >= LANE_LOST_MS;
+}
+
 static void rekey_if_due(struct ntm_tunnel *t, const struct ntm_dp_stats *s, uint64_t now)
 {
 	const struct ntm_path_agent *rec = t->node->dp->ops->agent_record(t->node->dp, t->id);
@@ -249,6 +280,11 @@ static void rekey_if_due(struct ntm_tunnel *t, const struct ntm_dp_stats *s, uin
 		return;
 	if (since(now, rec->epoch_ns) >= due || s->tx_counter > NTM_COUNTER_LIMIT / 2)
 		ntm_hs_start(t);
+	else if (t->state == NTM_TUN_UP && lacks_bulk_keys(t, s, now) &&
+		 since(now, rec->epoch_ns) >= (t->lane_tries < LANE_TRIES ? LANE_REKEY_S : LANE_REKEY_MAX_S) * second) {
+		t->lane_tries++;
+		ntm_hs_start(t);
+	}
 }
 
 /* Since when has there been no answer to what was sent? */

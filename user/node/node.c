@@ -105,6 +105,8 @@ static void reload(struct ntm_node *n)
 		if (!ntm_dc_connected(&n->dc))
 			ntm_dc_reregister(&n->dc);
 	}
+	if (n->conf.no_bulk != c.no_bulk)
+		needs_restart("node.bulk");
 	if (strcmp(n->conf.name, c.name))
 		needs_restart("node.name");
 	if (!same_text(n->conf.private_key_file, c.private_key_file))
@@ -212,7 +214,8 @@ static int open_dp(struct daemon *d)
 				  .runtime_dir = n->conf.runtime_dir,
 				  .port = n->conf.port,
 				  .xdp_mode = n->conf.xdp_mode,
-				  .max_paths = n->conf.max_paths};
+				  .max_paths = n->conf.max_paths,
+				  .bulk = !n->conf.no_bulk};
 	char why[512] = "";
 	int err = open_dp_patiently(n, &c, why, sizeof(why));
 

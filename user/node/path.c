@@ -402,6 +402,7 @@ static bool adopt(struct ntm_node *n, const struct ntm_dp_path *p)
 	t->route.since_ms = ntm_timers_ms(&n->timers);
 	ntm_live_start(t);
 	ntm_check_later(t);
+	t->adopted = true;
 	ntm_pmtu_adopt(t, p->inner_mtu);
 	return true;
 }

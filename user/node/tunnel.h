@@ -79,6 +79,9 @@ struct ntm_tunnel {
 	struct ntm_tunnel_init_state *hs;    /* initiator, in progress */
 	struct ntm_cookie_client *hs_cookie; /* with hs */
 	uint64_t hs_begin_ms, hs_next_ms, hs_backoff_ms;
+	bool adopted;          /* of an earlier agent: this one has no bulk keys yet */
+	uint8_t lane_tries;    /* new keys for its sake, in vain so far */
+	uint64_t lane_lost_ms; /* since when the bulk lane is down; 0: it is not, or was not agreed on */
 	uint32_t hs_wait_ms, confirm_wait_ms;
 	struct ntm_timer hs_timer, confirm_timer;
 	struct ntm_tunnel_req *last_req; /* responder: answered last, and the answer */
@@ -181,9 +184,10 @@ void ntm_live_moved(struct ntm_tunnel *t); /* the same in haste: this host has m
 void ntm_live_probe_relay(struct ntm_tunnel *t);
 void ntm_live_heard(struct ntm_tunnel *t); /* an authenticated control message came */
 void ntm_live_expired(struct ntm_tunnel *t);
-void ntm_live_redirect(struct ntm_tunnel *t);     /* the path is no good, or soon won't be: ask for another one */
-bool ntm_live_recent(const struct ntm_tunnel *t); /* has carried traffic lately */
-void ntm_live_unreachable(struct ntm_tunnel *t);  /* no uplink of its endpoint's family is left */
+void ntm_live_lane(struct ntm_tunnel *t, bool up); /* the bulk lane came or went */
+void ntm_live_redirect(struct ntm_tunnel *t);      /* the path is no good, or soon won't be: ask for another one */
+bool ntm_live_recent(const struct ntm_tunnel *t);  /* has carried traffic lately */
+void ntm_live_unreachable(struct ntm_tunnel *t);   /* no uplink of its endpoint's family is left */
 
 /* pmtu.c */
 void ntm_pmtu_init_timer(struct ntm_tunnel *t);

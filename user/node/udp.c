@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
+#include <netinet/udp.h>
 #include <stdalign.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,10 +15,14 @@
 
 #include <ntm/wire.h>
 
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
+
 enum {
-	BATCH = 32,
-	ROUNDS = 8, /* batches a wake-up: the rest waits, other events get their turn */
-	DATAGRAM_MAX = 4096,
+	BATCH = 16,
+	ROUNDS = 16,          /* batches a wake-up: the rest waits, other events get their turn */
+	DATAGRAM_MAX = 65536, /* GRO merges for all sockets of a port or for none */
 	BUFFER_BYTES = 4 << 20,
 };
 
@@ -30,7 +35,8 @@ struct sock {
 
 union control {
 	struct cmsghdr align;
-	char buf[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(struct in_pktinfo))];
+	char buf[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(struct in_pktinfo)) +
+		 CMSG_SPACE(sizeof(int))];
 };
 
 enum { SOCKS = 4 };
@@ -54,8 +60,11 @@ struct ntm_udp {
 	alignas(16) uint8_t buf[BATCH][DATAGRAM_MAX];
 };
 
-static void local_address(struct msghdr *m, uint8_t to[16])
+/* Returns the size of the datagrams that GRO merged, 0: one. */
+static size_t control_data(struct msghdr *m, uint8_t to[16])
 {
+	int size = 0;
+
 	memset(to, 0, 16);
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
 		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
@@ -68,7 +77,29 @@ static void local_address(struct msghdr *m, uint8_t to[16])
 
 			memcpy(&pi, CMSG_DATA(c), sizeof(pi));
 			memcpy(to, &pi.ipi6_addr, 16);
+		} else if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO) {
+			memcpy(&size, CMSG_DATA(c), sizeof(size));
 		}
+	}
+	return size > 0 ? (size_t)size : 0;
+}
+
+static void take(struct ntm_udp *u, const struct ntm_addr *from, const uint8_t to[16], uint8_t *data, size_t len,
+		 size_t size)
+{
+	alignas(16) uint8_t one[NTM_CONTROL_MAX];
+
+	if (!size || size >= len) {
+		u->input(u->arg, from, to, data, len);
+		return;
+	}
+	for (size_t off = 0; off < len; off += size) {
+		size_t n = len - off < size ? len - off : size;
+
+		if (n > sizeof(one))
+			continue;
+		memcpy(one, data + off, n);
+		u->input(u->arg, from, to, one, n);
 	}
 }
 
@@ -78,6 +109,7 @@ static void on_readable(uv_poll_t *h, int status, int events)
 	struct ntm_udp *u = s->udp;
 	struct ntm_addr from;
 	uint8_t to[16];
+	size_t size;
 
 	(void)status;
 	(void)events;
@@ -101,8 +133,8 @@ static void on_readable(uv_poll_t *h, int status, int events)
 
 			if (m->msg_flags & MSG_TRUNC || ntm_addr_from_sockaddr(&from, (struct sockaddr *)&u->names[i]))
 				continue;
-			local_address(m, to);
-			u->input(u->arg, &from, to, u->buf[i], u->msgs[i].msg_len);
+			size = control_data(m, to);
+			take(u, &from, to, u->buf[i], u->msgs[i].msg_len, size);
 		}
 		if (n < BATCH)
 			return;
@@ -222,6 +254,21 @@ int ntm_udp_set_mark(struct ntm_udp *u, uint32_t mark)
 	for (int i = 0; i < SOCKS && !err; i++)
 		if (u->s[i].fd >= 0)
 			err = set(u->s[i].fd, SOL_SOCKET, SO_MARK, (int)mark);
+	return err;
+}
+
+int ntm_udp_share(struct ntm_udp *u, int fds[2])
+{
+	int err = 0;
+
+	for (int i = 0; i < 2 && !err; i++) {
+		fds[i] = u->s[i].fd;
+		if (fds[i] < 0)
+			continue;
+		err = set(fds[i], SOL_SOCKET, SO_REUSEPORT, 1);
+		/* Without it the others' datagrams come one by one. */
+		(void)set(fds[i], IPPROTO_UDP, UDP_GRO, 1);
+	}
 	return err;
 }
 
