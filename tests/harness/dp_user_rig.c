@@ -87,7 +87,11 @@ static void on_expired(void *arg, uint64_t path_id)
 	s->path_id = path_id;
 }
 
-const struct ntm_dp_events ntm_user_rig_events = {on_no_path, on_too_big, on_roamed, on_epoch, on_expired};
+const struct ntm_dp_events ntm_user_rig_events = {.no_path = on_no_path,
+						  .too_big = on_too_big,
+						  .roamed = on_roamed,
+						  .epoch_confirmed = on_epoch,
+						  .expired = on_expired};
 
 struct ntm_dp_user_config ntm_user_rig_config(int i)
 {

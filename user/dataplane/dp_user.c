@@ -144,7 +144,7 @@ int ntm_dp_user_open(struct ntm_dp **out, const struct ntm_dp_user_config *c, co
 	int err = d && c->deliver && c->send ? 0 : d ? -EINVAL : -ENOMEM;
 	why[0] = 0;
 	if (!err) {
-		d->dp = (struct ntm_dp){&ops, ev, arg};
+		d->dp = (struct ntm_dp){.ops = &ops, .events = ev, .arg = arg};
 		d->conf = *c;
 		d->n_slots = (c->max_paths ? c->max_paths : NTM_MAX_PATHS_DEFAULT) + 1;
 		d->state_fd = d->timer_fd = -1;
