@@ -20,7 +20,7 @@ DESTDIR ?=
 
 # Targets that install packages, or need none, and call this file again for the rest: what pkg-config says is only
 # looked at once everything is there.
-ENTRY_GOALS := help clean deps demo test test-vm bench natgrid check ci
+ENTRY_GOALS := help clean deps demo test test-vm fuzz fuzz-merge chaos bench natgrid check ci
 BUILD_GOALS := $(filter-out $(ENTRY_GOALS),$(or $(MAKECMDGOALS),all))
 ifneq ($(BUILD_GOALS),)
 MISSING := $(shell tests/install-deps.sh --missing build)
@@ -44,8 +44,19 @@ ifneq ($(SANITIZE),)
 override SANITIZE := $(if $(filter 1,$(SANITIZE)),address$(comma)undefined,$(SANITIZE))
 B := build/sanitize-$(subst $(comma),-,$(SANITIZE))
 # gcc loses track of lengths and initialisation in instrumented code; the ordinary build looks at them.
-CFLAGS += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -Wno-format-truncation -Wno-maybe-uninitialized
+CFLAGS += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer -Wno-format-truncation \
+	-Wno-maybe-uninitialized
 LDFLAGS += -fsanitize=$(SANITIZE)
+endif
+
+# FUZZ=1: tests/fuzz/* are libFuzzer programs, which clang alone makes; into a directory of its own
+ifneq ($(FUZZ),)
+B := build/fuzz
+CC := $(CLANG)
+# the ordinary compiler, and clang-tidy, look at the rest
+CFLAGS += -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -Wno-missing-field-initializers \
+	-Wno-gnu-variable-sized-type-not-at-end
+LDFLAGS += -fsanitize=address,undefined
 endif
 
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -D__TARGET_ARCH_$(ARCH) \

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-2-Clause
-# install-deps.sh SET...: installs through apt what is missing for build, demo, test, check, vm, bench. Does nothing, and
+# install-deps.sh SET...: installs through apt what is missing for build, demo, test, check, vm, fuzz, bench. Does nothing, and
 # quickly, when all is there. --missing SET... only prints the packages that are not installed.
 set -euo pipefail
 
@@ -10,6 +10,7 @@ demo="iproute2 iputils-ping ethtool tcpdump jq netcat-openbsd procps util-linux 
 test_="$demo libcriterion-dev iperf3 bind9 bind9-dnsutils sqlite3 libcap2-bin postgresql"
 check="git clang-format clang-tidy cppcheck shellcheck"
 vm="$test_ qemu-system-x86 udev kmod file bsdutils busybox-static python3-requests python3-argcomplete python3-pkg-resources"
+fuzz="libcriterion-dev libclang-rt-dev"
 bench="$demo iperf3 wireguard-go wireguard-tools nebula coturn"
 
 only_print=
@@ -25,6 +26,7 @@ for set in "$@"; do
 	test) want+=" $test_" ;;
 	check) want+=" $check" ;;
 	vm) want+=" $vm" ;;
+	fuzz) want+=" $fuzz" ;;
 	bench) want+=" $bench" ;;
 	*) echo "install-deps.sh: no set $set" >&2; exit 2 ;;
 	esac

@@ -60,12 +60,22 @@ $B/tests/unit/$(notdir $(1:%.c=%)): $(call obj,$(1)) $(or $(LIBS_$(call kind,$(1
 endef
 $(foreach s,$(UNIT_SRC),$(eval $(call unit_rule,$(s))))
 
+# Its chance comes from a seed.
+$B/tests/unit/node_model: LDFLAGS += -Wl,--wrap=ntm_random,--wrap=ntm_x25519_generate
+
 $(BPF_TEST_BINS): $B/tests/bpf/%: $B/tests/bpf/%.o $(BPF_PART_OBJ) $B/libntmcommon.a
 	$(LINK_TEST) -lcriterion
 $(call obj,$(BPF_C) $(UNIT_SRC)): | $(SKEL)
 
-$(FUZZ_BINS): $B/tests/fuzz/%: $B/tests/fuzz/%.o $B/tests/fuzz/replay_main.o $(LIBS_all)
-	$(LINK_TEST)
+FUZZ_MAIN := $(if $(FUZZ),-fsanitize=fuzzer,$B/tests/fuzz/replay_main.o)
+# Unless told, all archives; agent and DC have functions of one name, so who needs much of the agent says so.
+LIBS_fuzz_dnsstub := $(LIBS_node) -lcriterion
+define fuzz_rule
+$B/tests/fuzz/$(1): $B/tests/fuzz/$(1).o $(filter %.o,$(FUZZ_MAIN)) $(filter %.a,$(or $(LIBS_$(1)),$(LIBS_all)))
+	$$(LINK_TEST) $(filter -%,$(FUZZ_MAIN) $(LIBS_$(1)))
+endef
+$(foreach s,$(FUZZ_SRC),$(eval $(call fuzz_rule,$(basename $(notdir $(s))))))
+fuzzers: $(FUZZ_BINS)
 $(HARNESS_BINS) $(BENCH_BINS) $B/tests/mobility/stream: $B/%: $B/%.o $(LIBS_dp)
 	$(LINK_TEST)
 $B/tests/bench/relayhold: $(LIBS_relay)
@@ -93,11 +103,25 @@ test: ## install what is missing, build, run every test (root; without it many a
 	@$(MAKE) --no-print-directory tests
 	@NTM_BUILD=$B tests/harness/run
 
-KERNELS ?= 6.1
-test-vm: ## the tests that depend on the kernel, in a VM on KERNELS (6.1; or paths of images)
+KERNELS ?= 6.1 6.12 newest
+test-vm: ## the tests that depend on the kernel, in a VM on each of KERNELS (6.1 6.12 newest; or images)
 	@tests/install-deps.sh build vm
 	@$(MAKE) --no-print-directory tests
-	@tests/vm/matrix.sh $(KERNELS)
+	@NTM_BUILD=$B tests/vm/matrix.sh $(KERNELS)
+
+MODEL_SCHEDULES ?= 5000
+model: $B/tests/unit/node_model ## MODEL_SCHEDULES (5000) random schedules of moves and faults against the model of paths; NTM_SEED=N: one
+	@NTM_SCHEDULES=$(MODEL_SCHEDULES) $<
+
+FUZZ_S ?= 60
+fuzz: ## install what is missing, build with libFuzzer, and let each of tests/fuzz run for FUZZ_S (60) seconds; FUZZ_ONLY="fuzz_dns ..."
+	@tests/install-deps.sh build fuzz
+	@$(MAKE) --no-print-directory FUZZ=1 fuzzers
+	@tests/fuzz/run $(FUZZ_S) $(FUZZ_ONLY)
+
+fuzz-merge: ## what fuzzing found to reach more code goes into tests/fuzz/corpus, and what reaches nothing of its own leaves it
+	@$(MAKE) --no-print-directory FUZZ=1 fuzzers
+	@tests/fuzz/run --merge $(FUZZ_ONLY)
 
 bench: ## install what is missing, build, measure against other tunnels (root)
 	@tests/install-deps.sh build bench
@@ -136,4 +160,4 @@ format: ## rewrite our C files as .clang-format says
 ci: ## what .ci/run does
 	@.ci/run
 
-.PHONY: tests test test-vm bench bench-readme natgrid natgrid-readme mobility mobility-readme check format ci
+.PHONY: tests test test-vm model fuzz fuzz-merge fuzzers bench bench-readme natgrid natgrid-readme mobility mobility-readme check format ci

@@ -65,7 +65,7 @@ expect_eq() { # WHAT GOT WANTED
 wait_for() {
 	local limit=$1 what=$2 end
 	shift 2
-	end=$(($(date +%s%N) + limit * 1000000000))
+	end=$(($(date +%s%N) + limit * ${NTM_TIME_SCALE:-1} * 1000000000))
 	until "$@" >/dev/null 2>&1; do
 		[ "$(date +%s%N)" -lt "$end" ] || fail "not within $limit s: $what ($*)"
 		sleep 0.03

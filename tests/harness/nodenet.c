@@ -191,10 +191,12 @@ struct world_relayed *world_relay_path(struct world *w, unsigned relay, uint64_t
 void world_relay_add(struct world *w, unsigned relay, uint64_t path_id, const uint8_t psk[NTM_PSK_LEN])
 {
 	struct world_relay *rs = &w->rs[relay];
-	struct world_relayed *p = &rs->path[rs->n++];
+	struct world_relayed *p;
 	uint8_t secret[NTM_KEY_LEN];
 
-	cr_assert_leq(rs->n, WORLD_RELAYED);
+	if (rs->n == WORLD_RELAYED) /* the oldest has expired */
+		memmove(rs->path, rs->path + 1, sizeof(*p) * --rs->n);
+	p = &rs->path[rs->n++];
 	*p = (struct world_relayed){.id = path_id};
 	cr_assert_eq(ntm_relay_secret(psk, secret), 0);
 	cr_assert_eq(ntm_relay_end_key(secret, NTM_ROLE_INITIATOR, p->key[0]), 0);

@@ -90,11 +90,10 @@ static int node_send_aside(void *arg, const struct ntm_addr *to, const void *dat
 static bool newest(struct world *w, int node, const struct ntm_hdr *h)
 {
 	uint64_t counter = (uint64_t)be16toh(h->ctr_hi) << 32 | be32toh(h->ctr_lo);
-	unsigned i = 0;
+	unsigned i = (unsigned)(be64toh(h->id) << 4 | ntm_hdr_epoch(h)) % WORLD_HEADS;
 
-	while (i < 15 && w->heads[node][i].id &&
-	       (w->heads[node][i].id != h->id || w->heads[node][i].epoch != ntm_hdr_epoch(h)))
-		i++;
+	if (w->heads[node][i].id != h->id || w->heads[node][i].epoch != ntm_hdr_epoch(h))
+		w->heads[node][i].id = 0;
 	if (w->heads[node][i].id && counter < w->heads[node][i].head)
 		return false;
 	w->heads[node][i].id = h->id;
@@ -325,6 +324,8 @@ static void dc_step(struct world *w)
 		if (!w->dc.later[i].at_ms || now_ms() < w->dc.later[i].at_ms)
 			continue;
 		w->dc.later[i].at_ms = 0;
+		if (!s->used)
+			continue;
 		ntm_sig_init(&r, NTM_M_KEEP_ALIVE_RESPONSE, w->dc.later[i].txid);
 		s->peer = w->dc.later[i].to;
 		world_dc_send(w, w->dc.later[i].node, &r);

@@ -15,6 +15,8 @@
 #include "../../user/node/node.h"
 #include "nodenet.h"
 
+enum { WORLD_HEADS = 256 };
+
 struct world_packet {
 	int from, to; /* 0, 1: agents; WORLD_DC; WORLD_RS and above */
 	struct ntm_addr src, dst;
@@ -77,7 +79,7 @@ struct world {
 	struct {
 		uint64_t id, head;
 		uint8_t epoch;
-	} heads[WORLD_NODES][16]; /* newest counters of the kernel lane */
+	} heads[WORLD_NODES][WORLD_HEADS]; /* newest counters of the kernel lane, by the low bits of path and epoch */
 };
 
 /* One world at a time: its clock is static. Agents are alice (10.0.0.1, fd00::1) and bob; registered after a while. */

@@ -247,8 +247,11 @@ static void on_again_timer(void *arg)
 
 	if (t->state != NTM_TUN_UP && t->state != NTM_TUN_SILENT)
 		return;
-	/* One end sets the pace; the other begins its rounds on the Updates. */
-	if (t->role == NTM_ROLE_INITIATOR && better_possible(t))
+	/*
+	 * One end sets the pace; the other begins its rounds on the Updates. At the relay even if no address that is
+	 * known of the peer could be better: what it last told us may be old.
+	 */
+	if (t->role == NTM_ROLE_INITIATOR && (t->route.kind == NTM_ROUTE_RELAY || better_possible(t)))
 		ntm_check_trickle(t);
 	if (t->route.kind != NTM_ROUTE_RELAY) {
 		arm(t, &c->again_timer, BETTER_EVERY_MS);

@@ -183,6 +183,11 @@ static void answer(struct ntm_tunnel *t, const struct ntm_sig *m, enum ntm_msg m
 	ntm_sig_init(&r, msg, m->txid);
 	r.reflexive = *from;
 	r.have = 1u << NTM_F_REFLEXIVE;
+	/* Our own Update may have been lost while there was no route at all. */
+	if (msg == NTM_M_UPDATE_RESPONSE) {
+		r.n_candidates = ntm_node_candidates(t->node, r.candidates);
+		r.have |= r.n_candidates ? 1u << NTM_F_CANDIDATE : 0;
+	}
 	send_message(t, &r, from, NTM_SEND_NORMAL);
 }
 
@@ -222,9 +227,13 @@ static void handle(struct ntm_tunnel *t, const struct ntm_sig *m, const struct n
 	case NTM_M_CHECK_RESPONSE:
 		ntm_check_answered(t, m, from);
 		break;
+	case NTM_M_UPDATE_RESPONSE:
+		if (ntm_sig_has(m, NTM_F_CANDIDATE))
+			ntm_check_candidates(t, m);
+		answered(t, m, from);
+		break;
 	case NTM_M_KEEP_ALIVE_RESPONSE:
 	case NTM_M_PROBE_RESPONSE:
-	case NTM_M_UPDATE_RESPONSE:
 		answered(t, m, from);
 		break;
 	case NTM_M_RELEASE:

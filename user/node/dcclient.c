@@ -82,10 +82,20 @@ static void hs_transmit(struct ntm_dcclient *dc)
 		ntm_debug("dc: session init not sent: %s", strerror(-err));
 }
 
+/* Only the DC can bring such a path back. */
+static bool path_wanted(const struct ntm_node *n)
+{
+	for (const struct ntm_tunnel *t = n->tunnels.all; t; t = t->next_all)
+		if (ntm_live_wanted(t))
+			return true;
+	return false;
+}
+
 static void hs_failed(struct ntm_dcclient *dc)
 {
 	size_t endpoints = dc->node->conf.dc_endpoints.n;
 	char text[NTM_ADDR_STRLEN];
+	uint64_t most;
 
 	if (dc->failures == 0)
 		ntm_warn("dc: no answer from %s", ntm_addr_format(&dc->hs_addr, text));
@@ -96,9 +106,10 @@ static void hs_failed(struct ntm_dcclient *dc)
 		hs_begin(dc);
 		return;
 	}
+	most = path_wanted(dc->node) ? RETRY_MIN_MS : RETRY_MAX_MS;
 	dc->retry_ms = dc->retry_ms ? dc->retry_ms * 2 : RETRY_MIN_MS;
-	if (dc->retry_ms > RETRY_MAX_MS)
-		dc->retry_ms = RETRY_MAX_MS;
+	if (dc->retry_ms > most)
+		dc->retry_ms = most;
 	ntm_timer_arm(&dc->node->timers, &dc->hs_timer, dc->retry_ms);
 }
 

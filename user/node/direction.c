@@ -74,6 +74,7 @@ static void tell(struct ntm_node *n, struct ntm_direction *d, int result, struct
 	struct ntm_direction_waiter waiters[NTM_WAITERS_MAX];
 	unsigned count = d->n;
 	json_object *ev = ntm_node_event(n, "direction");
+	struct ntm_tunnel *silent;
 	char text[NTM_ADDR_STRLEN];
 
 	if (ev) {
@@ -83,6 +84,9 @@ static void tell(struct ntm_node *n, struct ntm_direction *d, int result, struct
 				       json_object_new_int64((int64_t)(ntm_timers_ms(&n->timers) - d->begin_ms)));
 		ntm_node_emit(n, ev);
 	}
+	silent = ntm_tunnel_by_vip(n, d->vip);
+	if (silent)
+		silent->peer_offline = result == NTM_E_OFFLINE;
 	/* A waiter may ask again at once: the slot must be free by then. */
 	memcpy(waiters, d->waiters, count * sizeof(waiters[0]));
 	ntm_timer_stop(&n->timers, &d->timer);

@@ -56,10 +56,12 @@ static uint64_t since(uint64_t now, uint64_t then)
 	return now > then ? now - then : 0;
 }
 
-static uint64_t backoff(uint64_t ms)
+static uint64_t backoff(const struct ntm_tunnel *t, uint64_t ms)
 {
+	uint64_t most = ntm_live_wanted(t) ? NTM_WANTED_MS : BACKOFF_MAX_MS;
+
 	ms = ms ? 2 * ms : BACKOFF_MIN_MS;
-	return ms > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : ms;
+	return ms > most ? most : ms;
 }
 
 /* At least ms, and time for an answer. */
@@ -77,6 +79,11 @@ bool ntm_live_recent(const struct ntm_tunnel *t)
 	return since(now_ns(t), t->last_data_ns) < RECENT_S * second;
 }
 
+bool ntm_live_wanted(const struct ntm_tunnel *t)
+{
+	return t->state == NTM_TUN_SILENT && !t->peer_offline && since(now_ns(t), t->last_data_ns) < 5 * second;
+}
+
 /* The peer's VIP6 is the name that never changes. */
 static void redirect(struct ntm_tunnel *t)
 {
@@ -84,7 +91,7 @@ static void redirect(struct ntm_tunnel *t)
 
 	if (now < t->redirect_next_ms)
 		return;
-	t->redirect_backoff_ms = backoff(t->redirect_backoff_ms);
+	t->redirect_backoff_ms = backoff(t, t->redirect_backoff_ms);
 	t->redirect_next_ms = now + t->redirect_backoff_ms;
 	t->redirected = true;
 	if (t->gateway)
@@ -104,13 +111,13 @@ static void gone_silent(struct ntm_tunnel *t)
 
 	t->live_tries = 0;
 	t->route.urgent = false;
-	t->live_backoff_ms = backoff(t->live_backoff_ms);
-	ntm_timer_arm(&t->node->timers, &t->live_timer, t->live_backoff_ms);
 	if (t->state == NTM_TUN_UP) {
 		t->state = NTM_TUN_SILENT;
 		ntm_info("path to %s: the peer does not answer", ntm_tunnel_label(t, text));
 		ntm_gwclient_changed(t->node);
 	}
+	t->live_backoff_ms = backoff(t, t->live_backoff_ms);
+	ntm_timer_arm(&t->node->timers, &t->live_timer, t->live_backoff_ms);
 	if (since(now_ns(t), t->last_data_ns) < 5 * second)
 		redirect(t);
 }

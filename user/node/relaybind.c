@@ -163,6 +163,7 @@ static void take_turns(struct ntm_tunnel *t)
 static void seek(struct ntm_tunnel *t)
 {
 	struct ntm_binding *b = &t->bind;
+	uint64_t most;
 
 	take_turns(t);
 	send_bind(t, pending_request(t));
@@ -170,9 +171,10 @@ static void seek(struct ntm_tunnel *t)
 		arm(t, (uint64_t)FIRST_MS << (b->tries ? b->tries - 1 : 0));
 		return;
 	}
+	most = ntm_live_wanted(t) ? NTM_WANTED_MS : BACKOFF_MAX_MS;
 	b->backoff_ms = b->backoff_ms ? 2 * b->backoff_ms : BACKOFF_MIN_MS;
-	if (b->backoff_ms > BACKOFF_MAX_MS)
-		b->backoff_ms = BACKOFF_MAX_MS;
+	if (b->backoff_ms > most)
+		b->backoff_ms = most;
 	arm(t, b->backoff_ms);
 }
 

@@ -63,8 +63,9 @@ struct ntm_tunnel {
 	uint8_t peer_key[NTM_DH_LEN];
 	enum ntm_role role;
 	enum ntm_tunnel_state state;
-	bool gateway;    /* one end is the other's way to general nodes */
-	bool redirected; /* another one was asked for in its place */
+	bool gateway;      /* one end is the other's way to general nodes */
+	bool redirected;   /* another one was asked for in its place */
+	bool peer_offline; /* so the DC, when last asked */
 
 	struct ntm_binding bind;
 	struct ntm_checks checks;
@@ -187,7 +188,13 @@ void ntm_live_expired(struct ntm_tunnel *t);
 void ntm_live_lane(struct ntm_tunnel *t, bool up); /* the bulk lane came or went */
 void ntm_live_redirect(struct ntm_tunnel *t);      /* the path is no good, or soon won't be: ask for another one */
 bool ntm_live_recent(const struct ntm_tunnel *t);  /* has carried traffic lately */
-void ntm_live_unreachable(struct ntm_tunnel *t);   /* no uplink of its endpoint's family is left */
+/*
+ * Nobody answers, somebody is sending, and the DC did not say that the peer is away: whatever may bring it back is
+ * tried this often instead of ever more seldom.
+ */
+enum { NTM_WANTED_MS = 1000 };
+bool ntm_live_wanted(const struct ntm_tunnel *t);
+void ntm_live_unreachable(struct ntm_tunnel *t); /* no uplink of its endpoint's family is left */
 
 /* pmtu.c */
 void ntm_pmtu_init_timer(struct ntm_tunnel *t);
