@@ -75,7 +75,7 @@ RELAY_OBJ := $(call obj,$(wildcard user/relay/*.c))
 LIB_OBJ := $(call obj,$(filter-out user/lib/example.c,$(wildcard user/lib/*.c)))
 PROGRAMS := $B/ntm-node $B/ntm-relay $B/ntm $B/ntm-dc
 
-all: bpf user dc lib ## build everything (default)
+all: bpf user dc lib run ## build everything (default)
 bpf: $(BPF_OBJ) $(SKEL) ## build the BPF objects and their skeletons
 user: $B/ntm-node $B/ntm-relay $B/ntm ## build the node's agent, the Relay Server and the command line tool
 dc: $B/ntm-dc ## build the Direction Coordinator
@@ -117,6 +117,7 @@ $B/ntm-dc: $(DC_OBJ) $B/libntmcommon.a
 	$(LINK)
 
 include user/lib/lib.mk
+include user/run/run.mk
 include tests/tests.mk
 
 demo: ## install what is missing, build, and show a tunnel between two nodes (root)
@@ -142,7 +143,7 @@ install: all ## install to PREFIX (/usr/local), below DESTDIR
 		install -d $(DESTDIR)$(PREFIX)/share/man/man$$section && \
 		install -m 644 dist/man/*.$$section $(DESTDIR)$(PREFIX)/share/man/man$$section/ || exit 1; done
 
-	$(MAKE) --no-print-directory install-lib
+	$(MAKE) --no-print-directory install-lib install-run
 
 compile_commands.json: ## for editors and clang-tidy
 	$Qtests/harness/compile_commands.py '$(CC) $(CPPFLAGS) $(CFLAGS)' '$(CLANG) $(BPF_CFLAGS)' > $@

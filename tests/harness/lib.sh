@@ -436,3 +436,30 @@ tcp_transfer() {
 	TCP_MS=$(((end - begin) / 1000000))
 }
 listening() { in_ns "$1" ss -Hltn "sport = :$2" | grep -q .; }
+
+# ntm_run_user NAME: an unprivileged user (nobody) of that host has an identity, programs and configuration in $T/run-NAME
+ntm_run_user() {
+	local d=$T/$1
+	DIR[$1]=$d
+	mkdir -p "$d" "$T/bin"
+	mk_key "$d/node.key"
+	cp "$B/ntm-run" "$B/libntm-run.so" "$T/bin/"
+	chmod 755 "$T/bin" "$T/bin/ntm-run" "$T/bin/libntm-run.so"
+	{
+		echo "[node]"
+		echo "name = $1"
+		echo "private_key_file = node.key"
+		echo "[dc]"
+		echo "endpoint = $(dc_endpoints)"
+		echo "public_key = $(cat "$T/dc/dc.key.pub")"
+		echo "token = $(token --name "$1")"
+	} >"$d/node.conf"
+	chown -R nobody "$d"
+}
+# ntm_run NAME PROGRAM...: as that user, with no capability
+ntm_run() {
+	local name=$1
+	shift
+	ip netns exec "$(nsn "$name")" setpriv --reuid nobody --regid nogroup --clear-groups --inh-caps=-all --bounding-set=-all \
+		env -i PATH="$PATH" HOME="$T/$name" XDG_RUNTIME_DIR="$T/$name" "$T/bin/ntm-run" -c "$T/$name/node.conf" "$@"
+}

@@ -47,6 +47,7 @@ static void queue(struct vsock *s, const struct ntm_addr *from, const struct pbu
 	else
 		s->dg_first = d;
 	s->dg_last = d;
+	vs_wake(s);
 }
 
 static void on_udp(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *addr, u16_t port)

@@ -111,8 +111,10 @@ static void on_refusal(struct vsock *s, void *arg)
 
 	/* TCP has its own way of finding out. */
 	if (s->type == SOCK_DGRAM && s->protocol == r->protocol && s->state == VS_CONNECTED &&
-	    s->local.port == r->src->port && ntm_addr_equal(&s->peer, r->dst))
+	    s->local.port == r->src->port && ntm_addr_equal(&s->peer, r->dst)) {
 		s->error = r->err;
+		vs_wake(s);
+	}
 }
 
 static void unreachable(void *arg, uint8_t protocol, const struct ntm_addr *src, const struct ntm_addr *dst, int err)

@@ -53,7 +53,10 @@ struct vsock {
 	int error;                   /* SO_ERROR, positive */
 	int dead;                    /* what calls fail with once it is VS_DEAD; 0: end of file */
 	struct ntm_addr local, peer; /* all zero ip: any */
-	bool directing;              /* waits for its path */
+	void (*wake)(
+	    struct vsock *s); /* something has changed; called in the middle of things: only to be noted. May be NULL */
+	void *user;
+	bool directing; /* waits for its path */
 
 	bool reuseaddr, keepalive, nodelay, v6only, linger_on;
 	int linger_s, rcvbuf, sndbuf, tos, ttl;
@@ -85,6 +88,11 @@ void vs_host_gone(struct ntm *n);  /* all of its sockets end */
 /* "Has it to do with this peer?" etc. over all sockets of an instance. */
 void vs_foreach(struct ntm *n, void (*fn)(struct vsock *s, void *arg), void *arg);
 int vs_fail(int err); /* leaves, sets errno to -err, returns -1 */
+static inline void vs_wake(struct vsock *s)
+{
+	if (s->wake)
+		s->wake(s);
+}
 bool vs_readable(const struct vsock *s);
 bool vs_writable(const struct vsock *s);
 /* Address in the form of the socket's domain. */

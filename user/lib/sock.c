@@ -369,6 +369,7 @@ static void on_path(void *arg, int result, struct ntm_tunnel *t)
 		return;
 	s->state = VS_DEAD;
 	s->error = s->dead = err;
+	vs_wake(s);
 }
 
 static bool is_settled(const struct vsock *s)

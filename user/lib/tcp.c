@@ -87,6 +87,7 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 			pbuf_free(p);
 		return ERR_OK;
 	}
+	vs_wake(s);
 	if (!p) {
 		s->eof = true;
 		if (s->wr_shut)
@@ -118,6 +119,7 @@ static void on_err(void *arg, err_t err)
 	if (!s)
 		return;
 	s->pcb = NULL;
+	vs_wake(s);
 	if (err == ERR_CLSD) {
 		s->eof = true;
 		return;
@@ -137,6 +139,18 @@ static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
 		return ERR_OK;
 	s->state = VS_CONNECTED;
 	large(s);
+	vs_wake(s);
+	return ERR_OK;
+}
+
+static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
+{
+	struct vsock *s = arg;
+
+	(void)pcb;
+	(void)len;
+	if (s)
+		vs_wake(s);
 	return ERR_OK;
 }
 
@@ -144,6 +158,7 @@ static void callbacks(struct vsock *s)
 {
 	tcp_arg(s->pcb, s);
 	tcp_recv(s->pcb, on_recv);
+	tcp_sent(s->pcb, on_sent);
 	tcp_err(s->pcb, on_err);
 }
 
@@ -280,6 +295,7 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 		l->accept_first = s;
 	l->accept_last = s;
 	l->pending++;
+	vs_wake(l);
 	return ERR_OK;
 }
 
