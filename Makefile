@@ -139,7 +139,7 @@ install: all ## install to PREFIX (/usr/local), below DESTDIR
 		chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit.service || exit 1; done
 	install -m 644 $(wildcard README.md LICENSE headers/PROTOCOL.md dist/*.conf) $(DESTDIR)$(PREFIX)/share/doc/ntm/
 	install -m 644 dc/README.md $(DESTDIR)$(PREFIX)/share/doc/ntm/operators-guide.md
-	for section in 1 5 8; do \
+	for section in 1 3 5 8; do \
 		install -d $(DESTDIR)$(PREFIX)/share/man/man$$section && \
 		install -m 644 dist/man/*.$$section $(DESTDIR)$(PREFIX)/share/man/man$$section/ || exit 1; done
 
