@@ -43,12 +43,12 @@ BPF_TEST_BINS := $(BPF_TEST_SRC:%.c=$B/%)
 FUZZ_SRC := $(filter-out tests/fuzz/replay_main.c,$(wildcard tests/fuzz/*.c))
 FUZZ_BINS := $(FUZZ_SRC:%.c=$B/%)
 
-BENCH_SRC := $(filter-out tests/bench/aead.c tests/bench/dcload_%.c,$(wildcard tests/bench/*.c))
+BENCH_SRC := $(filter-out tests/bench/libtcp.c tests/bench/aead.c tests/bench/dcload_%.c,$(wildcard tests/bench/*.c))
 HARNESS_BINS := $(HARNESS_MAIN:%.c=$B/%)
 BENCH_BINS := $(BENCH_SRC:%.c=$B/%)
 
 TEST_BINS := $(UNIT_BINS) $(BPF_TEST_BINS)
-TEST_PROGS := $(FUZZ_BINS) $(HARNESS_BINS) $(BENCH_BINS) $B/tests/mobility/stream $B/tests/bpf/pass.bpf.o
+TEST_PROGS := $B/tests/bench/libtcp $(FUZZ_BINS) $(HARNESS_BINS) $(BENCH_BINS) $B/tests/mobility/stream $B/tests/bpf/pass.bpf.o
 
 # A group: the archives of a program call each other.
 LINK_TEST = $Q$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS) -o $@
@@ -79,6 +79,10 @@ fuzzers: $(FUZZ_BINS)
 $(HARNESS_BINS) $(BENCH_BINS) $B/tests/mobility/stream: $B/%: $B/%.o $(LIBS_dp)
 	$(LINK_TEST)
 $B/tests/bench/relayhold: $(LIBS_relay)
+# As any program with libntm is built.
+$B/tests/bench/libtcp: tests/bench/libtcp.c user/lib/libntm.h $B/libntm.so
+	@mkdir -p $(@D)
+	$Q$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -Iuser/lib $< -L$B -lntm -Wl,-rpath,'$$ORIGIN/../..' -o $@
 DCLOAD_OBJ := $(call obj,$(wildcard tests/bench/dcload_*.c))
 $B/tests/bench/dcload: $(DCLOAD_OBJ)
 
