@@ -23,7 +23,7 @@ $B/libntmharness.a: $(call obj,$(filter-out $(HARNESS_MAIN),$(wildcard tests/har
 
 LIBS_common := $B/libntmharness.a $B/libntmcommon.a
 $B/libntmlib.a: $(LIB_OBJ)
-LIBS_lib := $B/libntmharness.a $B/libntmlib.a $B/libntmnode.a $B/libntmdp.a $B/libntmcommon.a
+LIBS_lib := $B/libntmharness.a $B/libntmlib.a $B/libntmnode.a $B/libntmdp.a $B/libntmengine.a $B/libntmcommon.a
 LIBS_dc := $B/libntmharness.a $B/libntmdc.a $B/libntmcommon.a
 LIBS_node := $B/libntmharness.a $B/libntmnode.a $B/libntmdp.a $B/libntmengine.a $B/libntmcommon.a
 LIBS_dp := $B/libntmharness.a $B/libntmdp.a $B/libntmengine.a $B/libntmcommon.a

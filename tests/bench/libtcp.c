@@ -100,7 +100,8 @@ int main(int argc, char **argv)
 	}
 	if (argc != 10)
 		return 2;
-	c = (struct ntm_config){.name = argv[5], .private_key = key, .dc_endpoints = argv[7], .dc_public_key = argv[8], .token = argv[9]};
+	c = (struct ntm_config){
+	    .name = argv[5], .private_key = key, .dc_endpoints = argv[7], .dc_public_key = argv[8], .token = argv[9]};
 	f = fopen(argv[6], "r");
 	if (!f || !fgets(key, sizeof(key), f))
 		die(argv[6]);

@@ -169,6 +169,7 @@ void ntm_leave(void)
 	if (g.depth == 1 && g.open) {
 		int64_t at = next_due();
 
+		ntm_host_flush_all();
 		if (g.driving && at >= 0 && (g.until < 0 || at < g.until)) {
 			g.until = at;
 			kick();
@@ -246,6 +247,7 @@ void ntm_engine_step(void)
 	for (unsigned i = 0; i < STEPS; i++) {
 		uv_run(&g.loop, UV_RUN_NOWAIT);
 		ntm_stack_run();
+		ntm_host_flush_all();
 		/* New descriptors get into epoll with the next round only. */
 		if (uv_backend_timeout(&g.loop) != 0 && ntm_stack_next() != 0)
 			break;

@@ -43,14 +43,49 @@ static int deliver(void *arg, const uint8_t *packet, size_t len)
 	return 0;
 }
 
+/* With several uplinks, what is sent from an address leaves by its interface, as signalling does (udp.h). */
+static uint32_t interface_of(const struct ntm_node *node, const uint8_t src[16])
+{
+	if (node->n_uplinks < 2)
+		return 0;
+	for (unsigned i = 0; i < node->n_uplinks; i++)
+		for (unsigned j = 0; j < node->uplinks[i].n_addrs; j++)
+			if (!memcmp(node->uplinks[i].addrs[j], src, 16))
+				return node->uplinks[i].dp.ifindex;
+	return 0;
+}
+
 static int send_datagram(void *arg, const struct ntm_addr *to, const void *datagram, size_t len, uint8_t tos)
 {
 	struct ntm *n = arg;
-	uint8_t src[16];
+	struct ntm_udp_to dst = {.to = *to, .tos = tos};
+	uint8_t *room;
 
-	(void)tos;
-	return n->agent->node.net.send(n->agent->node.net.arg, to, ntm_node_source(&n->agent->node, to, src), datagram,
-				       len, NTM_SEND_NORMAL);
+	ntm_node_source(&n->agent->node, to, dst.src);
+	dst.ifindex = interface_of(&n->agent->node, dst.src);
+	room = ntm_udp_tx_room(n->tx, &dst, len);
+	memcpy(room, datagram, len);
+	ntm_udp_tx_add(n->tx, len);
+	return 0;
+}
+
+void ntm_host_flush_all(void)
+{
+	for (struct ntm *n = ntm_engine_first(); n; n = n->next)
+		if (n->tx && n->tx->n)
+			ntm_udp_tx_flush(n->tx);
+}
+
+static int open_tx(struct ntm *n)
+{
+	int fds[2];
+
+	n->tx = malloc(sizeof(*n->tx));
+	if (!n->tx)
+		return -ENOMEM;
+	ntm_udp_fds(n->agent->node.udp, fds);
+	ntm_udp_tx_init(n->tx, fds[0], fds[1]);
+	return 0;
 }
 
 struct change {
@@ -274,6 +309,8 @@ static int open_parts(struct ntm *n)
 		err = ntm_vif_add(&n->vif, &vif_ops, n);
 	if (!err)
 		err = ntm_agent_open_network(a, why, sizeof(why));
+	if (!err)
+		err = open_tx(n);
 	if (err)
 		ntm_set_reason("%s", why[0] ? why : strerror(-err));
 	return err;
@@ -299,8 +336,11 @@ static void destroy(struct ntm *n)
 	vs_host_gone(n);
 	ntm_vif_remove(&n->vif);
 	release_paths(n);
+	if (n->tx)
+		ntm_udp_tx_flush(n->tx);
 	ntm_agent_close(n->agent, false, on_closed);
 	ntm_engine_remove(n);
+	free(n->tx);
 	free(n);
 }
 

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../engine/udpio.h"
 #include "../node/agent.h"
 #include "libntm.h"
 #include "ring.h"
@@ -27,6 +28,7 @@ struct ntm {
 	struct ntm *next; /* engine's */
 	struct ntm_agent *agent;
 	struct ntm_vif vif;
+	struct ntm_udp_tx *tx; /* datagrams of paths wait here until the end of a turn, to leave together */
 	unsigned flags;
 	bool registered, ending;
 	void (*event)(void *arg, struct ntm *n, enum ntm_event_kind kind, const char *text);
@@ -123,6 +125,7 @@ void dgram_vs_close(struct vsock *s);
 void dgram_vs_options(struct vsock *s);
 
 /* host.c */
+void ntm_host_flush_all(void);
 bool ntm_host_is_virtual(const struct ntm *n, const uint8_t ip[16]);
 /* A name of the zone, or of one that its DC federates with, in lower case and without the last dot? */
 bool ntm_name_in_zones(const struct ntm *n, const char *name, char out[NTM_NAME_MAX + 1]);

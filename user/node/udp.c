@@ -257,6 +257,12 @@ int ntm_udp_set_mark(struct ntm_udp *u, uint32_t mark)
 	return err;
 }
 
+void ntm_udp_fds(const struct ntm_udp *u, int fds[2])
+{
+	fds[0] = u->s[0].fd;
+	fds[1] = u->s[1].fd;
+}
+
 int ntm_udp_share(struct ntm_udp *u, int fds[2])
 {
 	int err = 0;

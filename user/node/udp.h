@@ -29,6 +29,7 @@ void ntm_udp_set_uplinks(struct ntm_udp *u, const struct ntm_uplink_info *up, un
 /* Others of this process may be bound to the port from now on. fds: the sockets, IPv4 and IPv6, -1: none. 0 or -errno.
  */
 int ntm_udp_share(struct ntm_udp *u, int fds[2]);
+void ntm_udp_fds(const struct ntm_udp *u, int fds[2]); /* IPv4 and IPv6, -1: none; to send by */
 void ntm_udp_close(struct ntm_udp *u);
 uint16_t ntm_udp_port(const struct ntm_udp *u); /* host order */
 /* As struct ntm_net's send; arg is the struct ntm_udp. */

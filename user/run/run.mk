@@ -5,8 +5,8 @@ RUN_OBJ := $(call obj,$(addprefix user/run/,main.c elf.c broker.c chan.c message
 PRELOAD_SRC := $(addprefix user/run/,preload.c preload_socket.c preload_names.c message.c) user/common/addr.c
 PRELOAD_OBJ := $(PRELOAD_SRC:%.c=$B/pic/%.o)
 
-$B/ntm-run: $(RUN_OBJ) $(LIB_OBJ) $B/libntmnode.a $B/libntmdp.a $B/libntmcommon.a
-	$(LINK)
+$B/ntm-run: $(RUN_OBJ) $(LIB_OBJ) $B/libntmnode.a $B/libntmdp.a $B/libntmengine.a $B/libntmcommon.a
+	$Q$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS) -o $@
 $B/libntm-run.so: $(PRELOAD_OBJ)
 	$Q$(CC) $(CFLAGS) $(filter-out -fsanitize%,$(LDFLAGS)) -shared -Wl,-z,defs $^ -o $@
 
