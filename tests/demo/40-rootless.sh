@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# shellcheck shell=bash disable=SC2154,SC2034
+# shellcheck shell=bash disable=SC2154,SC2034,SC2016
 # A part of tests/demo.sh, which sources it: a user without rights, on a host where nothing of NTMobile runs.
 step "On heidi's host there is no agent, no BPF, no interface. A user without any rights runs curl, which knows nothing of
    NTMobile, on virtual sockets: to bob"
