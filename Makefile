@@ -79,7 +79,7 @@ all: bpf user dc lib run ## build everything (default)
 bpf: $(BPF_OBJ) $(SKEL) ## build the BPF objects and their skeletons
 user: $B/ntm-node $B/ntm-relay $B/ntm ## build the node's agent, the Relay Server and the command line tool
 dc: $B/ntm-dc ## build the Direction Coordinator
-lib: $B/libntm.so $B/libntm.a $B/libntm.pc $B/ntm-echo ## build libntm and its example
+lib: $B/libntm.so $B/libntm.a $B/ntm-echo ## build libntm and its example
 
 # Debugging information goes, BTF stays.
 $B/bpf/%.bpf.o: bpf/%.bpf.c

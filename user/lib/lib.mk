@@ -27,9 +27,6 @@ $B/libntm.so.0: $B/pic/libntm.o user/lib/libntm.map
 		$< -Wl,--as-needed $(LIB_LIBS) -o $@
 $B/libntm.so: $B/libntm.so.0
 	$Qln -sf $(<F) $@
-$B/libntm.pc: dist/libntm.pc.in user/common/version.h
-	$Qsed 's|@PREFIX@|$(PREFIX)|g;s|@VERSION@|$(LIB_VERSION)|;s|@LIBS@|$(LIB_LIBS)|' $< > $@
-
 $B/ntm-echo: user/lib/example.c user/lib/libntm.h $B/libntm.so
 	$Q$(CC) $(CFLAGS) $(LDFLAGS) -Iuser/lib $< -L$B -lntm -Wl,-rpath,'$$ORIGIN' -o $@
 
@@ -39,7 +36,8 @@ install-lib: lib
 	install -m 755 $B/libntm.so.0 $(DESTDIR)$(PREFIX)/lib/
 	ln -sf libntm.so.0 $(DESTDIR)$(PREFIX)/lib/libntm.so
 	install -m 644 $B/libntm.a $(DESTDIR)$(PREFIX)/lib/
-	install -m 644 $B/libntm.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/
+	sed 's|@PREFIX@|$(PREFIX)|g;s|@VERSION@|$(LIB_VERSION)|;s|@LIBS@|$(LIB_LIBS)|' dist/libntm.pc.in \
+		> $(DESTDIR)$(PREFIX)/lib/pkgconfig/libntm.pc
 	install -m 644 user/lib/example.c $(DESTDIR)$(PREFIX)/share/doc/ntm/ntm-echo.c
 
 .PHONY: lib install-lib
