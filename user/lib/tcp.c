@@ -469,9 +469,14 @@ void tcp_vs_path_changed(struct vsock *s, uint16_t mtu, bool moved)
 		s->mtu = mtu;
 		fit_mss(s);
 	}
-	/* What was lost on the old way is sent on the new one now, not when a timer has backed off. */
+	/* What was lost on the old way is sent on the new one now, not when a timer has backed off; and a host that
+	 * moves often must not look like a peer that is gone. */
 	if (moved && s->pcb->unacked) {
+		uint8_t tries = s->pcb->nrtx;
+
 		ntm_vif_select(&s->host->vif, NULL);
 		tcp_rexmit_rto(s->pcb);
+		if (s->pcb)
+			s->pcb->nrtx = tries;
 	}
 }
