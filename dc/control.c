@@ -336,6 +336,33 @@ static void add_dns(const struct ntm_dc *dc, json_object *counters)
 	}
 }
 
+static void add_process(void *arg, uint64_t holder, bool up, const char *addr)
+{
+	json_object *o = json_object_new_object();
+	char text[24];
+
+	snprintf(text, sizeof(text), "%" PRIu64, holder);
+	add_string(o, "process", text);
+	add_string(o, "address", addr);
+	add_bool(o, "up", up);
+	json_object_array_add(arg, o);
+}
+
+/* The other processes of this DC; nothing where there can be none. */
+static void add_processes(const struct ntm_dc *dc, json_object *o)
+{
+	struct ntm_dc_cluster_stats s;
+	json_object *list;
+
+	if (!ntm_dc_cluster_stats(dc, &s))
+		return;
+	list = json_object_new_array();
+	ntm_dc_cluster_each(dc, add_process, list);
+	json_object_object_add(o, "processes", list);
+	add_int(o, "nodes_elsewhere", (int64_t)s.nodes_elsewhere);
+	add_bool(o, "store_up", dc->store->ops->health(dc->store).up);
+}
+
 static void cmd_status(struct ntm_dc *dc, struct ntm_ctl_client *c)
 {
 	json_object *o = json_object_new_object(), *listen = json_object_new_array();
@@ -362,6 +389,7 @@ static void cmd_status(struct ntm_dc *dc, struct ntm_ctl_client *c)
 	add_int(o, "paths", (int64_t)dc->paths.by_pair.n);
 	add_int(o, "relays", dc->relays.n);
 	add_int(o, "relays_online", relays_online(dc));
+	add_processes(dc, o);
 	add_int(counters, "rx", (int64_t)net->rx);
 	add_int(counters, "tx", (int64_t)net->tx);
 	add_int(counters, "tx_dropped", (int64_t)net->tx_dropped);

@@ -35,6 +35,43 @@ static void relays(const struct ntm_dc *dc, struct ntm_metrics *m)
 				   dc->relays.items[i]->info.name, NULL);
 }
 
+static void processes(const struct ntm_dc *dc, struct ntm_metrics *m)
+{
+	struct ntm_dc_cluster_stats s;
+	struct ntm_store_health h;
+
+	if (!ntm_dc_cluster_stats(dc, &s))
+		return;
+	h = dc->store->ops->health(dc->store);
+	ntm_metrics_one(m, "ntm_dc_processes", "gauge", "Other processes of this DC.", s.processes);
+	ntm_metrics_one(m, "ntm_dc_processes_up", "gauge", "Other processes of this DC that are heard of.", s.up);
+	ntm_metrics_one(m, "ntm_dc_nodes_elsewhere", "gauge", "Nodes online at other processes.",
+			(double)s.nodes_elsewhere);
+	ntm_metrics_one(m, "ntm_dc_processes_died_total", "counter", "Times that another process fell silent.",
+			(double)s.died);
+	ntm_metrics_one(m, "ntm_dc_nodes_adopted_total", "counter", "Nodes that came over from another process.",
+			(double)s.adopted);
+	ntm_metrics_one(m, "ntm_dc_node_changes_told_total", "counter", "Changes of nodes told to other processes.",
+			(double)s.told);
+	ntm_metrics_one(m, "ntm_dc_node_changes_heard_total", "counter", "Changes of nodes heard of from others.",
+			(double)s.heard);
+	ntm_metrics_one(m, "ntm_dc_messages_passed_total", "counter", "Messages to nodes by way of other processes.",
+			(double)s.passed);
+	ntm_metrics_one(m, "ntm_dc_messages_relayed_total", "counter", "Messages to nodes on behalf of others.",
+			(double)s.relayed);
+	ntm_metrics_one(m, "ntm_dc_store_up", "gauge", "1: the store answered last time.", h.up);
+	ntm_metrics_one(m, "ntm_dc_store_lost_total", "counter", "Times that the store's connection broke.",
+			(double)h.lost);
+	ntm_metrics_one(m, "ntm_dc_store_notifications_total", "counter", "Notifications from the store.",
+			(double)h.notifications);
+	ntm_metrics_one(m, "ntm_dc_store_changes_total", "counter", "Changes that other processes made in the store.",
+			(double)s.changes);
+	ntm_metrics_one(m, "ntm_dc_store_change_lag_seconds", "gauge",
+			"From the last of these changes to its effect here.", s.lag_ms / 1e3);
+	ntm_metrics_one(m, "ntm_dc_store_change_lag_max_seconds", "gauge", "The longest of these times.",
+			s.lag_max_ms / 1e3);
+}
+
 static void collect(struct ntm_metrics *m, void *arg)
 {
 	struct ntm_dc *dc = arg;
@@ -50,6 +87,7 @@ static void collect(struct ntm_metrics *m, void *arg)
 	ntm_metrics_one(m, "ntm_dc_policy_rules", "gauge", "Rules of the policy.",
 			(double)ntm_dc_policy_rules(dc->policy));
 	relays(dc, m);
+	processes(dc, m);
 	counters(dc, m);
 	ntm_metrics_histogram(m, "ntm_dc_direction_seconds", "From a direction request to its answer, in this process.",
 			      &dc->direction_seconds);
