@@ -45,14 +45,15 @@ Test(config, every_key)
 	struct ntm_node_config c;
 	char err[256] = "";
 
-	cr_assert_eq(load(&c,
-			  "[node]\nname = Alice\nprivate_key_file = node.key\ninterface = vpn0\nport = 5000\n"
-			  "uplinks = eth0, wlan0\nxdp_mode = generic\ndatapath = bpf\nruntime_dir = /run/x\n"
-			  "max_paths = 10000\nlog_level = debug\n"
-			  "[dc]\nendpoint = 192.0.2.1:4000, [2001:db8::1]\npublic_key = " KEY "\ntoken = abc\n"
-			  "[dns]\nmode = off\nlisten = 127.0.0.1:5353\nupstream = 192.0.2.53, [2001:db8::53]:54\n",
-			  err, sizeof(err)),
-		     0, "%s", err);
+	cr_assert_eq(
+	    load(&c,
+		 "[node]\nname = Alice\nprivate_key_file = node.key\ninterface = vpn0\nport = 5000\n"
+		 "uplinks = eth0, wlan0\nxdp_mode = generic\nbulk = off\ndatapath = bpf\nruntime_dir = /run/x\n"
+		 "max_paths = 10000\nlog_level = debug\n"
+		 "[dc]\nendpoint = 192.0.2.1:4000, [2001:db8::1]\npublic_key = " KEY "\ntoken = abc\n"
+		 "[dns]\nmode = off\nlisten = 127.0.0.1:5353\nupstream = 192.0.2.53, [2001:db8::53]:54\n",
+		 err, sizeof(err)),
+	    0, "%s", err);
 	cr_assert_str_eq(c.name, "alice");
 	cr_assert_str_eq(c.private_key_file, "/tmp/node.key", "relative to the file");
 	cr_assert_str_eq(c.interface, "vpn0");
@@ -60,6 +61,7 @@ Test(config, every_key)
 	cr_assert_eq(c.uplinks.n, 2);
 	cr_assert_str_eq(c.uplinks.items[1], "wlan0");
 	cr_assert_eq(c.xdp_mode, NTM_XDP_GENERIC);
+	cr_assert(c.no_bulk);
 	cr_assert_str_eq(c.runtime_dir, "/run/x");
 	cr_assert_eq(c.max_paths, 10000);
 	cr_assert_eq(c.log_level, NTM_LOG_DEBUG);
@@ -86,6 +88,7 @@ Test(config, defaults)
 	cr_assert_eq(c.port, NTM_PORT);
 	cr_assert_eq(c.uplinks.n, 0);
 	cr_assert_eq(c.xdp_mode, NTM_XDP_AUTO);
+	cr_assert(!c.no_bulk);
 	cr_assert_eq(c.dns_mode, NTM_DNS_AUTO);
 	cr_assert_eq(ntohs(c.dns_listen.port), 53);
 	cr_assert_null(c.dc_token);
@@ -113,6 +116,7 @@ Test(config, bad_lines_are_named)
 	refused("interface = waytoolongforthis", "interface name");
 	refused("interface = a/b", "interface name");
 	refused("xdp_mode = offload", "auto, native, generic");
+	refused("bulk = on", "auto, off");
 	refused("datapath = user", "not in this version");
 	refused("datapath = magic", "bpf, user");
 	refused("uplinks = thisnameismuchtoolong", "interface names");

@@ -3,6 +3,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/bpf.h>
 #include <stdio.h>
 #include <string.h>
@@ -172,6 +173,30 @@ static void check_tc(struct doctor *d)
 				  : "neither TCX nor clsact (sch_ingress) is there");
 }
 
+/* Without it everything works, more slowly. */
+static void check_bulk(struct doctor *d)
+{
+	int fd;
+
+	if (d->conf && d->conf->no_bulk) {
+		doctor_add(d, DOCTOR_OK, "bulk lane", NULL, "switched off (node.bulk)");
+		return;
+	}
+	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	if (fd < 0) {
+		doctor_add(d, DOCTOR_WARN, "bulk lane",
+			   errno == EACCES || errno == EPERM ? "run this as root"
+							     : "modprobe tun; in a container, pass /dev/net/tun on",
+			   "/dev/net/tun: %s; large packets take the kernel lane", strerror(errno));
+		return;
+	}
+	close(fd);
+	if (kernel_at_least(6, 2))
+		doctor_add(d, DOCTOR_OK, "bulk lane", NULL, "TUN devices, with UDP in super-packets");
+	else
+		doctor_add(d, DOCTOR_OK, "bulk lane", NULL, "TUN devices; UDP goes one by one before Linux 6.2");
+}
+
 void doctor_kernel(struct doctor *d)
 {
 	static const char own_kernel[] = "use a kernel as distributions build it";
@@ -190,11 +215,7 @@ void doctor_kernel(struct doctor *d)
 		      "boot Linux 6.1 or newer");
 	if (have_module("veth") == 0 && access("/sys/class/net/ntm0", F_OK))
 		doctor_add(d, DOCTOR_FAIL, "veth", "install the module veth", "this kernel has no veth interfaces");
-	if (!access("/dev/net/tun", R_OK | W_OK))
-		doctor_add(d, DOCTOR_OK, "TUN", NULL, "/dev/net/tun is there");
-	else
-		doctor_add(d, DOCTOR_WARN, "TUN", "load the module tun; this version works without it",
-			   "/dev/net/tun: %s", strerror(errno));
+	check_bulk(d);
 }
 
 void doctor_capabilities(struct doctor *d)
