@@ -16,14 +16,17 @@ import time
 sys.dont_write_bytecode = True  # of the next import
 import relay_report
 
-TITLES = {"raw": "raw wire", "vxlan": "VXLAN", "wg": "wireguard-go", "nebula": "nebula", "ours": "ours"}
-ORDER = ["ours", "raw", "vxlan", "wg", "nebula"]
+TITLES = {"raw": "raw wire", "vxlan": "VXLAN", "wg": "wireguard-go", "nebula": "nebula", "ours": "ours",
+          "kernel": "ours, kernel lane alone"}
+ORDER = ["ours", "kernel", "raw", "vxlan", "wg", "nebula"]
 # name: (title, unit, digits); rates are better high, times low
 FIGURES = {
     "tcp": ("TCP, one flow", "Mbit/s", 0),
     "rtt": ("round trip, median of pings", "µs", 0),
+    "rttload": ("round trip under one flow of TCP, median of pings", "µs", 0),
     "udp64": ("UDP, 64 bytes, loss under 0.1 %", "packets/s", 0),
     "udp1300": ("UDP, 1,300 bytes, loss under 0.1 %", "packets/s", 0),
+    "udpgso": ("UDP, 1,300 bytes, sent with GSO, loss under 0.1 %", "packets/s", 0),
 }
 
 
@@ -66,16 +69,26 @@ def rtt(c, args):
     return statistics.median(float(t) for t in re.findall(r"time=([0-9.]+) ms", out)) * 1000
 
 
-def udp(size):
+def rttload(c, args):
+    with Server(c["b"], "iperf3", "-s", "-1", "-p", "5201"):
+        listens(c["b"], "t", 5201)
+        with Server(c["a"], "iperf3", "-c", c["addr"], "-p", "5201", "-t", str(10 * args.seconds)):
+            time.sleep(1)  # slow start is over
+            out = in_ns(c["a"], "ping", "-i", "0.01", "-c", str(args.seconds * 50), c["addr"])
+    return statistics.median(float(t) for t in re.findall(r"time=([0-9.]+) ms", out)) * 1000
+
+
+def udp(size, how="send"):
     def measure(c, args):
         tool = os.path.join(args.build, "tests/bench/udprate")
         with Server(c["b"], tool, "recv", c["addr"], "5300"):
             listens(c["b"], "u", 5300)
-            return float(in_ns(c["a"], tool, "send", c["addr"], "5300", str(size)).split()[0])
+            return float(in_ns(c["a"], tool, how, c["addr"], "5300", str(size)).split()[0])
     return measure
 
 
-MEASURE = {"tcp": tcp, "rtt": rtt, "udp64": udp(64), "udp1300": udp(1300)}
+MEASURE = {"tcp": tcp, "rtt": rtt, "rttload": rttload, "udp64": udp(64), "udp1300": udp(1300),
+           "udpgso": udp(1300, "gso")}
 
 
 def aead(args):

@@ -3,7 +3,8 @@
  * The highest rate of UDP datagrams that arrives with less loss than a limit.
  *
  *   udprate recv ADDRESS PORT
- *   udprate send ADDRESS PORT BYTES [TRIAL-MS]    prints "PPS LOSS-PERCENT"
+ *   udprate send|gso ADDRESS PORT BYTES [TRIAL-MS]    prints "PPS LOSS-PERCENT"
+ *   udprate gso ADDRESS PORT BYTES [TRIAL-MS]     the same, but up to 64 KiB of datagrams a send (UDP_SEGMENT)
  *
  * A trial sends at one rate for a while; then the receiver is asked how many came. The rate grows until a trial fails,
  * and is then bisected; what is printed was confirmed by a longer trial. Bursts of one tick go out by sendmmsg, so that
@@ -16,12 +17,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <netinet/in.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCH = 64, SIZE_MAX_BYTES = 9000, TICK_NS = 200000, BUFFER = 8 << 20, KEEP = 16 };
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+
+enum { GSO_BYTES = 65000, BATCH = 64, SIZE_MAX_BYTES = 9000, TICK_NS = 200000, BUFFER = 8 << 20, KEEP = 16 };
 
 /* First bytes of each datagram; a question has want_answer set. */
 struct head {
@@ -136,6 +142,7 @@ struct sender {
 	int fd;
 	size_t size;
 	uint32_t trial;
+	unsigned together; /* datagrams that leave as one, 0: none do */
 	struct mmsghdr msgs[BATCH];
 	struct iovec iov[BATCH];
 	uint8_t data[BATCH][SIZE_MAX_BYTES];
@@ -159,6 +166,16 @@ static uint64_t ask(struct sender *s)
 	return 0;
 }
 
+/* Returns how many of n were taken, or -1. */
+static int send_burst(struct sender *s, unsigned n)
+{
+	struct msghdr m = {.msg_iov = s->iov, .msg_iovlen = n < s->together ? n : s->together};
+
+	if (!s->together)
+		return sendmmsg(s->fd, s->msgs, n, 0);
+	return sendmsg(s->fd, &m, 0) < 0 ? -1 : (int)m.msg_iovlen;
+}
+
 /* Sends at pps for ms. Returns the loss (0..1), or 1 if the sender itself could not keep the rate. */
 static double trial(struct sender *s, double pps, unsigned ms)
 {
@@ -174,7 +191,7 @@ static double trial(struct sender *s, double pps, unsigned ms)
 
 		while (sent < due) {
 			unsigned n = due - sent < BATCH ? (unsigned)(due - sent) : BATCH;
-			int done = sendmmsg(s->fd, s->msgs, n, 0);
+			int done = send_burst(s, n);
 
 			if (done < 0 && errno != ECONNREFUSED && errno != ENOBUFS && errno != EAGAIN)
 				die("sendmmsg");
@@ -190,7 +207,7 @@ static double trial(struct sender *s, double pps, unsigned ms)
 	return sent ? 1 - (double)got / (double)sent : 1;
 }
 
-static int search(const char *ip, const char *port, size_t size, unsigned ms)
+static int search(const char *ip, const char *port, size_t size, unsigned ms, int gso)
 {
 	static struct sender s;
 	struct sockaddr_storage to;
@@ -205,6 +222,13 @@ static int search(const char *ip, const char *port, size_t size, unsigned ms)
 	for (int i = 0; i < BATCH; i++) {
 		s.iov[i] = (struct iovec){s.data[i], size};
 		s.msgs[i].msg_hdr = (struct msghdr){.msg_iov = &s.iov[i], .msg_iovlen = 1};
+	}
+	if (gso) {
+		int segment = (int)size;
+
+		if (setsockopt(s.fd, IPPROTO_UDP, UDP_SEGMENT, &segment, sizeof(segment)))
+			die("UDP_SEGMENT");
+		s.together = (unsigned)(GSO_BYTES / size);
 	}
 	prctl(PR_SET_TIMERSLACK, 1000ul);
 
@@ -236,11 +260,12 @@ int main(int argc, char **argv)
 {
 	if (argc == 4 && !strcmp(argv[1], "recv"))
 		receive(argv[2], argv[3]);
-	if ((argc == 5 || argc == 6) && !strcmp(argv[1], "send")) {
+	if ((argc == 5 || argc == 6) && (!strcmp(argv[1], "send") || !strcmp(argv[1], "gso"))) {
 		size_t size = strtoul(argv[4], NULL, 10);
 
 		if (size >= sizeof(struct head) && size <= SIZE_MAX_BYTES)
-			return search(argv[2], argv[3], size, argc == 6 ? (unsigned)atoi(argv[5]) : 300);
+			return search(argv[2], argv[3], size, argc == 6 ? (unsigned)atoi(argv[5]) : 300,
+				      !strcmp(argv[1], "gso"));
 	}
 	fputs("usage: udprate recv ADDRESS PORT | udprate send ADDRESS PORT BYTES [TRIAL-MS]\n", stderr);
 	return 2;
