@@ -374,8 +374,10 @@ static bool is_answered(struct ntm_engine *e, uint32_t slot, struct ntm_lane *l,
 {
 	if (!__atomic_load_n(&l->up, __ATOMIC_RELAXED))
 		return false;
-	if (ntm_lane_is_late(l, now))
+	if (ntm_lane_is_late(l, now)) {
 		ntm_engine_lane_up(e, slot, l, false);
+		return false;
+	}
 	return now < __atomic_load_n(&l->heard_ns, __ATOMIC_RELAXED) + NSEC;
 }
 

@@ -189,7 +189,7 @@ void ntm_outbound(struct ntm_worker *w, const struct virtio_net_hdr *vh, const u
 	uint32_t slot = find_slot(w, &o);
 	struct ntm_path *p = slot && slot < e->c.n_slots ? &e->c.paths[slot] : NULL;
 	if (!p || !__atomic_load_n(&p->path_id, __ATOMIC_ACQUIRE)) {
-		ntm_worker_count(w, NTM_R_TX_NO_PATH, len);
+		ntm_worker_count(w, o.to_beyond && !slot ? NTM_R_TX_NOT_VIRTUAL : NTM_R_TX_NO_PATH, len);
 		if (!o.to_beyond && !o.from_beyond && g.n == 1)
 			upcall(w, NTM_ENGINE_NO_PATH, 0, &o, packet, g.in.len);
 		return;

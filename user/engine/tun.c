@@ -79,7 +79,9 @@ ssize_t ntm_tun_read(struct ntm_tun *t, struct virtio_net_hdr *vh, uint8_t *pack
 	n = readv(t->fd, iov, 2);
 	if (n < 0)
 		return -errno;
-	return n < (ssize_t)sizeof(*vh) ? -EIO : n - (ssize_t)sizeof(*vh);
+	if (!n)
+		return -EBADFD; /* no TUN, but a socket in its place, whose other end is closed */
+	return n < (ssize_t)sizeof(*vh) ? -EBADMSG : n - (ssize_t)sizeof(*vh);
 }
 
 int ntm_tun_write(struct ntm_tun *t, const struct virtio_net_hdr *vh, struct iovec *iov, unsigned n)

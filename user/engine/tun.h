@@ -27,7 +27,7 @@ int ntm_tun_open(struct ntm_tun *t, const char *name, bool multi);
 int ntm_tun_from_fd(struct ntm_tun *t, int fd);
 void ntm_tun_close(struct ntm_tun *t);
 
-/* One packet. Its length, -EAGAIN: none; -EBADFD, -EIO: the device is down or gone. */
+/* One packet. Its length, -EAGAIN: none; -EBADFD: the device is gone; -EBADMSG: shorter than its header. */
 ssize_t ntm_tun_read(struct ntm_tun *t, struct virtio_net_hdr *vh, uint8_t *packet, size_t cap);
 /* iov[0] is free for the header, the packet is in iov[1] to iov[n - 1]. 0 or -errno. */
 int ntm_tun_write(struct ntm_tun *t, const struct virtio_net_hdr *vh, struct iovec *iov, unsigned n);

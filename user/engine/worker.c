@@ -83,6 +83,10 @@ static void on_tun(struct ntm_worker *w)
 		if (n == -EAGAIN || n == -EINTR)
 			break;
 		if (n < 0) {
+			if (n == -EBADMSG) {
+				ntm_worker_count(w, NTM_R_TX_BAD_INNER, 0);
+				continue;
+			}
 			/* EIO: it is down, and may come up again; EBADFD: it is gone. */
 			if (n == -EBADFD || n == -EBADF)
 				tun_gone(w);
