@@ -207,12 +207,12 @@ static int setup(struct ntm_dp_bpf *d, bool bulk, char *why, size_t cap)
 	err = ntm_attach_tc(d->pins, NTM_ENCAP_PIN, d->ntm0p.ifindex, NTM_TC_INGRESS, ntm_encap_fd(d), true, &d->tc);
 	if (err)
 		snprintf(why, cap, "can't attach to tc ingress of %s: %s", d->peer_name, strerror(-err));
-	else
+	else if (d->lane)
 		err = ntm_attach_tc(d->pins, NTM_LANE_PIN, d->ntm0.ifindex, NTM_TC_EGRESS, ntm_lane_fd(d), true,
 				    &d->tc_lane);
 	if (err && !why[0])
 		snprintf(why, cap, "can't attach to tc egress of %s: %s", d->ifname, strerror(-err));
-	if (!err && bulk)
+	if (!err && bulk && d->lane)
 		ntm_bulk_init(d);
 	if (!err)
 		ntm_events_rearm(d);

@@ -246,8 +246,14 @@ int ntm_programs_load(struct ntm_dp_bpf *d, char *why, size_t cap)
 	err = prepare(d, d->lane->obj);
 	if (!err)
 		err = node_lane__load(d->lane);
-	if (err)
-		return load_failed("node_lane", err, why, cap);
+	if (err) {
+		/* The kernel lane does without. */
+		(void)load_failed("node_lane", err, why, cap);
+		ntm_warn("no bulk lane: %s", why);
+		why[0] = 0;
+		node_lane__destroy(d->lane);
+		d->lane = NULL;
+	}
 	err = pin_maps(d);
 	if (!err)
 		err = ntm_maps_mmap(d);
