@@ -16,7 +16,7 @@
 #define UDP_GRO 104
 #endif
 
-enum { BUFFER_BYTES = 4 << 20, WAIT_MS = 100 };
+enum { BUFFER_BYTES = 4 << 20, WAIT_MS = 100, SLICE_MS = 4 };
 
 static int set(int fd, int level, int option, int value)
 {
@@ -127,9 +127,9 @@ static void put_source(struct msghdr *m, const struct ntm_udp_to *dst, bool v6)
 }
 
 /* Waits for room in the socket's buffer: what comes meanwhile waits in the TUN's queue, which is bounded. */
-static int send_message(int fd, const struct msghdr *m)
+static int send_message(const struct ntm_udp_tx *t, int fd, const struct msghdr *m)
 {
-	for (;;) {
+	for (int waited = 0;;) {
 		if (sendmsg(fd, m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
 			return 0;
 		if (errno == EINTR)
@@ -140,8 +140,13 @@ static int send_message(int fd, const struct msghdr *m)
 		if (errno != EAGAIN && errno != ENOBUFS)
 			return -errno;
 		struct pollfd p = {.fd = fd, .events = POLLOUT};
-		if (errno == ENOBUFS || poll(&p, 1, WAIT_MS) <= 0)
+		if (errno == ENOBUFS || waited >= WAIT_MS)
 			return -EAGAIN;
+		if (poll(&p, 1, SLICE_MS) > 0)
+			continue;
+		waited += SLICE_MS;
+		if (t->waits)
+			t->waits(t->arg);
 	}
 }
 
@@ -151,7 +156,7 @@ static int send_each(struct ntm_udp_tx *t, int fd, struct msghdr *m)
 	for (size_t off = 0; off < t->len; off += t->seg) {
 		size_t len = t->len - off < t->seg ? t->len - off : t->seg;
 		m->msg_iov[0] = (struct iovec){t->buf + off, len};
-		int err = send_message(fd, m);
+		int err = send_message(t, fd, m);
 		t->sends++;
 		if (err) {
 			t->errors++;
@@ -183,7 +188,7 @@ void ntm_udp_tx_flush(struct ntm_udp_tx *t)
 		if (t->n > 1 && !*no_gso) {
 			uint16_t seg = (uint16_t)t->seg;
 			put_cmsg(&m, IPPROTO_UDP, UDP_SEGMENT, &seg, sizeof(seg));
-			err = send_message(fd, &m);
+			err = send_message(t, fd, &m);
 			t->sends++;
 			/* EIO: the interface can't checksum; EINVAL: no such option, or too much for it. */
 			if (err == -EIO || err == -EINVAL || err == -EOPNOTSUPP) {

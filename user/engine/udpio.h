@@ -33,6 +33,8 @@ struct ntm_udp_to {
 struct ntm_udp_tx {
 	int fd4, fd6; /* borrowed; -1: that family is not there */
 	bool no_gso4, no_gso6;
+	void (*waits)(void *arg); /* called each few ms while a full socket buffer holds it up; NULL: not */
+	void *arg;
 	struct ntm_udp_to dst; /* of what is in buf */
 	size_t len;            /* bytes in buf */
 	size_t seg;            /* of each datagram but the last */

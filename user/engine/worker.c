@@ -74,6 +74,11 @@ static void taken(struct ntm_worker *w)
 		__atomic_store_n(&s->q[w->index].waiting_ns, 0, __ATOMIC_RELAXED);
 }
 
+static void still_here(void *arg)
+{
+	taken(arg);
+}
+
 static void on_tun(struct ntm_worker *w)
 {
 	struct virtio_net_hdr vh;
@@ -197,6 +202,8 @@ int ntm_worker_start(struct ntm_worker *w)
 	/* Signals are the owner's. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
+	w->tx.waits = still_here;
+	w->tx.arg = w;
 	int err = -pthread_create(&w->thread, NULL, run, w);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (err)
