@@ -11,7 +11,7 @@ echo "hello from bob" >"$T/rootless/index.html"
 head -c 20000000 /dev/urandom >"$T/rootless/big"
 ip netns exec "$(nsn bob)" python3 -u -m http.server --bind "$(vip6 bob)" --directory "$T/rootless" 8080 >/dev/null 2>&1 &
 JOBS+=($!)
-wait_for 5 "bob's web server listens" listening bob 8080
+wait_for 15 "bob's web server listens" listening bob 8080
 show "heidi\$ id -un; ntm-run curl http://bob.$ZONE:8080/" ntm_run heidi sh -c "id -un; curl -sS --max-time 20 http://bob.$ZONE:8080/"
 [ "$(ntm_run heidi curl -sS --max-time 30 "http://bob.$ZONE:8080/big" | sha256sum)" = "$(sha256sum <"$T/rootless/big")" ] ||
 	fail "heidi's curl did not get what bob has"
