@@ -173,21 +173,21 @@ static __always_inline int ntm_take_counter(struct ntm_path *path, struct ntm_tx
 }
 
 static __always_inline int ntm_seal_and_send(struct __sk_buff *skb, const struct ntm_settings *s,
-					     const struct ntm_tx_epoch *te, const struct ntm_uplink *up,
-					     const struct ntm_tx *tx)
+					     const struct ntm_tx_epoch *te, const struct ntm_way *way,
+					     const struct ntm_tx *tx, enum ntm_hop hop)
 {
-	__u32 ifindex = NTM_READ(up->ifindex), is_ipv6 = tx->ep.is_ipv6;
+	__u32 is_ipv6 = tx->ep.is_ipv6;
 	__u32 hdr_off = ETH_HLEN + ntm_outer_len(is_ipv6) - sizeof(struct ntm_hdr);
 	int err;
 
 	if (ntm_make_room(skb, tx))
 		return NTM_SHOT(TX_ERROR);
-	err = is_ipv6 ? ntm_write_ipv6(skb, tx, up, s->port) : ntm_write_ipv4(skb, tx, up, s->port);
+	err = is_ipv6 ? ntm_write_ipv6(skb, tx, way, s->port) : ntm_write_ipv4(skb, tx, way, s->port);
 	if (err || ntm_aead_seal_skb(skb, hdr_off, tx->in.len, te->key))
 		return NTM_SHOT(TX_ERROR);
 	if (is_ipv6 && ntm_finish_udp6(skb, tx))
 		return NTM_SHOT(TX_ERROR);
-	if (bpf_redirect_neigh(ifindex, NULL, 0, 0) != TC_ACT_REDIRECT)
+	if (ntm_leave(way, &tx->ep, hop) != TC_ACT_REDIRECT)
 		return NTM_SHOT(TX_ERROR);
 	return NTM_VERDICT(TC_ACT_REDIRECT, TX_OK);
 }
@@ -198,7 +198,8 @@ static __always_inline int ntm_encap(struct __sk_buff *skb)
 	struct ntm_settings *s = bpf_map_lookup_elem(&ntm_settings, &zero);
 	struct ntm_tx_epoch *te;
 	struct ntm_path *path;
-	struct ntm_uplink *up;
+	enum ntm_hop hop;
+	struct ntm_way *way;
 	struct ntm_tx tx = {};
 	NTM_VIP dst;
 	__u64 now;
@@ -228,8 +229,9 @@ static __always_inline int ntm_encap(struct __sk_buff *skb)
 	if (tx.in.len > path->inner_mtu || tx.in.len > NTM_INNER_MAX)
 		return ntm_too_big(skb, path, &tx, &dst);
 	ntm_endpoint_read(path, &tx.ep);
-	up = ntm_uplink_of(&tx.ep);
-	if (!up)
+	way = ntm_way_of(&tx.ep);
+	hop = way ? ntm_next_hop(way, &tx.ep) : NTM_HOP_NONE;
+	if (!way || hop == NTM_HOP_NONE)
 		return NTM_SHOT(TX_NO_UPLINK);
 
 	now = bpf_ktime_get_boot_ns();
@@ -238,7 +240,7 @@ static __always_inline int ntm_encap(struct __sk_buff *skb)
 	v = ntm_take_counter(path, te, slot, epoch, now, &tx);
 	if (v != NTM_CONTINUE)
 		return v;
-	v = ntm_seal_and_send(skb, s, te, up, &tx);
+	v = ntm_seal_and_send(skb, s, te, way, &tx, hop);
 	if (v == NTM_VERDICT(TC_ACT_REDIRECT, TX_OK)) {
 		__sync_fetch_and_add(&path->tx_packets, 1);
 		__sync_fetch_and_add(&path->tx_bytes, tx.in.len);

@@ -22,6 +22,8 @@
 #define NEXTHDR_DEST 60
 #define TC_ACT_SHOT 2
 #define TC_ACT_REDIRECT 7
+#define NTM_AF_INET 2
+#define NTM_AF_INET6 10
 #define EBADMSG 74
 #define EINVAL 22
 

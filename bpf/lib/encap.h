@@ -59,7 +59,7 @@ static __always_inline void ntm_write_udp(struct udphdr *udp, const struct ntm_t
 	__builtin_memcpy(udp + 1, &tx->hdr, sizeof(tx->hdr));
 }
 
-static __always_inline int ntm_write_ipv4(struct __sk_buff *skb, const struct ntm_tx *tx, const struct ntm_uplink *up,
+static __always_inline int ntm_write_ipv4(struct __sk_buff *skb, const struct ntm_tx *tx, const struct ntm_way *way,
 					  __be16 port)
 {
 	void *data = NTM_DATA(skb);
@@ -78,14 +78,14 @@ static __always_inline int ntm_write_ipv4(struct __sk_buff *skb, const struct nt
 	ip->ttl = NTM_TTL;
 	ip->protocol = IPPROTO_UDP;
 	ip->check = 0;
-	ip->saddr = *(const __be32 *)(up->addr + 12);
+	ip->saddr = *(const __be32 *)(way->addr + 12);
 	ip->daddr = *(const __be32 *)(tx->ep.addr + 12);
 	ip->check = ntm_csum_ipv4(ip);
 	ntm_write_udp((void *)(ip + 1), tx, port);
 	return 0;
 }
 
-static __always_inline int ntm_write_ipv6(struct __sk_buff *skb, const struct ntm_tx *tx, const struct ntm_uplink *up,
+static __always_inline int ntm_write_ipv6(struct __sk_buff *skb, const struct ntm_tx *tx, const struct ntm_way *way,
 					  __be16 port)
 {
 	void *data = NTM_DATA(skb);
@@ -99,7 +99,7 @@ static __always_inline int ntm_write_ipv6(struct __sk_buff *skb, const struct nt
 	ip6->payload_len = bpf_htons(ntm_outer_len(1) - sizeof(*ip6) + tx->in.len + NTM_TAG_LEN);
 	ip6->nexthdr = IPPROTO_UDP;
 	ip6->hop_limit = NTM_TTL;
-	ntm_addr_copy(&ip6->saddr, up->addr);
+	ntm_addr_copy(&ip6->saddr, way->addr);
 	ntm_addr_copy(&ip6->daddr, tx->ep.addr);
 	ntm_write_udp((void *)(ip6 + 1), tx, port);
 	return 0;

@@ -16,8 +16,6 @@
 #define NTM_LIB_FIB_H
 
 #define NTM_IF_LO 1
-#define NTM_AF_INET 2
-#define NTM_AF_INET6 10
 #define NTM_HOP_GEN_SHIFT 34
 #define NTM_HOP_VALID 0x800
 #define NTM_HOP_GEN(hop) ((__u32)((hop) >> 52))

@@ -12,7 +12,7 @@
 #include "types.h"
 #include "limits.h"
 
-#define NTM_MAPS_LAYOUT 4 /* goes up with any change below: the agent then refuses to adopt */
+#define NTM_MAPS_LAYOUT 5 /* goes up with any change below: the agent then refuses to adopt */
 
 #define NTM_MAX_PATHS_DEFAULT 4096
 #define NTM_NO_SLOT 0xffffffffu
@@ -76,13 +76,38 @@ struct ntm_settings {
 NTM_ASSERT_SIZE(struct ntm_settings, 256);
 NTM_ASSERT_OFFSET(struct ntm_settings, pool6, 40);
 
-/* Where outer packets of one family leave. Writing one of these moves every path that uses it. */
-struct ntm_uplink {
-	__u32 ifindex; /* [a] 0: no uplink of this family */
-	__u32 mtu;     /* [a] of the interface, bytes */
-	__u8 addr[16]; /* [a] source address; IPv4 in the last four bytes (v4-mapped) */
+enum ntm_way_flags {
+	NTM_WAY_KNOWN = 1,   /* mask, gateway and NTM_WAY_DEFAULT say all; else the kernel's routes are asked */
+	NTM_WAY_DEFAULT = 2, /* what is not on the link goes to gateway, or is reached without one if that is zero */
 };
-NTM_ASSERT_SIZE(struct ntm_uplink, 24);
+
+/*
+ * By which interface, from which address and to which next hop. A known next hop is a route look-up less a packet; and
+ * a default route that is taken away, or replaced by another interface's, takes no packet with it before the agent has
+ * heard of it: asked for a way out by an interface that has none, the kernel would look for the peer on that link, and
+ * keep the packets meanwhile.
+ */
+struct ntm_way {
+	__u32 ifindex;    /* [a] 0: no uplink of this family */
+	__u32 mtu;        /* [a] of the interface, bytes */
+	__u8 addr[16];    /* [a] source address; IPv4 in the last four bytes (v4-mapped) */
+	__u8 mask[16];    /* [a] what differs from addr under it is not on the link */
+	__u8 gateway[16]; /* [a] */
+	__u32 flags;      /* [a] enum ntm_way_flags */
+	__u32 reserved;
+};
+NTM_ASSERT_SIZE(struct ntm_way, 64);
+
+/*
+ * Where outer packets of one family leave. Writing cur moves every path that uses it, and loses none: the agent fills
+ * the way that is not current before.
+ */
+struct ntm_uplink {
+	struct ntm_way way[2]; /* [a] */
+	__u32 cur;             /* [a] index of the way in use */
+	__u32 reserved;
+};
+NTM_ASSERT_SIZE(struct ntm_uplink, 136);
 
 /*
  * A peer's real address. Two of them a path: readers take ep[ep_cur]; a writer holds ep_lock

@@ -84,6 +84,7 @@ enum ntm_field {
 
 enum ntm_check_flags {
 	NTM_CHECK_NOMINATE = 1, /* the initiator's choice: both ends use this pair from now on */
+	NTM_CHECK_MOVED = 2,    /* in an NTM Update: the sender has moved, so what holds its endpoint is void */
 };
 
 enum ntm_load_flags {

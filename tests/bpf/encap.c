@@ -240,7 +240,15 @@ static void too_big_small_outer(struct fx_frame *p)
 static void no_uplink(struct fx_frame *p)
 {
 	(void)p;
-	f.uplinks[0].ifindex = 0;
+	f.uplinks[0].way[0].ifindex = 0;
+}
+static void no_way_out(struct fx_frame *p)
+{
+	(void)p;
+	f.uplinks[0].way[1] = f.uplinks[0].way[0];
+	memset(f.uplinks[0].way[1].mask, 0xff, 16);
+	f.uplinks[0].way[1].flags = NTM_WAY_KNOWN;
+	f.uplinks[0].cur = 1;
 }
 static void no_endpoint(struct fx_frame *p)
 {
@@ -274,6 +282,7 @@ static const struct row rows[] = {
     {"over the path MTU", too_big, false, NTM_R_TX_TOO_BIG, 0},
     {"over a small path's MTU", too_big_small_outer, false, NTM_R_TX_TOO_BIG, NTM_EV_TOO_BIG},
     {"no uplink", no_uplink, false, NTM_R_TX_NO_UPLINK, 0},
+    {"no way out by the uplink", no_way_out, false, NTM_R_TX_NO_UPLINK, 0},
     {"no endpoint yet", no_endpoint, false, NTM_R_TX_NO_UPLINK, 0},
 };
 

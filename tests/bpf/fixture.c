@@ -138,9 +138,9 @@ static void build_world(struct fx *f)
 	s->max_paths = f->max_paths;
 
 	for (int v6 = 0; v6 < 2; v6++) {
-		f->uplinks[v6].ifindex = FX_IFINDEX;
-		f->uplinks[v6].mtu = 1500;
-		memcpy(f->uplinks[v6].addr, fx_real(f->side, v6), 16);
+		f->uplinks[v6].way[0].ifindex = FX_IFINDEX;
+		f->uplinks[v6].way[0].mtu = 1500;
+		memcpy(f->uplinks[v6].way[0].addr, fx_real(f->side, v6), 16);
 		update(f, "ntm_locals", fx_real(f->side, v6), &one);
 	}
 	fx_add_path(f, FX_SLOT, FX_PATH_ID, fx_vip4(!f->side), fx_vip6(!f->side));

@@ -442,6 +442,8 @@ static struct ntm_uplink_info uplink(const struct world *w, int i)
 			memcpy(u.dp.addr6, a.ip, 16);
 		else
 			memcpy(u.dp.addr4, a.ip + 12, 4);
+		u.default4 |= !v6;
+		u.default6 |= v6;
 		u.prefix_len[u.n_addrs] = net->far ? 128 : v6 ? 64 : 120;
 		memcpy(u.addrs[u.n_addrs++], a.ip, 16);
 	}

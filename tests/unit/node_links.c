@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/if.h>
+#include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
 #include <string.h>
@@ -240,12 +241,110 @@ Test(links, malformed_messages_are_refused)
 
 Test(links, our_own_interface_and_host_routes_are_no_news)
 {
-	cr_assert(ntm_links_relevant(link_message(2, "eth0", 0, 1500), 4, 5));
-	cr_assert_not(ntm_links_relevant(link_message(4, "ntm0", 0, 1500), 4, 5));
-	cr_assert_not(ntm_links_relevant(addr_message(5, "192.0.2.1", 0, 0), 4, 5));
-	cr_assert(ntm_links_relevant(addr_message(2, "192.0.2.1", 0, 0), 4, 5));
-	cr_assert(ntm_links_relevant(route_message(AF_INET, 0, 2, 0), 4, 5));
-	cr_assert_not(ntm_links_relevant(route_message(AF_INET, 32, 4, 0), 4, 5));
-	cr_assert_not(ntm_links_relevant(message(RTM_NEWROUTE), 4, 5));
-	cr_assert_not(ntm_links_relevant(message(RTM_NEWNEIGH), 4, 5));
+	struct ntm_uplink_info u = {.dp.ifindex = 2};
+
+	cr_assert(ntm_links_relevant(link_message(2, "eth0", 0, 1500), 4, 5, &u, 1));
+	cr_assert_not(ntm_links_relevant(link_message(4, "ntm0", 0, 1500), 4, 5, &u, 1));
+	cr_assert_not(ntm_links_relevant(addr_message(5, "192.0.2.1", 0, 0), 4, 5, &u, 1));
+	cr_assert(ntm_links_relevant(addr_message(2, "192.0.2.1", 0, 0), 4, 5, &u, 1));
+	cr_assert(ntm_links_relevant(route_message(AF_INET, 0, 2, 0), 4, 5, &u, 1));
+	cr_assert(ntm_links_relevant(route_message(AF_INET, 24, 2, 0), 4, 5, &u, 1), "changes the next hop");
+	cr_assert_not(ntm_links_relevant(route_message(AF_INET, 32, 4, 0), 4, 5, &u, 1));
+	cr_assert_not(ntm_links_relevant(message(RTM_NEWROUTE), 4, 5, &u, 1));
+	cr_assert_not(ntm_links_relevant(message(RTM_NEWNEIGH), 4, 5, &u, 1));
+}
+
+static void via(const char *gateway, uint32_t metric)
+{
+	struct nlmsghdr *nlh = route_message(AF_INET, 0, 2, metric);
+	struct in_addr in;
+
+	inet_pton(AF_INET, gateway, &in);
+	mnl_attr_put(nlh, RTA_GATEWAY, sizeof(in), &in);
+	cr_assert_eq(ntm_links_take(&links, nlh), 0);
+}
+
+static void to(const char *prefix, uint8_t len, const char *gateway)
+{
+	struct nlmsghdr *nlh = route_message(AF_INET, len, 2, 0);
+	struct in_addr in;
+
+	inet_pton(AF_INET, prefix, &in);
+	mnl_attr_put(nlh, RTA_DST, sizeof(in), &in);
+	if (gateway) {
+		inet_pton(AF_INET, gateway, &in);
+		mnl_attr_put(nlh, RTA_GATEWAY, sizeof(in), &in);
+	}
+	cr_assert_eq(ntm_links_take(&links, nlh), 0);
+}
+
+static struct ntm_dp_way way(void)
+{
+	cr_assert_eq(choose(), 1);
+	return out[0].dp.way4;
+}
+
+static void eth0(void)
+{
+	setup();
+	link_up(2, "eth0", 1500);
+	addr(2, "192.0.2.1");
+}
+
+Test(links, the_next_hop_is_known_where_routes_are_simple)
+{
+	struct ntm_dp_way w;
+
+	eth0();
+	to("192.0.2.0", 24, NULL);
+	w = way();
+	cr_assert(w.known && !w.out);
+	cr_assert_eq(w.prefix_len, 96 + 24);
+	via("192.0.2.254", 600);
+	via("192.0.2.253", 100);
+	w = way();
+	cr_assert(w.known && w.out);
+	cr_assert_eq(w.gateway[15], 253);
+	via("192.0.2.252", 100);
+	cr_assert_not(way().known, "two defaults of the same metric");
+
+	eth0();
+	to("192.0.2.0", 24, NULL);
+	via("192.0.2.254", 0);
+	to("198.51.100.0", 24, "192.0.2.253");
+	cr_assert_not(way().known, "a route by another gateway");
+
+	eth0();
+	to("203.0.113.0", 24, NULL);
+	via("203.0.113.254", 0);
+	cr_assert_not(way().known, "the address is on no prefix of the link");
+
+	eth0();
+	via("192.0.2.254", 0);
+	w = way();
+	cr_assert(w.known && w.out);
+	cr_assert_eq(w.prefix_len, 128, "a point-to-point link");
+}
+
+static struct nlmsghdr *rule_message(uint32_t table, uint8_t protocol)
+{
+	struct nlmsghdr *nlh = message(RTM_NEWRULE);
+	struct fib_rule_hdr *h = mnl_nlmsg_put_extra_header(nlh, sizeof(*h));
+
+	h->family = AF_INET;
+	h->action = FR_ACT_TO_TBL;
+	mnl_attr_put_u32(nlh, FRA_TABLE, table);
+	mnl_attr_put_u8(nlh, FRA_PROTOCOL, protocol);
+	return nlh;
+}
+
+Test(links, with_policy_routing_the_kernel_is_asked)
+{
+	eth0();
+	via("192.0.2.254", 0);
+	cr_assert_eq(ntm_links_take(&links, rule_message(RT_TABLE_MAIN, 0)), 0);
+	cr_assert_eq(ntm_links_take(&links, rule_message(4680, NTM_RTPROT)), 0);
+	cr_assert(way().known, "the kernel's rules and our own");
+	cr_assert_eq(ntm_links_take(&links, rule_message(100, 0)), 0);
+	cr_assert_not(way().known);
 }

@@ -16,6 +16,8 @@
 
 #include "../common/addr.h"
 
+#define NTM_RTPROT 78 /* protocol of the routes and rules that the data plane makes */
+
 enum ntm_xdp_mode { NTM_XDP_AUTO, NTM_XDP_NATIVE, NTM_XDP_GENERIC };
 
 struct ntm_dp_config {
@@ -48,12 +50,25 @@ struct ntm_dp_addresses {
 	unsigned n_peers;
 };
 
-/* An uplink as the watcher found it. addr4/addr6 all zero: that family is not there. */
+/* What routes there are by an uplink, if that is simple: what is on the link, and one way to everything else or none.
+ */
+struct ntm_dp_way {
+	bool known;          /* false: the kernel's routes are asked for each packet */
+	bool out;            /* there is a default route */
+	uint8_t prefix_len;  /* of the link, around the uplink's address; as in struct ntm_prefix */
+	uint8_t gateway[16]; /* v4-mapped; zero: what the default route leads to is on the link, too */
+};
+
+/*
+ * An uplink as the watcher found it. addr4/addr6 all zero: that family is not there. Neither: nothing is sent by it
+ * now, but XDP stays, for to attach it takes many milliseconds when the address comes back.
+ */
 struct ntm_dp_uplink {
 	char name[16];
 	uint32_t ifindex;
 	uint32_t mtu;
 	uint8_t addr4[4], addr6[16];
+	struct ntm_dp_way way4, way6;
 	bool xdp_native; /* out: set by set_uplinks */
 };
 

@@ -5,10 +5,10 @@
 
 #include <libmnl/libmnl.h>
 
+#include "dp.h"
 #include "rtnl.h"
 
 /* Origin of our routes and rules ("proto 78" in ip(8)): an administrator and a cleaning agent tell them by it. */
-#define NTM_RTPROT 78
 
 #define NTM_RTNL_REQUEST 1024 /* bytes; the buffer comes zeroed */
 

@@ -9,6 +9,7 @@
 
 #include "../common/addr.h"
 #include "../common/log.h"
+#include "../engine/path_mem.h"
 #include "bpffs.h"
 #include "dp_internal.h"
 
@@ -115,37 +116,41 @@ static int attach(struct ntm_dp_bpf *d, const struct ntm_dp_uplink *u, char *why
 	return 0;
 }
 
-/* ifindex goes last and 0 first: a program that runs meanwhile finds no uplink rather than half of one. */
-static void write_uplink(struct ntm_uplink *slot, const struct ntm_uplink *u)
+static void fill_way(struct ntm_way *out, const struct ntm_dp_uplink *u, const uint8_t addr[16],
+		     const struct ntm_dp_way *w)
 {
-	if (!memcmp(slot, u, sizeof(*u)))
+	*out = (struct ntm_way){.ifindex = u->ifindex, .mtu = u->mtu};
+	memcpy(out->addr, addr, 16);
+	if (!w->known)
 		return;
-	if (slot->mtu != u->mtu || memcmp(slot->addr, u->addr, sizeof(u->addr))) {
-		__atomic_store_n(&slot->ifindex, 0, __ATOMIC_RELEASE);
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
-		for (int i = 0; i < 2; i++)
-			__atomic_store_n((uint64_t *)slot->addr + i, ((const uint64_t *)u->addr)[i], __ATOMIC_RELAXED);
-		__atomic_store_n(&slot->mtu, u->mtu, __ATOMIC_RELAXED);
+	out->flags = NTM_WAY_KNOWN | (w->out ? NTM_WAY_DEFAULT : 0);
+	memcpy(out->gateway, w->gateway, 16);
+	for (unsigned i = 0; i < 16; i++) {
+		unsigned bits = w->prefix_len > 8 * i ? w->prefix_len - 8 * i : 0;
+		out->mask[i] = bits >= 8 ? 0xff : (uint8_t)(0xff00 >> bits);
 	}
-	__atomic_store_n(&slot->ifindex, u->ifindex, __ATOMIC_RELEASE);
 }
 
 static void write_pair(struct ntm_dp_bpf *d, const struct ntm_dp_uplink *u, size_t n)
 {
-	struct ntm_uplink v4 = {0}, v6 = {0};
+	struct ntm_way v4 = {0}, v6 = {0};
 	static const uint8_t none[16];
+	uint8_t mapped[16];
 	for (size_t i = n; i-- > 0;) {
-		if (memcmp(u[i].addr4, none, 4)) {
-			v4 = (struct ntm_uplink){.ifindex = u[i].ifindex, .mtu = u[i].mtu};
-			ntm_ip_from_v4(v4.addr, u[i].addr4);
-		}
-		if (memcmp(u[i].addr6, none, 16)) {
-			v6 = (struct ntm_uplink){.ifindex = u[i].ifindex, .mtu = u[i].mtu};
-			memcpy(v6.addr, u[i].addr6, 16);
-		}
+		ntm_ip_from_v4(mapped, u[i].addr4);
+		if (memcmp(u[i].addr4, none, 4))
+			fill_way(&v4, &u[i], mapped, &u[i].way4);
+		if (memcmp(u[i].addr6, none, 16))
+			fill_way(&v6, &u[i], u[i].addr6, &u[i].way6);
 	}
-	write_uplink(&d->uplinks[0], &v4);
-	write_uplink(&d->uplinks[1], &v6);
+	ntm_way_set(&d->uplinks[0], &v4);
+	ntm_way_set(&d->uplinks[1], &v6);
+}
+
+static bool has_address(const struct ntm_dp_uplink *u)
+{
+	static const uint8_t none[16];
+	return memcmp(u->addr4, none, 4) || memcmp(u->addr6, none, 16);
 }
 
 static bool is_wanted(const struct ntm_dp_uplink *u, size_t n, const uint8_t ip[16])
@@ -181,31 +186,32 @@ static int write_locals(struct ntm_dp_bpf *d, const struct ntm_dp_uplink *u, siz
 	return err;
 }
 
+/* The local addresses and the way come first: without XDP the agent's socket still gets what is sent there. */
 int ntm_dp_set_uplinks(struct ntm_dp *dp, struct ntm_dp_uplink *u, size_t n, char *why, size_t cap)
 {
 	struct ntm_dp_bpf *d = ntm_dpb(dp);
 	uint32_t best_mtu = 0;
-	int first = 0;
+	int first = write_locals(d, u, n);
+	if (first)
+		snprintf(why, cap, "can't note the addresses of the uplinks: %s", strerror(-first));
+	write_pair(d, u, n);
 	for (size_t i = 0; i < n; i++)
-		if (u[i].mtu > best_mtu)
+		if (u[i].mtu > best_mtu && has_address(&u[i]))
 			best_mtu = u[i].mtu;
 	for (size_t i = 0; i < n && d->external_xdp; i++)
 		note_other_mode(d, &u[i]);
 	for (size_t i = 0; i < n && !d->external_xdp; i++) {
-		int err = find_link(d, u[i].ifindex) ? 0 : attach(d, &u[i], why, cap);
+		int err = find_link(d, u[i].ifindex) || !has_address(&u[i]) ? 0 : attach(d, &u[i], why, cap);
 		if (err && !first)
 			first = err;
 		struct ntm_uplink_link *l = find_link(d, u[i].ifindex);
 		u[i].xdp_native = l && l->native;
 	}
-	int err = write_locals(d, u, n);
-	if (!err && n)
-		err = ntm_ntm0_set_mtu(d, best_mtu);
+	int err = best_mtu ? ntm_ntm0_set_mtu(d, best_mtu) : 0;
 	if (err && !first) {
 		snprintf(why, cap, "can't set %s to its uplinks: %s", d->ifname, strerror(-err));
 		first = err;
 	}
-	write_pair(d, u, n);
 	for (size_t i = d->n_links; i-- > 0;) {
 		bool keep = false;
 		for (size_t k = 0; k < n; k++)

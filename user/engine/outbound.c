@@ -80,14 +80,14 @@ static void put_header(struct ntm_hdr *h, const struct ntm_lane_key *k, uint64_t
 static bool destination(const struct ntm_engine *e, const struct ntm_path *p, uint8_t tos, struct ntm_udp_to *to)
 {
 	struct ntm_endpoint ep;
-	struct ntm_uplink up;
+	struct ntm_way way;
 	ntm_endpoint_get(p, &ep);
-	ntm_uplink_get(e->c.uplinks, &ep, &up);
-	if (!up.ifindex)
+	ntm_way_get(e->c.uplinks, &ep, &way);
+	if (!way.ifindex)
 		return false;
-	*to = (struct ntm_udp_to){.to.port = ep.port, .ifindex = up.ifindex, .tos = tos};
+	*to = (struct ntm_udp_to){.to.port = ep.port, .ifindex = way.ifindex, .tos = tos};
 	memcpy(to->to.ip, ep.addr, 16);
-	memcpy(to->src, up.addr, 16);
+	memcpy(to->src, way.addr, 16);
 	return true;
 }
 

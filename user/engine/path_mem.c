@@ -55,12 +55,23 @@ void ntm_path_move(struct ntm_path *p, const struct ntm_addr *ep)
 	__atomic_store_n(&p->ep_lock, 0, __ATOMIC_RELEASE);
 }
 
-void ntm_uplink_get(const struct ntm_uplink *uplinks, const struct ntm_endpoint *ep, struct ntm_uplink *out)
+void ntm_way_get(const struct ntm_uplink *uplinks, const struct ntm_endpoint *ep, struct ntm_way *out)
 {
-	_Alignas(8) struct ntm_uplink u = {0};
+	const struct ntm_uplink *up = &uplinks[2 * (ep->uplink & 7) + (ep->is_ipv6 ? 1 : 0)];
+	_Alignas(8) struct ntm_way w = {0};
 	if (ep->port)
-		copy_words(&u, &uplinks[2 * (ep->uplink & 7) + (ep->is_ipv6 ? 1 : 0)], sizeof(u));
-	*out = u;
+		copy_words(&w, &up->way[__atomic_load_n(&up->cur, __ATOMIC_ACQUIRE) & 1], sizeof(w));
+	*out = w;
+}
+
+void ntm_way_set(struct ntm_uplink *up, const struct ntm_way *way)
+{
+	_Alignas(8) struct ntm_way w = *way;
+	uint32_t cur = __atomic_load_n(&up->cur, __ATOMIC_RELAXED) & 1;
+	if (!memcmp(&up->way[cur], way, sizeof(*way)))
+		return;
+	copy_words(&up->way[cur ^ 1], &w, sizeof(w));
+	__atomic_store_n(&up->cur, cur ^ 1, __ATOMIC_SEQ_CST);
 }
 
 struct ntm_heard ntm_path_heard(struct ntm_path *p, uint8_t epoch, bool newest, const struct ntm_addr *from,

@@ -15,8 +15,10 @@ void ntm_endpoint_get(const struct ntm_path *p, struct ntm_endpoint *out);
 /* Sets the endpoint that is not current and makes it so. */
 void ntm_path_move(struct ntm_path *p, const struct ntm_addr *ep);
 void ntm_endpoint_set(struct ntm_endpoint *e, const struct ntm_addr *ep);
-/* The uplink that serves ep; *ifindex 0: none. */
-void ntm_uplink_get(const struct ntm_uplink *uplinks, const struct ntm_endpoint *ep, struct ntm_uplink *out);
+/* The way to ep in use; ifindex 0: none. */
+void ntm_way_get(const struct ntm_uplink *uplinks, const struct ntm_endpoint *ep, struct ntm_way *out);
+/* Fills the way that is not current and makes it so: no packet finds half of one, or none. */
+void ntm_way_set(struct ntm_uplink *up, const struct ntm_way *way);
 
 /* What an authenticated packet changes on a path besides its window, as in bpf/lib/roam.h. */
 struct ntm_heard {

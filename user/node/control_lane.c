@@ -137,6 +137,10 @@ int ntm_ctl_update(struct ntm_tunnel *t)
 	m.mtu = ntm_path_own_mtu(t);
 	m.n_candidates = ntm_node_candidates(t->node, m.candidates);
 	m.have = 1u << NTM_F_MTU | (m.n_candidates ? 1u << NTM_F_CANDIDATE : 0);
+	if (t->move.at_ns) {
+		m.check_flags = NTM_CHECK_MOVED;
+		m.have |= 1u << NTM_F_CHECK_FLAGS;
+	}
 	note_probe(t, m.txid, 0, NTM_PROBE_LIVE);
 	err = send_message(t, &m, NULL, NTM_SEND_NORMAL);
 	if (err)
@@ -278,6 +282,17 @@ static bool window_note(struct ntm_path_agent *rec, unsigned slot, uint64_t coun
 	return true;
 }
 
+/* The pair that both ends have just agreed on is no more: the next packet may move the endpoint again. */
+static void release_hold(struct ntm_tunnel *t)
+{
+	struct ntm_dp *dp = t->node->dp;
+	struct ntm_dp_stats s;
+
+	if (!ntm_route_held(t) || dp->ops->stats(dp, t->id, &s) || dp->ops->set_endpoint(dp, t->id, &s.endpoint, 0))
+		return;
+	t->route.hold_until_ms = 0;
+}
+
 static void roam(struct ntm_tunnel *t, const struct ntm_addr *from)
 {
 	struct ntm_dp *dp = t->node->dp;
@@ -327,6 +342,9 @@ void ntm_ctl_input(struct ntm_node *n, const struct ntm_addr *from, const uint8_
 	newest = window_note(rec, slot, counter);
 	memset(&m, 0, sizeof(m));
 	err = ntm_sig_decode(&m, plain, len - sizeof(*h) - NTM_TAG_LEN);
+	if (newest && !err && m.msg == NTM_M_UPDATE_REQUEST && ntm_sig_has(&m, NTM_F_CHECK_FLAGS) &&
+	    m.check_flags & NTM_CHECK_MOVED)
+		release_hold(t);
 	/* Checks go over routes that are not in use. */
 	if (newest && m.msg != NTM_M_CHECK && m.msg != NTM_M_CHECK_RESPONSE)
 		roam(t, from);

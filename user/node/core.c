@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <endian.h>
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -257,6 +258,35 @@ bool ntm_node_has_addr(const struct ntm_node *n, const uint8_t ip[16])
 	return false;
 }
 
+/* Interfaces that were uplinks, and are still there: away for a moment, it may be. */
+static unsigned park(struct ntm_node *n, const struct ntm_uplink_info *old, unsigned n_old,
+		     struct ntm_dp_uplink dp[NTM_UPLINKS_MAX], unsigned count)
+{
+	struct ntm_dp_uplink was[2 * NTM_UPLINKS_MAX];
+	char name[IF_NAMESIZE];
+	unsigned n_was = 0;
+
+	for (unsigned i = 0; i < n_old; i++)
+		was[n_was++] = old[i].dp;
+	for (unsigned i = 0; i < n->n_parked; i++)
+		was[n_was++] = n->parked[i];
+	n->n_parked = 0;
+	for (unsigned i = 0; i < n_was; i++) {
+		bool listed = false;
+
+		for (unsigned k = 0; k < count + n->n_parked && !listed; k++)
+			listed = dp[k].ifindex == was[i].ifindex;
+		if (listed || count + n->n_parked == NTM_UPLINKS_MAX || !if_indextoname(was[i].ifindex, name) ||
+		    strcmp(name, was[i].name))
+			continue;
+		memset(was[i].addr4, 0, sizeof(was[i].addr4));
+		memset(was[i].addr6, 0, sizeof(was[i].addr6));
+		n->parked[n->n_parked] = dp[count + n->n_parked] = was[i];
+		n->n_parked++;
+	}
+	return count + n->n_parked;
+}
+
 void ntm_node_set_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, unsigned count, bool force)
 {
 	struct ntm_dp_uplink dp[NTM_UPLINKS_MAX];
@@ -266,6 +296,7 @@ void ntm_node_set_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, u
 	char why[256] = "", text[NTM_ADDR_STRLEN];
 	int err;
 
+	n->mobility.noticed_ns = ntm_timers_ns(&n->timers);
 	if (count > NTM_UPLINKS_MAX)
 		count = NTM_UPLINKS_MAX;
 	memcpy(old, n->uplinks, sizeof(old));
@@ -285,7 +316,7 @@ void ntm_node_set_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, u
 		n->uplinks[i].n_addrs = kept;
 		dp[i] = u[i].dp;
 	}
-	err = n->dp->ops->set_uplinks(n->dp, dp, count, why, sizeof(why));
+	err = n->dp->ops->set_uplinks(n->dp, dp, park(n, old, n_old, dp, count), why, sizeof(why));
 	if (err)
 		ntm_err("uplinks: %s", why[0] ? why : strerror(-err));
 	n->n_uplinks = count;

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <linux/if.h>
 #include <linux/if_addr.h>
+#include <linux/fib_rules.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <stdlib.h>
@@ -52,7 +53,7 @@ static int take_link(struct ntm_links *links, const struct nlmsghdr *nlh)
 			return -ENOSPC;
 		l = &links->l[links->n++];
 	}
-	*l = (struct ntm_link){.metric4 = UINT32_MAX, .metric6 = UINT32_MAX};
+	*l = (struct ntm_link){.routes4.metric = UINT32_MAX, .routes6.metric = UINT32_MAX};
 	l->up.dp.ifindex = (uint32_t)ifi->ifi_index;
 	l->up.dp.mtu = mnl_attr_get_u32(mtu);
 	strcpy(l->up.dp.name, mnl_attr_get_str(name));
@@ -113,57 +114,140 @@ static int take_addr(struct ntm_links *links, const struct nlmsghdr *nlh)
 	return 0;
 }
 
-static void take_metric(struct ntm_links *links, uint32_t ifindex, bool v4, uint32_t metric)
+static struct ntm_link_routes *routes_of(struct ntm_links *links, uint32_t ifindex, bool v4)
 {
 	struct ntm_link *l = find(links, ifindex);
-	uint32_t *best = l ? (v4 ? &l->metric4 : &l->metric6) : NULL;
 
-	if (best && metric < *best)
-		*best = metric;
+	if (!l)
+		return NULL;
+	return v4 ? &l->routes4 : &l->routes6;
+}
+
+static void map_address(uint8_t out[16], const struct nlattr *a, bool v4)
+{
+	memset(out, 0, 16);
+	if (a && v4)
+		ntm_ip_from_v4(out, mnl_attr_get_payload(a));
+	else if (a)
+		memcpy(out, mnl_attr_get_payload(a), 16);
+}
+
+static void take_default(struct ntm_link_routes *r, uint32_t metric, const struct nlattr *gateway, bool v4)
+{
+	/* Two of the same metric: the kernel's choice. */
+	if (r->metric != UINT32_MAX && metric == r->metric)
+		r->odd = true;
+	if (metric >= r->metric)
+		return;
+	r->metric = metric;
+	map_address(r->gateway, gateway, v4);
+}
+
+static void take_prefix(struct ntm_link_routes *r, const struct nlattr *dst, uint8_t len, bool v4)
+{
+	uint8_t prefix[16];
+
+	map_address(prefix, dst, v4);
+	if (v4)
+		len = (uint8_t)(len + 96);
+	else if (prefix[0] == 0xfe && (prefix[1] & 0xc0) == 0x80)
+		return; /* link-local addresses are no endpoints */
+	if (r->prefix_len && (r->prefix_len != len || memcmp(r->prefix, prefix, 16)))
+		r->odd = true;
+	memcpy(r->prefix, prefix, 16);
+	r->prefix_len = len;
+}
+
+static int take_multipath(struct ntm_links *links, const struct nlattr *a, uint32_t metric, bool v4)
+{
+	const uint8_t *p = mnl_attr_get_payload(a);
+	size_t left = mnl_attr_get_payload_len(a);
+
+	while (left >= sizeof(struct rtnexthop)) {
+		struct ntm_link_routes *r;
+		struct rtnexthop nh;
+
+		memcpy(&nh, p, sizeof(nh));
+		if (nh.rtnh_len < sizeof(nh) || nh.rtnh_len > left)
+			return -EBADMSG;
+		r = routes_of(links, (uint32_t)nh.rtnh_ifindex, v4);
+		if (r) {
+			take_default(r, metric, NULL, v4);
+			r->odd = true;
+		}
+		if ((size_t)RTNH_ALIGN(nh.rtnh_len) >= left)
+			break;
+		left -= (size_t)RTNH_ALIGN(nh.rtnh_len);
+		p += RTNH_ALIGN(nh.rtnh_len);
+	}
+	return 0;
 }
 
 static int take_route(struct ntm_links *links, const struct nlmsghdr *nlh)
 {
 	const struct rtmsg *rtm = mnl_nlmsg_get_payload(nlh);
-	const struct nlattr *a;
+	const struct nlattr *a, *gateway, *dst;
+	struct ntm_link_routes *r;
 	uint32_t metric = 0;
+	size_t len;
 	bool v4;
 
 	if (mnl_nlmsg_get_payload_len(nlh) < sizeof(*rtm))
 		return -EBADMSG;
-	if (rtm->rtm_dst_len || rtm->rtm_type != RTN_UNICAST || rtm->rtm_table != RT_TABLE_MAIN ||
+	if (rtm->rtm_type != RTN_UNICAST || rtm->rtm_table != RT_TABLE_MAIN || rtm->rtm_flags & RTM_F_CLONED ||
 	    (rtm->rtm_family != AF_INET && rtm->rtm_family != AF_INET6))
 		return 0;
 	v4 = rtm->rtm_family == AF_INET;
+	len = v4 ? 4 : 16;
+	if (rtm->rtm_dst_len > 8 * len)
+		return -EBADMSG;
 	a = attribute(nlh, sizeof(*rtm), RTA_PRIORITY, 4);
 	if (a)
 		metric = mnl_attr_get_u32(a);
 	/* 0 would be the best there is, and is where a missing one must not end on UINT32_MAX either. */
 	if (metric == UINT32_MAX)
 		metric--;
+	gateway = attribute(nlh, sizeof(*rtm), RTA_GATEWAY, len);
+	dst = attribute(nlh, sizeof(*rtm), RTA_DST, len);
 	a = attribute(nlh, sizeof(*rtm), RTA_OIF, 4);
 	if (a) {
-		take_metric(links, mnl_attr_get_u32(a), v4, metric);
+		r = routes_of(links, mnl_attr_get_u32(a), v4);
+		if (!r)
+			return 0;
+		if (attribute(nlh, sizeof(*rtm), RTA_VIA, 2) || attribute(nlh, sizeof(*rtm), RTA_ENCAP, 0) ||
+		    (rtm->rtm_dst_len && (gateway || !dst)))
+			r->odd = true;
+		if (!rtm->rtm_dst_len)
+			take_default(r, metric, gateway, v4);
+		else if (!gateway && dst)
+			take_prefix(r, dst, rtm->rtm_dst_len, v4);
 		return 0;
 	}
 	a = attribute(nlh, sizeof(*rtm), RTA_MULTIPATH, sizeof(struct rtnexthop));
-	if (a) {
-		const uint8_t *p = mnl_attr_get_payload(a);
-		size_t left = mnl_attr_get_payload_len(a);
+	return a && !rtm->rtm_dst_len ? take_multipath(links, a, metric, v4) : 0;
+}
 
-		while (left >= sizeof(struct rtnexthop)) {
-			struct rtnexthop nh;
+/* Not counted: those that are always there, and the agent's own, which lead no outer packet elsewhere. */
+static int take_rule(struct ntm_links *links, const struct nlmsghdr *nlh)
+{
+	const struct fib_rule_hdr *h = mnl_nlmsg_get_payload(nlh);
+	const struct nlattr *a;
+	uint32_t table;
 
-			memcpy(&nh, p, sizeof(nh));
-			if (nh.rtnh_len < sizeof(nh) || nh.rtnh_len > left)
-				return -EBADMSG;
-			take_metric(links, (uint32_t)nh.rtnh_ifindex, v4, metric);
-			if ((size_t)RTNH_ALIGN(nh.rtnh_len) >= left)
-				break;
-			left -= (size_t)RTNH_ALIGN(nh.rtnh_len);
-			p += RTNH_ALIGN(nh.rtnh_len);
-		}
-	}
+	if (mnl_nlmsg_get_payload_len(nlh) < sizeof(*h))
+		return -EBADMSG;
+	a = attribute(nlh, sizeof(*h), FRA_TABLE, 4);
+	table = a ? mnl_attr_get_u32(a) : h->table;
+	if (h->action == FR_ACT_TO_TBL &&
+	    (table == RT_TABLE_LOCAL || table == RT_TABLE_MAIN || table == RT_TABLE_DEFAULT))
+		return 0;
+	a = attribute(nlh, sizeof(*h), FRA_PROTOCOL, 1);
+	if (a && mnl_attr_get_u8(a) == NTM_RTPROT)
+		return 0;
+	if (h->family == AF_INET)
+		links->policy4 = true;
+	else if (h->family == AF_INET6)
+		links->policy6 = true;
 	return 0;
 }
 
@@ -176,6 +260,8 @@ int ntm_links_take(struct ntm_links *links, const struct nlmsghdr *nlh)
 		return take_addr(links, nlh);
 	case RTM_NEWROUTE:
 		return take_route(links, nlh);
+	case RTM_NEWRULE:
+		return take_rule(links, nlh);
 	default:
 		return 0;
 	}
@@ -197,9 +283,31 @@ static void pick_addresses(const struct ntm_link *l, struct ntm_uplink_info *u)
 	}
 }
 
+static bool in_prefix(const uint8_t ip[16], const uint8_t prefix[16], unsigned len)
+{
+	unsigned whole = len / 8;
+
+	return !memcmp(ip, prefix, whole) && (len % 8 == 0 || !((ip[whole] ^ prefix[whole]) >> (8 - len % 8)));
+}
+
+static struct ntm_dp_way way_of(const struct ntm_link_routes *r, bool policy, const uint8_t addr[16])
+{
+	struct ntm_dp_way w = {.known = !r->odd && !policy, .out = r->metric != UINT32_MAX, .prefix_len = 128};
+
+	if (r->prefix_len && in_prefix(addr, r->prefix, r->prefix_len))
+		w.prefix_len = r->prefix_len;
+	else if (r->prefix_len)
+		w.known = false;
+	if (!w.known)
+		return (struct ntm_dp_way){0};
+	if (w.out)
+		memcpy(w.gateway, r->gateway, 16);
+	return w;
+}
+
 static uint32_t best_metric(const struct ntm_link *l)
 {
-	return l->metric4 < l->metric6 ? l->metric4 : l->metric6;
+	return l->routes4.metric < l->routes6.metric ? l->routes4.metric : l->routes6.metric;
 }
 
 static int by_preference(const void *pa, const void *pb)
@@ -230,6 +338,7 @@ unsigned ntm_links_choose(const struct ntm_links *links, const struct ntm_string
 			  struct ntm_uplink_info out[NTM_UPLINKS_MAX])
 {
 	const struct ntm_link *chosen[NTM_LINKS_MAX];
+	uint8_t mapped[16];
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < links->n; i++) {
@@ -246,13 +355,38 @@ unsigned ntm_links_choose(const struct ntm_links *links, const struct ntm_string
 	for (unsigned i = 0; i < n; i++) {
 		out[i] = chosen[i]->up;
 		pick_addresses(chosen[i], &out[i]);
-		out[i].default4 = chosen[i]->metric4 != UINT32_MAX;
-		out[i].default6 = chosen[i]->metric6 != UINT32_MAX;
+		out[i].default4 = chosen[i]->routes4.metric != UINT32_MAX;
+		out[i].default6 = chosen[i]->routes6.metric != UINT32_MAX;
+		ntm_ip_from_v4(mapped, out[i].dp.addr4);
+		out[i].dp.way4 = way_of(&chosen[i]->routes4, links->policy4, mapped);
+		out[i].dp.way6 = way_of(&chosen[i]->routes6, links->policy6, out[i].dp.addr6);
 	}
 	return n;
 }
 
-bool ntm_links_relevant(const struct nlmsghdr *nlh, uint32_t own_ifindex, uint32_t own_peer_ifindex)
+static bool by_uplink(uint32_t ifindex, const struct ntm_uplink_info *u, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (u[i].dp.ifindex == ifindex)
+			return true;
+	return false;
+}
+
+static bool relevant_route(const struct nlmsghdr *nlh, const struct ntm_uplink_info *u, unsigned n)
+{
+	const struct rtmsg *rtm = mnl_nlmsg_get_payload(nlh);
+	const struct nlattr *a;
+
+	if (mnl_nlmsg_get_payload_len(nlh) < sizeof(*rtm) || rtm->rtm_table != RT_TABLE_MAIN)
+		return false;
+	if (!rtm->rtm_dst_len)
+		return true;
+	a = attribute(nlh, sizeof(*rtm), RTA_OIF, 4);
+	return a && rtm->rtm_type == RTN_UNICAST && by_uplink(mnl_attr_get_u32(a), u, n);
+}
+
+bool ntm_links_relevant(const struct nlmsghdr *nlh, uint32_t own_ifindex, uint32_t own_peer_ifindex,
+			const struct ntm_uplink_info *u, unsigned n)
 {
 	uint32_t ifindex;
 
@@ -271,8 +405,10 @@ bool ntm_links_relevant(const struct nlmsghdr *nlh, uint32_t own_ifindex, uint32
 		break;
 	case RTM_NEWROUTE:
 	case RTM_DELROUTE:
-		return mnl_nlmsg_get_payload_len(nlh) >= sizeof(struct rtmsg) &&
-		       ((const struct rtmsg *)mnl_nlmsg_get_payload(nlh))->rtm_dst_len == 0;
+		return relevant_route(nlh, u, n);
+	case RTM_NEWRULE:
+	case RTM_DELRULE:
+		return true;
 	default:
 		return false;
 	}

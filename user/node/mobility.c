@@ -13,13 +13,16 @@ enum {
 	MOVE_EVERY_MS = 500, /* in the long run */
 	SLICE = 64,          /* paths a step: a thousand are told in 16 ms, and no queue before this host overflows */
 	SLICE_MS = 1,
+	WAY_OUT_MS = 30, /* an address without a route is half of one: the route comes, or the peers are on the link */
+	SOFT_MS =
+	    20, /* and 1.25 round trips: so long the new uplink has to show what it can, the old one being there */
 	QUIET_MS = 30000, /* after a move: mappings at RSs are bound to be others, and binds are refreshed so often */
 };
 
 /* After a move, milliseconds. The first ones are for an RS that has not noted the bind when the packet comes. */
 static const uint16_t again_ms[] = {3, 8, 20, 45, 90, 180, 360};
 
-enum { SENDS = sizeof(again_ms) / sizeof(again_ms[0]) };
+enum { SENDS = sizeof(again_ms) / sizeof(again_ms[0]), UPDATE_AT = 3, UPDATE_AGAIN_AT = 5 };
 
 static const uint8_t none[16];
 
@@ -99,6 +102,13 @@ static void send_by_relay(struct ntm_tunnel *t)
 		ntm_debug("path %016" PRIx64 ": nothing sent by the relay: %s", t->id, strerror(-err));
 }
 
+/* In the units of "ms": since the move was heard of. */
+static void add_step(json_object *steps, const struct ntm_mobility *m, const char *name, uint64_t ns)
+{
+	json_object_object_add(steps, name,
+			       ns >= m->noticed_ns ? json_object_new_double((double)(ns - m->noticed_ns) / 1e6) : NULL);
+}
+
 static bool heard_since(struct ntm_tunnel *t, uint64_t ns)
 {
 	struct ntm_dp_stats s;
@@ -109,13 +119,15 @@ static bool heard_since(struct ntm_tunnel *t, uint64_t ns)
 void ntm_move_heard(struct ntm_tunnel *t)
 {
 	char text[NTM_ADDR_STRLEN];
+	json_object *ev, *steps;
 	struct ntm_dp_stats s;
 	uint8_t src[16];
-	json_object *ev;
+	uint64_t now;
 
 	if (!t->move.at_ns || t->node->dp->ops->stats(t->node->dp, t->id, &s))
 		return;
-	t->move.last_ms = (double)(ntm_timers_ns(&t->node->timers) - t->move.at_ns) / 1e6;
+	now = ntm_timers_ns(&t->node->timers);
+	t->move.last_ms = (double)(now - t->move.at_ns) / 1e6;
 	ntm_move_stop(t);
 	t->move.done++;
 	ev = ntm_path_event(t, "handover");
@@ -129,7 +141,22 @@ void ntm_move_heard(struct ntm_tunnel *t)
 	json_object_object_add(ev, "ms", json_object_new_double(t->move.last_ms));
 	json_object_object_add(ev, "via", json_object_new_string(ntm_route_name(t)));
 	json_object_object_add(ev, "reason", json_object_new_string(t->node->mobility.reason));
+	steps = json_object_new_object();
+	if (steps) {
+		add_step(steps, &t->node->mobility, "switched", t->node->mobility.moved_ns);
+		add_step(steps, &t->node->mobility, "told", t->move.told_ns);
+		add_step(steps, &t->node->mobility, "answered", now);
+	}
+	json_object_object_add(ev, "steps_ms", steps);
 	ntm_node_emit(t->node, ev);
+}
+
+/* Has the new uplink had its chance? */
+static bool patient(const struct ntm_tunnel *t)
+{
+	uint64_t ms = (ntm_timers_ns(&t->node->timers) - t->move.at_ns) / 1000000u;
+
+	return (double)ms >= SOFT_MS + 1.25 * t->rtt_ms;
 }
 
 static void on_move_timer(void *arg)
@@ -143,8 +170,12 @@ static void on_move_timer(void *arg)
 	}
 	if (m->sends >= SENDS || (t->state != NTM_TUN_UP && t->state != NTM_TUN_SILENT))
 		return; /* live.c goes on, and says when it was heard of */
-	send_by_relay(t);
+	if (!m->soft || patient(t))
+		send_by_relay(t);
 	ntm_path_send(t, NULL, 0, false);
+	/* What holds the peer's endpoint is not undone by data; what undoes it may have been lost. */
+	if (m->sends == UPDATE_AT || m->sends == UPDATE_AGAIN_AT)
+		ntm_ctl_update(t);
 	m->sends++;
 	if (m->sends < SENDS)
 		ntm_timer_arm(&t->node->timers, &m->timer, again_ms[m->sends] - again_ms[m->sends - 1]);
@@ -160,6 +191,8 @@ static void move_path(struct ntm_tunnel *t)
 	if (!t->move.at_ns)
 		memcpy(t->move.from, ntm_ip_is_v4(s.endpoint.ip) ? n->mobility.from4 : n->mobility.from6, 16);
 	t->move.at_ns = n->mobility.moved_ns;
+	t->move.told_ns = ntm_timers_ns(&n->timers);
+	t->move.soft = n->mobility.soft;
 	t->move.sends = 0;
 	ntm_timer_arm(&n->timers, &t->move.timer, again_ms[0]);
 	ntm_bind_moved(t);
@@ -167,7 +200,9 @@ static void move_path(struct ntm_tunnel *t)
 		ntm_live_unreachable(t);
 		return;
 	}
-	send_by_relay(t);
+	/* With the old uplink there, a way round that the peer's packets would follow is no help. */
+	if (!t->move.soft)
+		send_by_relay(t);
 	ntm_path_send(t, NULL, 0, false);
 	ntm_check_trickle(t);
 	ntm_live_moved(t);
@@ -267,6 +302,8 @@ static void tell_in_time(struct ntm_node *n)
 	if (m->tokens_ms < now)
 		m->tokens_ms = now;
 	if (m->tokens_ms - now > (BURST - 1) * MOVE_EVERY_MS) {
+		if (!m->deferred)
+			m->held_back++;
 		m->deferred = true;
 		ntm_timer_arm(&n->timers, &m->defer_timer, m->tokens_ms - now - (BURST - 1) * MOVE_EVERY_MS);
 		return;
@@ -284,10 +321,25 @@ static void on_defer_timer(void *arg)
 		tell_in_time(n);
 }
 
+/* Nothing that would have gone is as good as there. */
+static bool is_there(const struct ntm_node *n, const uint8_t ip[16])
+{
+	return ntm_ip_is_zero(ip) || has(n->uplinks, n->n_uplinks, ip);
+}
+
+static bool way_out(const struct ntm_uplink_info *u, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (u[i].default4 || u[i].default6)
+			return true;
+	return false;
+}
+
 void ntm_mobility_changed(struct ntm_node *n, const struct ntm_uplink_info *old, unsigned n_old, bool force,
 			  const char *reason)
 {
 	struct ntm_mobility *m = &n->mobility;
+	uint8_t from[16];
 	/* The same list again: the caller knows of something that isn't in it. */
 	bool same = n_old == n->n_uplinks && !memcmp(old, n->uplinks, n_old * sizeof(*old));
 	bool moved = force || same || sends_elsewhere(n, old, n_old);
@@ -296,8 +348,6 @@ void ntm_mobility_changed(struct ntm_node *n, const struct ntm_uplink_info *old,
 	address_events(n, old, n_old, n->uplinks, n->n_uplinks, "address_gone");
 	address_events(n, n->uplinks, n->n_uplinks, old, n_old, "address_usable");
 	if (moved) {
-		uint8_t from[16];
-
 		m->moved = true;
 		m->moved_ns = ntm_timers_ns(&n->timers);
 		snprintf(m->reason, sizeof(m->reason), "%s", reason);
@@ -305,14 +355,21 @@ void ntm_mobility_changed(struct ntm_node *n, const struct ntm_uplink_info *old,
 		source(old, n_old, true, from);
 		if (!ntm_ip_is_zero(from))
 			memcpy(m->from4, from, 16);
+		m->soft = !force && !same && n_old && is_there(n, from);
 		source(old, n_old, false, from);
 		if (!ntm_ip_is_zero(from))
 			memcpy(m->from6, from, 16);
+		m->soft &= is_there(n, from);
 	}
 	if (!n->n_uplinks) {
 		/* Nobody could hear it; what comes next is a move. */
 		m->deferred = false;
 		ntm_timer_stop(&n->timers, &m->defer_timer);
+		return;
+	}
+	if (!force && !way_out(n->uplinks, n->n_uplinks)) {
+		m->deferred = true;
+		ntm_timer_arm(&n->timers, &m->defer_timer, WAY_OUT_MS);
 		return;
 	}
 	tell_in_time(n);
@@ -328,7 +385,8 @@ void ntm_mobility_mapped_anew(struct ntm_node *n)
 		return;
 	m->changes++;
 	m->moved = true;
-	m->moved_ns = now;
+	m->soft = false;
+	m->noticed_ns = m->moved_ns = now;
 	snprintf(m->reason, sizeof(m->reason), "mapping");
 	tell_in_time(n);
 }
@@ -342,6 +400,7 @@ json_object *ntm_mobility_status(const struct ntm_node *n)
 		return NULL;
 	json_object_object_add(o, "changes", json_object_new_int64((int64_t)m->changes));
 	json_object_object_add(o, "moves", json_object_new_int64((int64_t)m->moves));
+	json_object_object_add(o, "held_back", json_object_new_int64((int64_t)m->held_back));
 	json_object_object_add(o, "deferred", json_object_new_boolean(m->deferred));
 	return o;
 }

@@ -24,9 +24,11 @@ enum { NTM_MOVE_REASON = 32 };
 struct ntm_mobility {
 	uint64_t changes, moves; /* changes of the uplinks; those that the DC and peers were told of */
 	uint64_t tokens_ms;      /* how far the budget of moves is used up: a time in the future of the last one */
-	uint64_t moved_ns;
-	bool deferred, moved;         /* to be told when the budget allows it; and not only candidates have changed */
-	uint8_t from4[16], from6[16]; /* sent from before; zero: nothing */
+	uint64_t noticed_ns, moved_ns; /* the last change: heard of; sent by since */
+	uint64_t held_back;            /* moves that had to wait for the budget */
+	bool deferred, moved;          /* to be told when the budget allows it; and not only candidates have changed */
+	bool soft;                     /* what was sent from before is still there: two uplinks */
+	uint8_t from4[16], from6[16];  /* sent from before; zero: nothing */
 	char reason[NTM_MOVE_REASON];
 	uint64_t *queue; /* paths that are still to be told, by ID */
 	size_t n_queue, next;
@@ -35,7 +37,9 @@ struct ntm_mobility {
 
 /* A path's part. */
 struct ntm_move {
-	uint64_t at_ns; /* 0: none under way */
+	uint64_t at_ns;   /* 0: none under way */
+	uint64_t told_ns; /* the peer, for the first time */
+	bool soft;
 	uint8_t from[16];
 	uint8_t sends;
 	uint32_t done; /* handovers of this end */

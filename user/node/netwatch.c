@@ -13,12 +13,12 @@
 #include "uplink_choice.h"
 
 enum {
-	COALESCE_MS = 1, /* the first usable state counts; what follows is looked at again */
-	STORM_MS = 50,   /* between two looks, after STORM of them within a second */
-	STORM = 20,
+	STORM_MS = 50, /* between two looks, after STORM of them within a second */
+	STORM = 30,
 	AWAKE_MS = 1000, /* how soon it is noticed that the host has slept */
 	ASLEEP_MS = 500, /* so long asleep counts */
-	RETRY_MS = 500,  /* a dump that was interrupted or refused */
+	RETRY_MS = 500,  /* a dump that was refused */
+	AGAIN_MS = 2,    /* one that was interrupted by the next change */
 };
 
 struct ntm_netwatch {
@@ -37,7 +37,7 @@ struct ntm_netwatch {
 	struct ntm_links links;
 	struct ntm_uplink_info last[NTM_UPLINKS_MAX];
 	unsigned n_last;
-	bool scanned;
+	bool scanned, news;
 };
 
 static int on_dump(const struct nlmsghdr *nlh, void *arg)
@@ -82,6 +82,7 @@ static int read_links(struct ntm_links *links)
 	if (!nl)
 		return -errno;
 	links->n = 0;
+	links->policy4 = links->policy6 = false;
 	err = mnl_socket_bind(nl, 0, MNL_SOCKET_AUTOPID) ? -errno : 0;
 	if (!err)
 		err = dump(nl, RTM_GETLINK, links);
@@ -89,6 +90,8 @@ static int read_links(struct ntm_links *links)
 		err = dump(nl, RTM_GETADDR, links);
 	if (!err)
 		err = dump(nl, RTM_GETROUTE, links);
+	if (!err)
+		err = dump(nl, RTM_GETRULE, links);
 	mnl_socket_close(nl);
 	return err;
 }
@@ -135,15 +138,21 @@ int ntm_netwatch_scan(struct ntm_netwatch *w, bool force)
 	return 0;
 }
 
-static void on_timer(uv_timer_t *h)
+static void look(struct ntm_netwatch *w, bool force)
 {
-	struct ntm_netwatch *w = h->data;
-	int err = ntm_netwatch_scan(w, false);
+	int err;
 
+	uv_timer_stop(w->timer);
+	err = ntm_netwatch_scan(w, force);
 	if (err) {
 		ntm_debug("netlink: dump failed: %s", strerror(-err));
-		uv_timer_start(w->timer, on_timer, RETRY_MS, 0);
+		look_in(w, err == -EINTR ? AGAIN_MS : RETRY_MS);
 	}
+}
+
+static void on_timer(uv_timer_t *h)
+{
+	look(h->data, false);
 }
 
 /* The clocks differ by how long the host has slept since it was booted. */
@@ -152,20 +161,16 @@ static void on_awake_timer(uv_timer_t *h)
 	struct ntm_netwatch *w = h->data;
 	uint64_t asleep = clock_ms(CLOCK_BOOTTIME) - clock_ms(CLOCK_MONOTONIC);
 	bool slept = asleep > w->asleep_ms + ASLEEP_MS;
-	int err;
 
 	w->asleep_ms = asleep;
 	if (!slept)
 		return;
 	ntm_info("this host was asleep: everything is looked at anew");
-	err = ntm_netwatch_scan(w, true);
-	if (err) {
-		ntm_debug("netlink: dump failed: %s", strerror(-err));
-		look_in(w, RETRY_MS);
-	}
+	look(w, true);
 }
 
-static uint64_t coalesce_ms(struct ntm_netwatch *w)
+/* The first usable state counts, so at once; a kernel that has more to say every moment is asked now and then. */
+static void look_soon(struct ntm_netwatch *w)
 {
 	uint64_t now = clock_ms(CLOCK_BOOTTIME);
 
@@ -173,17 +178,19 @@ static uint64_t coalesce_ms(struct ntm_netwatch *w)
 		w->second_ms = now;
 		w->looks = 0;
 	}
-	if (!uv_is_active((uv_handle_t *)w->timer))
-		w->looks++;
-	return w->looks > STORM ? STORM_MS : COALESCE_MS;
+	if (w->looks >= STORM) {
+		look_in(w, STORM_MS);
+		return;
+	}
+	w->looks++;
+	look(w, false);
 }
 
 static int on_event(const struct nlmsghdr *nlh, void *arg)
 {
 	struct ntm_netwatch *w = arg;
 
-	if (ntm_links_relevant(nlh, w->own_index, w->own_peer_index))
-		look_in(w, coalesce_ms(w));
+	w->news |= ntm_links_relevant(nlh, w->own_index, w->own_peer_index, w->last, w->n_last);
 	return MNL_CB_OK;
 }
 
@@ -200,6 +207,9 @@ static void on_readable(uv_poll_t *h, int status, int events)
 	/* Messages were lost: what is so is asked for, not told. */
 	if (len < 0 && errno == ENOBUFS)
 		look_in(w, STORM_MS);
+	if (w->news)
+		look_soon(w);
+	w->news = false;
 }
 
 int ntm_netwatch_open(struct ntm_netwatch **out, uv_loop_t *loop, const struct ntm_string_list *wanted,
@@ -208,7 +218,8 @@ int ntm_netwatch_open(struct ntm_netwatch **out, uv_loop_t *loop, const struct n
 	struct ntm_netwatch *w = calloc(1, sizeof(*w));
 	static const unsigned groups = 1u << (RTNLGRP_LINK - 1) | 1u << (RTNLGRP_IPV4_IFADDR - 1) |
 				       1u << (RTNLGRP_IPV6_IFADDR - 1) | 1u << (RTNLGRP_IPV4_ROUTE - 1) |
-				       1u << (RTNLGRP_IPV6_ROUTE - 1);
+				       1u << (RTNLGRP_IPV6_ROUTE - 1) | 1u << (RTNLGRP_IPV4_RULE - 1) |
+				       1u << (RTNLGRP_IPV6_RULE - 1);
 	int err = w ? 0 : -ENOMEM;
 
 	if (err)

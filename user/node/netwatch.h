@@ -14,11 +14,19 @@
 
 enum { NTM_LINKS_MAX = 256 };
 
-/* What dumps of links, addresses and routes said of an interface. */
+/* Routes of one family by an interface. */
+struct ntm_link_routes {
+	uint32_t metric;                /* of the best default route; UINT32_MAX: none */
+	uint8_t gateway[16];            /* its; zero: it needs none */
+	uint8_t prefix[16], prefix_len; /* the link's */
+	bool odd;                       /* there is more to it */
+};
+
+/* What dumps of links, addresses, routes and rules said of an interface. */
 struct ntm_link {
 	struct ntm_uplink_info up;
 	bool running, loopback;
-	uint32_t metric4, metric6;         /* of its best default route; UINT32_MAX: none */
+	struct ntm_link_routes routes4, routes6;
 	unsigned weight[NTM_UPLINK_ADDRS]; /* of addresses, for choosing one: permanent before temporary */
 	bool is_v4[NTM_UPLINK_ADDRS];
 };
@@ -26,9 +34,10 @@ struct ntm_link {
 struct ntm_links {
 	struct ntm_link l[NTM_LINKS_MAX];
 	unsigned n;
+	bool policy4, policy6; /* rules of somebody lead to other tables than main: its routes don't say all */
 };
 
-/* Takes one RTM_NEWLINK, RTM_NEWADDR or RTM_NEWROUTE of a dump. -EBADMSG: malformed, ignored. */
+/* Takes one RTM_NEWLINK, RTM_NEWADDR, RTM_NEWROUTE or RTM_NEWRULE of a dump. -EBADMSG: malformed, ignored. */
 int ntm_links_take(struct ntm_links *links, const struct nlmsghdr *nlh);
 /*
  * Chooses: `wanted` interfaces (n == 0: all) that are up and have a usable address, but not own_ifname and its peer.
@@ -36,8 +45,12 @@ int ntm_links_take(struct ntm_links *links, const struct nlmsghdr *nlh);
  */
 unsigned ntm_links_choose(const struct ntm_links *links, const struct ntm_string_list *wanted, const char *own_ifname,
 			  struct ntm_uplink_info out[NTM_UPLINKS_MAX]);
-/* Does this message, a notification, possibly change that choice? Routes other than defaults don't. */
-bool ntm_links_relevant(const struct nlmsghdr *nlh, uint32_t own_ifindex, uint32_t own_peer_ifindex);
+/*
+ * Does this message, a notification, possibly change that choice, or how packets leave by what was chosen? Routes count
+ * that are defaults, or lead out by one of the uplinks.
+ */
+bool ntm_links_relevant(const struct nlmsghdr *nlh, uint32_t own_ifindex, uint32_t own_peer_ifindex,
+			const struct ntm_uplink_info *u, unsigned n);
 
 struct ntm_netwatch;
 typedef void (*ntm_netwatch_changed)(void *arg, const struct ntm_uplink_info *u, unsigned n, bool force);

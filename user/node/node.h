@@ -86,6 +86,8 @@ struct ntm_node {
 	struct ntm_identity id;
 	struct ntm_uplink_info uplinks[NTM_UPLINKS_MAX]; /* the preferred first */
 	unsigned n_uplinks;
+	struct ntm_dp_uplink parked[NTM_UPLINKS_MAX]; /* interfaces that were uplinks and are still there */
+	unsigned n_parked;
 	struct ntm_tunnels tunnels;
 	struct ntm_dcclient dc;
 	struct ntm_directions directions;
