@@ -23,7 +23,8 @@ def arguments():
     p.add_argument("--ntm", required=True, help="runtime directory of the node")
     p.add_argument("--dir", required=True, help="for records")
     p.add_argument("--between", nargs=2, required=True, metavar="PLACE", help="it is at the first")
-    p.add_argument("--moves", type=int, default=2, help="from the first to the second, and as many back")
+    p.add_argument("--moves", type=int, default=2, help="between the two, forth and back in turns")
+    p.add_argument("--wire", metavar="FILE", help="what netdelay prints: when the machine stood still")
     p.add_argument("--settle", type=float, default=1.0, help="seconds between moves")
     p.add_argument("--rate", type=int, default=250000, help="bytes a second by TCP, each way; 0: no TCP")
     p.add_argument("--want", nargs=2, required=True, metavar="ROUTE", help="at each place; it has 5 s to get there")
@@ -73,6 +74,17 @@ def settled(args, want):
     return reached
 
 
+def pauses(path):
+    """[(begin, end)], ns: when the wire was late."""
+    found = []
+    with open(path, encoding="ascii") as f:
+        for line in f:
+            words = line.split()
+            if len(words) == 4 and words[0] == "late":
+                found.append((int(words[3]) - 1000 * int(words[1]), int(words[3])))
+    return found
+
+
 def main():
     args = arguments()
     mobile = Mobile(args.air, read_places(args.places), args.between[0])
@@ -86,7 +98,7 @@ def main():
     time.sleep(args.settle)
     begun = time.monotonic_ns()
     log = []
-    for i in range(2 * args.moves):
+    for i in range(args.moves):
         old, new = args.between if i % 2 == 0 else reversed(args.between)
         if args.overlap is None:
             left, usable = mobile.go(new)
@@ -116,6 +128,11 @@ def main():
         for m in log:
             for way, records in (("down", down), ("up", up)):
                 figures[way].append(record.interruption(records, m["left"], m["usable"], m["until"]))
+    still = pauses(args.wire) if args.wire else []
+    for m in log:
+        # what delays an answer on its way within the time in which it is awaited
+        m["paused_ms"] = max((min(e, m["usable"] + 300_000_000) - max(b, m["left"]) for b, e in still
+                              if e > m["left"] and b < m["usable"] + 300_000_000), default=0) / 1e6
     print(json.dumps(result))
 
 

@@ -8,6 +8,7 @@ import sys
 from record import quantile
 
 RTT = 20  # ms, of world.sh
+PAUSE = 5  # ms: netdelay's LATE_US
 PLACE = {"g1": "G", "g2": "G", "g1v6": "G", "g2v6": "IPv6", "g1x": "dual", "g2v4": "IPv4", "a1": "P(A)", "a2": "P(A)", "b": "P(B)",
          "c": "P(C)", "lte": "G, 2nd uplink"}
 CN = {"cn": "G", "gateway": "general", "cna": "P(A)", "cn4": "G, IPv4 only"}
@@ -58,7 +59,7 @@ def brief(record):
           f"{(record['tcp'] or {}).get('stall_ms')} ms; lost down, up: "
           + "; ".join(f"{name} {s['lost'][0][0]}, {s['lost'][1][0]}" for name, s in record["streams"].items()))
     for row in rows(record):
-        text = "; ".join(f"{name} {' '.join(ms(v) for v in values[:10])}" for name, values in row["both"].items())
+        text = "; ".join(f"{name} {spread(values)}: {' '.join(ms(v) for v in values[:10])}" for name, values in row["both"].items())
         print(f"    {row['pattern']}: {share(row['routes'])}, interruption in ms: {text}")
         if row["missed"] or row["dead"]:
             print(f"    {row['pattern']}: wanted {row['want']}; {row['dead']} moves without any stream afterwards")
@@ -75,16 +76,22 @@ def table(records):
         for row in rows(record):
             first = row["moves"][0][1]
             figures, both = row["figures"]["ntm"], row["both"]["ntm"]
-            every += [v for v in both if v is not None] if record["group"] != "mbb" else []
+            if record["group"] != "mbb":
+                every += [(v, m.get("paused_ms", 0)) for v, (_, m) in zip(both, row["moves"]) if v is not None]
             wg = spread(row["both"]["wg"]) if "wg" in row["both"] else ""
             dead = f", {row['dead']} never" if row["dead"] else ""
             print(f"| {row['pattern']} | {PLACE[first['from']]} → {PLACE[first['to']]} | {CN[record['cn']]} | {row['want']} "
                   f"| {share(row['routes'])} | {'yes' if survived(record) else '**no**'} | {spread(both)}{dead} "
                   f"| {spread(figures['up'])} | {spread(figures['down'])} | {wg} | {len(row['moves'])} |")
     print()
+    on_time = [v for v, paused in every if paused < PAUSE]
+    every = [v for v, _ in every]
     if every:
         print(f"All moves with one uplink: median {ms(quantile(every, 0.5))} ms, p99 {ms(quantile(every, 0.99))} ms "
               f"(round trip {RTT} ms; wanted: {RTT + 20} and {2 * RTT + 50}).")
+    if on_time and len(on_time) < len(every):
+        print(f"In {len(every) - len(on_time)} of these {len(every)} moves the wire itself was more than {PAUSE} ms late, because "
+              f"the machine stood still. The others: median {ms(quantile(on_time, 0.5))} ms, p99 {ms(quantile(on_time, 0.99))} ms.")
     for record in records:
         if record["group"] == "mbb":
             (down, twice_down), (up, twice_up) = record["streams"]["ntm"]["lost"]

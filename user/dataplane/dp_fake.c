@@ -15,7 +15,7 @@
 #include "../common/crypto.h"
 #include "fifo.h"
 
-#define FAKE_PATHS 256
+#define FAKE_PATHS 1024
 
 struct fake_event {
 	uint32_t type;

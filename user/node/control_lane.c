@@ -128,7 +128,7 @@ int ntm_ctl_check(struct ntm_tunnel *t, const struct ntm_addr *to, uint8_t flags
 	return err;
 }
 
-int ntm_ctl_update(struct ntm_tunnel *t)
+int ntm_ctl_update(struct ntm_tunnel *t, const struct ntm_addr *to)
 {
 	struct ntm_sig m;
 	int err;
@@ -142,7 +142,7 @@ int ntm_ctl_update(struct ntm_tunnel *t)
 		m.have |= 1u << NTM_F_CHECK_FLAGS;
 	}
 	note_probe(t, m.txid, 0, NTM_PROBE_LIVE);
-	err = send_message(t, &m, NULL, NTM_SEND_NORMAL);
+	err = send_message(t, &m, to, NTM_SEND_NORMAL);
 	if (err)
 		ntm_debug("path %016" PRIx64 ": update not sent: %s", t->id, strerror(-err));
 	return err;
@@ -204,7 +204,7 @@ static void take_peer_mtu(struct ntm_tunnel *t, const struct ntm_sig *m)
 		ntm_pmtu_recheck(t);
 }
 
-static void handle(struct ntm_tunnel *t, const struct ntm_sig *m, const struct ntm_addr *from)
+static void handle(struct ntm_tunnel *t, const struct ntm_sig *m, const struct ntm_addr *from, bool latest)
 {
 	struct ntm_sig r;
 
@@ -219,7 +219,8 @@ static void handle(struct ntm_tunnel *t, const struct ntm_sig *m, const struct n
 	case NTM_M_UPDATE_REQUEST:
 		take_peer_mtu(t, m);
 		answer(t, m, NTM_M_UPDATE_RESPONSE, from);
-		if (ntm_sig_has(m, NTM_F_CANDIDATE)) {
+		/* One that was overtaken says where the peer was before. */
+		if (ntm_sig_has(m, NTM_F_CANDIDATE) && latest) {
 			ntm_check_candidates(t, m);
 			ntm_check_start(t, false);
 		}
@@ -282,17 +283,6 @@ static bool window_note(struct ntm_path_agent *rec, unsigned slot, uint64_t coun
 	return true;
 }
 
-/* The pair that both ends have just agreed on is no more: the next packet may move the endpoint again. */
-static void release_hold(struct ntm_tunnel *t)
-{
-	struct ntm_dp *dp = t->node->dp;
-	struct ntm_dp_stats s;
-
-	if (!ntm_route_held(t) || dp->ops->stats(dp, t->id, &s) || dp->ops->set_endpoint(dp, t->id, &s.endpoint, 0))
-		return;
-	t->route.hold_until_ms = 0;
-}
-
 static void roam(struct ntm_tunnel *t, const struct ntm_addr *from)
 {
 	struct ntm_dp *dp = t->node->dp;
@@ -325,7 +315,7 @@ void ntm_ctl_input(struct ntm_node *n, const struct ntm_addr *from, const uint8_
 	uint8_t plain[MESSAGE_MAX], nonce[NTM_NONCE_LEN];
 	struct ntm_path_agent *rec;
 	struct ntm_sig m;
-	bool newest;
+	bool newest, latest = true;
 	int err;
 
 	if (!t || !t->has_keys || len < sizeof(*h) + sizeof(struct ntm_sig_hdr) + NTM_TAG_LEN ||
@@ -344,9 +334,9 @@ void ntm_ctl_input(struct ntm_node *n, const struct ntm_addr *from, const uint8_
 	err = ntm_sig_decode(&m, plain, len - sizeof(*h) - NTM_TAG_LEN);
 	if (newest && !err && m.msg == NTM_M_UPDATE_REQUEST && ntm_sig_has(&m, NTM_F_CHECK_FLAGS) &&
 	    m.check_flags & NTM_CHECK_MOVED)
-		release_hold(t);
-	/* Checks go over routes that are not in use. */
-	if (newest && m.msg != NTM_M_CHECK && m.msg != NTM_M_CHECK_RESPONSE)
+		ntm_route_release(t);
+	/* Checks go over routes that are not in use, and so does an Update of one that has moved. */
+	if (newest && m.msg != NTM_M_CHECK && m.msg != NTM_M_CHECK_RESPONSE && m.msg != NTM_M_UPDATE_RESPONSE)
 		roam(t, from);
 	note_heard(t, from);
 	if (t->role == NTM_ROLE_INITIATOR)
@@ -356,5 +346,12 @@ void ntm_ctl_input(struct ntm_node *n, const struct ntm_addr *from, const uint8_
 		ntm_warn_limited("path %016" PRIx64 ": malformed control message", t->id);
 		return;
 	}
-	handle(t, &m, from);
+	if (m.msg == NTM_M_UPDATE_REQUEST) {
+		latest = ntm_hdr_epoch(h) != t->update_epoch ? newest : counter >= t->update_counter;
+		if (latest) {
+			t->update_epoch = ntm_hdr_epoch(h);
+			t->update_counter = counter;
+		}
+	}
+	handle(t, &m, from, latest);
 }

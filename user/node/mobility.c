@@ -10,7 +10,7 @@
 
 enum {
 	BURST = 8,           /* moves at once: an address, its route, and the same of the other family, twice */
-	MOVE_EVERY_MS = 500, /* in the long run */
+	MOVE_EVERY_MS = 350, /* in the long run */
 	SLICE = 64,          /* paths a step: a thousand are told in 16 ms, and no queue before this host overflows */
 	SLICE_MS = 1,
 	WAY_OUT_MS = 30, /* an address without a route is half of one: the route comes, or the peers are on the link */
@@ -22,7 +22,7 @@ enum {
 /* After a move, milliseconds. The first ones are for an RS that has not noted the bind when the packet comes. */
 static const uint16_t again_ms[] = {3, 8, 20, 45, 90, 180, 360};
 
-enum { SENDS = sizeof(again_ms) / sizeof(again_ms[0]), UPDATE_AT = 3, UPDATE_AGAIN_AT = 5 };
+enum { SENDS = sizeof(again_ms) / sizeof(again_ms[0]), UPDATE_AT = 1, UPDATE_AGAIN_AT = 3 };
 
 static const uint8_t none[16];
 
@@ -84,8 +84,8 @@ static bool sends_elsewhere(const struct ntm_node *n, const struct ntm_uplink_in
 	return false;
 }
 
-/* Through the RS, whatever route is in use. */
-static void send_by_relay(struct ntm_tunnel *t)
+/* Through the RS, whatever route is in use. update: that this end has moved, too, for what data does not undo. */
+static void send_by_relay(struct ntm_tunnel *t, bool update)
 {
 	struct ntm_addr to = ntm_bind_endpoint(t);
 	uint8_t out[NTM_CONTROL_MAX], src[16];
@@ -95,6 +95,8 @@ static void send_by_relay(struct ntm_tunnel *t)
 
 	if (!to.port || t->route.kind == NTM_ROUTE_RELAY)
 		return;
+	if (update)
+		ntm_ctl_update(t, &to);
 	err = n->dp->ops->seal(n->dp, t->id, NULL, 0, out, sizeof(out), &len);
 	if (!err)
 		err = n->net.send(n->net.arg, &to, ntm_node_source(n, &to, src), out, len, NTM_SEND_NORMAL);
@@ -163,6 +165,7 @@ static void on_move_timer(void *arg)
 {
 	struct ntm_tunnel *t = arg;
 	struct ntm_move *m = &t->move;
+	bool update;
 
 	if (heard_since(t, m->at_ns)) {
 		ntm_move_heard(t);
@@ -170,12 +173,13 @@ static void on_move_timer(void *arg)
 	}
 	if (m->sends >= SENDS || (t->state != NTM_TUN_UP && t->state != NTM_TUN_SILENT))
 		return; /* live.c goes on, and says when it was heard of */
+	update = m->sends == UPDATE_AT || m->sends == UPDATE_AGAIN_AT;
 	if (!m->soft || patient(t))
-		send_by_relay(t);
+		send_by_relay(t, update);
 	ntm_path_send(t, NULL, 0, false);
 	/* What holds the peer's endpoint is not undone by data; what undoes it may have been lost. */
-	if (m->sends == UPDATE_AT || m->sends == UPDATE_AGAIN_AT)
-		ntm_ctl_update(t);
+	if (update)
+		ntm_ctl_update(t, NULL);
 	m->sends++;
 	if (m->sends < SENDS)
 		ntm_timer_arm(&t->node->timers, &m->timer, again_ms[m->sends] - again_ms[m->sends - 1]);
@@ -195,6 +199,7 @@ static void move_path(struct ntm_tunnel *t)
 	t->move.soft = n->mobility.soft;
 	t->move.sends = 0;
 	ntm_timer_arm(&n->timers, &t->move.timer, again_ms[0]);
+	ntm_route_release(t);
 	ntm_bind_moved(t);
 	if (!ntm_node_has_family(n, !ntm_ip_is_v4(s.endpoint.ip))) {
 		ntm_live_unreachable(t);
@@ -202,7 +207,7 @@ static void move_path(struct ntm_tunnel *t)
 	}
 	/* With the old uplink there, a way round that the peer's packets would follow is no help. */
 	if (!t->move.soft)
-		send_by_relay(t);
+		send_by_relay(t, true);
 	ntm_path_send(t, NULL, 0, false);
 	ntm_check_trickle(t);
 	ntm_live_moved(t);

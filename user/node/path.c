@@ -348,6 +348,9 @@ void ntm_path_moved(struct ntm_tunnel *t, const struct ntm_addr *endpoint)
 		ntm_node_emit(t->node, ev);
 	}
 	ntm_route_moved(t, endpoint, "the peer moved");
+	/* What it sends to us directly may not come through: it follows this. */
+	if (t->route.kind == NTM_ROUTE_RELAY && (t->state == NTM_TUN_UP || t->state == NTM_TUN_SILENT))
+		ntm_path_send(t, NULL, 0, false);
 }
 
 struct adoption {

@@ -136,6 +136,16 @@ void ntm_route_moved(struct ntm_tunnel *t, const struct ntm_addr *a, const char 
 	ntm_check_later(t);
 }
 
+void ntm_route_release(struct ntm_tunnel *t)
+{
+	struct ntm_dp *dp = t->node->dp;
+	struct ntm_dp_stats s;
+
+	if (!ntm_route_held(t) || dp->ops->stats(dp, t->id, &s) || dp->ops->set_endpoint(dp, t->id, &s.endpoint, 0))
+		return;
+	t->route.hold_until_ms = 0;
+}
+
 int ntm_route_set(struct ntm_tunnel *t, const struct ntm_addr *a, uint32_t hold_ms, const char *reason)
 {
 	struct ntm_node *n = t->node;

@@ -130,6 +130,8 @@ void ntm_route_moved(struct ntm_tunnel *t, const struct ntm_addr *a, const char 
 /* Takes the best other route that has answered since then. False: there is none. */
 bool ntm_route_fall_back(struct ntm_tunnel *t, uint64_t since_ns);
 bool ntm_route_held(const struct ntm_tunnel *t);
+/* The pair that both ends have just agreed on is no more: the next packet may move the endpoint again. */
+void ntm_route_release(struct ntm_tunnel *t);
 static inline bool ntm_route_kind_is_relay(enum ntm_route_kind k)
 {
 	return k == NTM_ROUTE_RELAY;

@@ -92,6 +92,8 @@ struct ntm_tunnel {
 	uint64_t ctl_tx_ns, ctl_rx_ns;
 	uint64_t route_rx_ns; /* heard over the route in use */
 	uint32_t next_txid;
+	uint64_t update_counter; /* of the peer's last NTM Update */
+	uint8_t update_epoch;
 	struct ntm_probe probes[NTM_PROBES];
 	double rtt_ms; /* smoothed; 0: not measured */
 
@@ -174,7 +176,7 @@ int ntm_ctl_probe(struct ntm_tunnel *t, enum ntm_probe_kind kind, enum ntm_msg m
 int ntm_ctl_release(struct ntm_tunnel *t);
 /* A connectivity check to one address. *txid 0: chosen here, else that of an earlier one that it repeats. */
 int ntm_ctl_check(struct ntm_tunnel *t, const struct ntm_addr *to, uint8_t flags, uint32_t *txid);
-int ntm_ctl_update(struct ntm_tunnel *t); /* NTM Update with our candidates, over the route in use */
+int ntm_ctl_update(struct ntm_tunnel *t, const struct ntm_addr *to); /* our candidates; NULL: over the route in use */
 
 /* live.c */
 void ntm_live_init_timers(struct ntm_tunnel *t);
