@@ -89,12 +89,14 @@ TestSuite(links, .init = setup);
 
 static struct ntm_uplink_info out[NTM_UPLINKS_MAX];
 
+static struct ntm_string_list prefer;
+
 static unsigned choose(void)
 {
 	static const struct ntm_string_list all;
 
 	memset(out, 0, sizeof(out));
-	return ntm_links_choose(&links, &all, "ntm0", out);
+	return ntm_links_choose(&links, &all, &prefer, "ntm0", out);
 }
 
 Test(links, those_that_are_up_with_an_address)
@@ -188,7 +190,7 @@ Test(links, a_list_restricts_the_choice)
 	link_up(3, "wlan0", 1500);
 	addr(2, "192.0.2.1");
 	addr(3, "192.0.2.2");
-	cr_assert_eq(ntm_links_choose(&links, &wanted, "ntm0", out), 1);
+	cr_assert_eq(ntm_links_choose(&links, &wanted, &prefer, "ntm0", out), 1);
 	cr_assert_str_eq(out[0].dp.name, "wlan0");
 }
 
@@ -336,6 +338,26 @@ static struct nlmsghdr *rule_message(uint32_t table, uint8_t protocol)
 	mnl_attr_put_u32(nlh, FRA_TABLE, table);
 	mnl_attr_put_u8(nlh, FRA_PROTOCOL, protocol);
 	return nlh;
+}
+
+Test(links, a_preference_goes_before_metrics)
+{
+	char *names[] = {"wwan0", "wlan0"};
+
+	eth0();
+	via("192.0.2.254", 10);
+	link_up(3, "wlan0", 1500);
+	addr(3, "198.51.100.1");
+	link_up(4, "wwan0", 1500);
+	addr(4, "203.0.113.1");
+	cr_assert_eq(choose(), 3);
+	cr_assert_str_eq(out[0].dp.name, "eth0");
+	prefer = (struct ntm_string_list){.items = names, .n = 2};
+	cr_assert_eq(choose(), 3);
+	cr_assert_str_eq(out[0].dp.name, "wwan0");
+	cr_assert_str_eq(out[1].dp.name, "wlan0");
+	cr_assert_str_eq(out[2].dp.name, "eth0");
+	prefer.n = 0;
 }
 
 Test(links, with_policy_routing_the_kernel_is_asked)

@@ -267,10 +267,10 @@ Test(mobility, what_comes_from_the_previous_location_moves_nothing)
 	withhold = true;
 	w.drop = keep_control;
 	for (int i = 0; i < 4; i++)
-		ntm_ctl_update(world_tunnel(&w, 0), NULL);
+		ntm_ctl_update(world_tunnel(&w, 0), NULL, false);
 	world_run(&w, 15);
 	withhold = false;
-	ntm_ctl_update(world_tunnel(&w, 0), NULL);
+	ntm_ctl_update(world_tunnel(&w, 0), NULL, false);
 	world_run(&w, 15);
 	w.drop = NULL;
 	cr_assert_eq(n_kept, 5);

@@ -355,7 +355,7 @@ Test(routes, updates_in_a_row_make_no_storm_of_checks)
 	w.see = count_checks;
 	checks_seen = 0;
 	for (int i = 0; i < 1000; i++) {
-		ntm_ctl_update(world_tunnel(&w, 0), NULL);
+		ntm_ctl_update(world_tunnel(&w, 0), NULL, false);
 		world_run(&w, 1);
 	}
 	/* An answer to each, and a round four times. */

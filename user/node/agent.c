@@ -186,6 +186,7 @@ int ntm_agent_open_network(struct ntm_agent *a, char *why, size_t cap)
 	if (err)
 		return err;
 	ntm_netwatch_set_settle(n->netwatch, n->conf.uplink_settle_ms);
+	ntm_netwatch_set_prefer(n->netwatch, &n->conf.uplink_prefer);
 	err = ntm_netwatch_scan(n->netwatch, false);
 	if (err)
 		snprintf(why, cap, "cannot read the network interfaces: %s", strerror(-err));

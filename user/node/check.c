@@ -217,7 +217,7 @@ void ntm_check_trickle(struct ntm_tunnel *t)
 {
 	if (!t->has_keys || (t->state != NTM_TUN_UP && t->state != NTM_TUN_SILENT))
 		return;
-	ntm_ctl_update(t, NULL);
+	ntm_ctl_update(t, NULL, t->move.at_ns != 0);
 	ntm_check_start(t, false);
 }
 

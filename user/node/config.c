@@ -301,6 +301,7 @@ static const struct ntm_conf_key keys[] = {
     {"node", "interface", ntm_node_conf_interface, FIELD(interface), false},
     {"node", "port", ntm_conf_port, FIELD(port), false},
     {"node", "uplinks", ntm_node_conf_uplinks, FIELD(uplinks), false},
+    {"node", "uplink_prefer", ntm_node_conf_uplinks, FIELD(uplink_prefer), false},
     {"node", "uplink_settle_ms", parse_settle, FIELD(uplink_settle_ms), false},
     {"node", "xdp_mode", ntm_node_conf_xdp_mode, FIELD(xdp_mode), false},
     {"node", "datapath", parse_datapath, 0, false},
@@ -357,5 +358,8 @@ void ntm_node_config_free(struct ntm_node_config *c)
 	for (size_t i = 0; i < c->uplinks.n; i++)
 		free(c->uplinks.items[i]);
 	free(c->uplinks.items);
+	for (size_t i = 0; i < c->uplink_prefer.n; i++)
+		free(c->uplink_prefer.items[i]);
+	free(c->uplink_prefer.items);
 	*c = (struct ntm_node_config){0};
 }

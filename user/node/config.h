@@ -36,10 +36,11 @@ struct ntm_node_config {
 	char *runtime_dir;
 	uint16_t port; /* host order */
 	enum ntm_xdp_mode xdp_mode;
-	bool no_bulk;                   /* bulk = off */
-	struct ntm_string_list uplinks; /* n == 0: auto */
-	uint32_t uplink_settle_ms;      /* a better uplink must last so long before it takes over */
-	uint32_t max_paths;             /* 0: default */
+	bool no_bulk;                         /* bulk = off */
+	struct ntm_string_list uplinks;       /* n == 0: auto */
+	struct ntm_string_list uplink_prefer; /* before all others, in this order; n == 0: metrics decide */
+	uint32_t uplink_settle_ms;            /* a better uplink must last so long before it takes over */
+	uint32_t max_paths;                   /* 0: default */
 	enum ntm_log_level log_level;
 
 	struct ntm_addr_list dc_endpoints;

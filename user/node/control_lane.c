@@ -128,7 +128,7 @@ int ntm_ctl_check(struct ntm_tunnel *t, const struct ntm_addr *to, uint8_t flags
 	return err;
 }
 
-int ntm_ctl_update(struct ntm_tunnel *t, const struct ntm_addr *to)
+int ntm_ctl_update(struct ntm_tunnel *t, const struct ntm_addr *to, bool moved)
 {
 	struct ntm_sig m;
 	int err;
@@ -137,7 +137,7 @@ int ntm_ctl_update(struct ntm_tunnel *t, const struct ntm_addr *to)
 	m.mtu = ntm_path_own_mtu(t);
 	m.n_candidates = ntm_node_candidates(t->node, m.candidates);
 	m.have = 1u << NTM_F_MTU | (m.n_candidates ? 1u << NTM_F_CANDIDATE : 0);
-	if (t->move.at_ns) {
+	if (moved) {
 		m.check_flags = NTM_CHECK_MOVED;
 		m.have |= 1u << NTM_F_CHECK_FLAGS;
 	}

@@ -310,10 +310,27 @@ static uint32_t best_metric(const struct ntm_link *l)
 	return l->routes4.metric < l->routes6.metric ? l->routes4.metric : l->routes6.metric;
 }
 
+struct choice {
+	const struct ntm_link *link;
+	size_t rank; /* in the list of those preferred; its length: not in it */
+};
+
+static size_t rank_of(const char *name, const struct ntm_string_list *prefer)
+{
+	size_t i = 0;
+
+	while (i < prefer->n && strcmp(name, prefer->items[i]))
+		i++;
+	return i;
+}
+
 static int by_preference(const void *pa, const void *pb)
 {
-	const struct ntm_link *const *a = pa, *const *b = pb;
+	const struct choice *ca = pa, *cb = pb;
+	const struct ntm_link *const *a = &ca->link, *const *b = &cb->link;
 
+	if (ca->rank != cb->rank)
+		return ca->rank < cb->rank ? -1 : 1;
 	if (best_metric(*a) != best_metric(*b))
 		return best_metric(*a) < best_metric(*b) ? -1 : 1;
 	return (*a)->up.dp.ifindex < (*b)->up.dp.ifindex ? -1 : 1;
@@ -334,10 +351,11 @@ static bool is_wanted(const char *name, const struct ntm_string_list *wanted)
 	return wanted->n == 0;
 }
 
-unsigned ntm_links_choose(const struct ntm_links *links, const struct ntm_string_list *wanted, const char *own_ifname,
+unsigned ntm_links_choose(const struct ntm_links *links, const struct ntm_string_list *wanted,
+			  const struct ntm_string_list *prefer, const char *own_ifname,
 			  struct ntm_uplink_info out[NTM_UPLINKS_MAX])
 {
-	const struct ntm_link *chosen[NTM_LINKS_MAX];
+	struct choice chosen[NTM_LINKS_MAX];
 	uint8_t mapped[16];
 	unsigned n = 0;
 
@@ -346,20 +364,20 @@ unsigned ntm_links_choose(const struct ntm_links *links, const struct ntm_string
 
 		if (l->running && !l->loopback && l->up.n_addrs && !own(l->up.dp.name, own_ifname) &&
 		    is_wanted(l->up.dp.name, wanted))
-			chosen[n++] = l;
+			chosen[n++] = (struct choice){l, rank_of(l->up.dp.name, prefer)};
 	}
 	if (n > 1)
 		qsort(chosen, n, sizeof(chosen[0]), by_preference);
 	if (n > NTM_UPLINKS_MAX)
 		n = NTM_UPLINKS_MAX;
 	for (unsigned i = 0; i < n; i++) {
-		out[i] = chosen[i]->up;
-		pick_addresses(chosen[i], &out[i]);
-		out[i].default4 = chosen[i]->routes4.metric != UINT32_MAX;
-		out[i].default6 = chosen[i]->routes6.metric != UINT32_MAX;
+		out[i] = chosen[i].link->up;
+		pick_addresses(chosen[i].link, &out[i]);
+		out[i].default4 = chosen[i].link->routes4.metric != UINT32_MAX;
+		out[i].default6 = chosen[i].link->routes6.metric != UINT32_MAX;
 		ntm_ip_from_v4(mapped, out[i].dp.addr4);
-		out[i].dp.way4 = way_of(&chosen[i]->routes4, links->policy4, mapped);
-		out[i].dp.way6 = way_of(&chosen[i]->routes6, links->policy6, out[i].dp.addr6);
+		out[i].dp.way4 = way_of(&chosen[i].link->routes4, links->policy4, mapped);
+		out[i].dp.way6 = way_of(&chosen[i].link->routes6, links->policy6, out[i].dp.addr6);
 	}
 	return n;
 }

@@ -96,7 +96,7 @@ static void send_by_relay(struct ntm_tunnel *t, bool update)
 	if (!to.port || t->route.kind == NTM_ROUTE_RELAY)
 		return;
 	if (update)
-		ntm_ctl_update(t, &to);
+		ntm_ctl_update(t, &to, true);
 	err = n->dp->ops->seal(n->dp, t->id, NULL, 0, out, sizeof(out), &len);
 	if (!err)
 		err = n->net.send(n->net.arg, &to, ntm_node_source(n, &to, src), out, len, NTM_SEND_NORMAL);
@@ -173,13 +173,13 @@ static void on_move_timer(void *arg)
 	}
 	if (m->sends >= SENDS || (t->state != NTM_TUN_UP && t->state != NTM_TUN_SILENT))
 		return; /* live.c goes on, and says when it was heard of */
-	update = m->sends == UPDATE_AT || m->sends == UPDATE_AGAIN_AT;
+	update = m->sends == UPDATE_AT || m->sends >= UPDATE_AGAIN_AT;
 	if (!m->soft || patient(t))
 		send_by_relay(t, update);
 	ntm_path_send(t, NULL, 0, false);
 	/* What holds the peer's endpoint is not undone by data; what undoes it may have been lost. */
 	if (update)
-		ntm_ctl_update(t, NULL);
+		ntm_ctl_update(t, NULL, true);
 	m->sends++;
 	if (m->sends < SENDS)
 		ntm_timer_arm(&t->node->timers, &m->timer, again_ms[m->sends] - again_ms[m->sends - 1]);

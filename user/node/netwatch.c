@@ -29,7 +29,7 @@ struct ntm_netwatch {
 	uint64_t asleep_ms, second_ms;
 	unsigned looks; /* in that second */
 	struct ntm_uplink_choice choice;
-	const struct ntm_string_list *wanted;
+	const struct ntm_string_list *wanted, *prefer;
 	char own[IF_NAMESIZE], own_peer[IF_NAMESIZE];
 	uint32_t own_index, own_peer_index;
 	ntm_netwatch_changed changed;
@@ -123,7 +123,7 @@ int ntm_netwatch_scan(struct ntm_netwatch *w, bool force)
 		return err;
 	/* Zeroed, so that memcmp() compares what counts and no padding. */
 	memset(now, 0, sizeof(now));
-	n = ntm_links_choose(&w->links, w->wanted, w->own, now);
+	n = ntm_links_choose(&w->links, w->wanted, w->prefer, w->own, now);
 	again_ms = ntm_uplink_choice(&w->choice, now, n, clock_ms(CLOCK_BOOTTIME), w->settle_ms);
 	if (again_ms)
 		look_in(w, again_ms);
@@ -215,6 +215,7 @@ static void on_readable(uv_poll_t *h, int status, int events)
 int ntm_netwatch_open(struct ntm_netwatch **out, uv_loop_t *loop, const struct ntm_string_list *wanted,
 		      const char *own_ifname, ntm_netwatch_changed changed, void *arg, char *why, size_t cap)
 {
+	static const struct ntm_string_list none;
 	struct ntm_netwatch *w = calloc(1, sizeof(*w));
 	static const unsigned groups = 1u << (RTNLGRP_LINK - 1) | 1u << (RTNLGRP_IPV4_IFADDR - 1) |
 				       1u << (RTNLGRP_IPV6_IFADDR - 1) | 1u << (RTNLGRP_IPV4_ROUTE - 1) |
@@ -225,6 +226,7 @@ int ntm_netwatch_open(struct ntm_netwatch **out, uv_loop_t *loop, const struct n
 	if (err)
 		goto fail;
 	w->wanted = wanted;
+	w->prefer = &none;
 	w->changed = changed;
 	w->arg = arg;
 	snprintf(w->own, sizeof(w->own), "%s", own_ifname);
@@ -276,6 +278,11 @@ void ntm_netwatch_close(struct ntm_netwatch *w)
 	uv_close((uv_handle_t *)w->awake, on_closed);
 	mnl_socket_close(w->events);
 	free(w);
+}
+
+void ntm_netwatch_set_prefer(struct ntm_netwatch *w, const struct ntm_string_list *prefer)
+{
+	w->prefer = prefer;
 }
 
 void ntm_netwatch_set_settle(struct ntm_netwatch *w, uint32_t ms)

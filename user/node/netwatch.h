@@ -41,9 +41,10 @@ struct ntm_links {
 int ntm_links_take(struct ntm_links *links, const struct nlmsghdr *nlh);
 /*
  * Chooses: `wanted` interfaces (n == 0: all) that are up and have a usable address, but not own_ifname and its peer.
- * The one with the best default route first. Returns their number.
+ * Those in `prefer` first, in its order; else the one with the best default route. Returns their number.
  */
-unsigned ntm_links_choose(const struct ntm_links *links, const struct ntm_string_list *wanted, const char *own_ifname,
+unsigned ntm_links_choose(const struct ntm_links *links, const struct ntm_string_list *wanted,
+			  const struct ntm_string_list *prefer, const char *own_ifname,
 			  struct ntm_uplink_info out[NTM_UPLINKS_MAX]);
 /*
  * Does this message, a notification, possibly change that choice, or how packets leave by what was chosen? Routes count
@@ -59,6 +60,8 @@ int ntm_netwatch_open(struct ntm_netwatch **out, uv_loop_t *loop, const struct n
 		      const char *own_ifname, ntm_netwatch_changed changed, void *arg, char *why, size_t cap);
 /* How long an uplink that has come must last before it takes over from a worse one, milliseconds. */
 void ntm_netwatch_set_settle(struct ntm_netwatch *w, uint32_t ms);
+/* Names of interfaces, the preferred first; borrowed. Others come after them, by their routes' metrics. */
+void ntm_netwatch_set_prefer(struct ntm_netwatch *w, const struct ntm_string_list *prefer);
 void ntm_netwatch_close(struct ntm_netwatch *w);
 /* Looks now. force: `changed` is called though nothing may have changed. 0 or -errno. */
 int ntm_netwatch_scan(struct ntm_netwatch *w, bool force);

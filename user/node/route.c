@@ -172,7 +172,8 @@ bool ntm_route_fall_back(struct ntm_tunnel *t, uint64_t since_ns)
 		to = ntm_bind_endpoint(t);
 	if (!to.port || ntm_route_set(t, &to, 0, "silent"))
 		return false;
-	/* The peer's endpoint follows the first authentic packet that comes this way. */
+	/* The peer's endpoint follows the first authentic packet that comes this way, unless something holds it. */
+	ntm_ctl_update(t, NULL, true);
 	ntm_path_send(t, NULL, 0, false);
 	ntm_ctl_probe(t, NTM_PROBE_LIVE, NTM_M_KEEP_ALIVE, 0, NULL);
 	return true;

@@ -176,7 +176,8 @@ int ntm_ctl_probe(struct ntm_tunnel *t, enum ntm_probe_kind kind, enum ntm_msg m
 int ntm_ctl_release(struct ntm_tunnel *t);
 /* A connectivity check to one address. *txid 0: chosen here, else that of an earlier one that it repeats. */
 int ntm_ctl_check(struct ntm_tunnel *t, const struct ntm_addr *to, uint8_t flags, uint32_t *txid);
-int ntm_ctl_update(struct ntm_tunnel *t, const struct ntm_addr *to); /* our candidates; NULL: over the route in use */
+/* Our candidates. to: NULL: over the route in use. moved: what holds this end's endpoint at the peer is void. */
+int ntm_ctl_update(struct ntm_tunnel *t, const struct ntm_addr *to, bool moved);
 
 /* live.c */
 void ntm_live_init_timers(struct ntm_tunnel *t);
