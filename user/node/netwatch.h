@@ -46,6 +46,8 @@ int ntm_netwatch_open(struct ntm_netwatch **out, uv_loop_t *loop, const struct n
 		      const char *own_ifname, ntm_netwatch_changed changed, void *arg, char *why, size_t cap);
 /* How long an uplink that has come must last before it takes over from a worse one, milliseconds. */
 void ntm_netwatch_set_settle(struct ntm_netwatch *w, uint32_t ms);
+/* The interface with the virtual addresses is this one now. */
+void ntm_netwatch_set_own(struct ntm_netwatch *w, const char *ifname);
 void ntm_netwatch_close(struct ntm_netwatch *w);
 /* Looks now. force: `changed` is called though nothing may have changed. 0 or -errno. */
 int ntm_netwatch_scan(struct ntm_netwatch *w, bool force);
