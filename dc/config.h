@@ -12,7 +12,7 @@
 /* [relay NAME] and [peer ZONE]. */
 struct ntm_dc_remote {
 	char *name;
-	uint8_t public_key[NTM_DH_LEN];
+	struct ntm_key_list keys; /* several while it changes its key */
 	struct ntm_addr_list endpoints;
 };
 struct ntm_dc_remotes {
@@ -27,12 +27,13 @@ struct ntm_dc_config {
 	struct ntm_addr_list dns_listen;
 	struct ntm_dc_dns_config dns;
 	char *private_key_file;
+	char *next_key_file, *previous_key_file; /* NULL: none */
 	char *store_file; /* of "sqlite:FILE"; or "postgres:CONNINFO" as it is: see ntm_store_open() */
 	char *runtime_dir;
-	char *policy_file;              /* NULL: everybody reaches everybody */
-	char *audit_file;               /* NULL: none */
-	char *admin_group;              /* NULL: root only */
-	struct ntm_addr metrics_listen; /* port 0: off */
+	char *policy_file;                /* NULL: everybody reaches everybody */
+	char *audit_file;                 /* NULL: none */
+	char *admin_group;                /* NULL: root only */
+	struct ntm_listen metrics_listen; /* not given: off */
 	struct ntm_prefix vip4_pool, vip6_pool;
 	struct ntm_pool pool;
 	uint32_t cookie_threshold; /* handshakes a second without cookies */

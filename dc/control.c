@@ -267,9 +267,9 @@ static void cmd_paths(struct ntm_dc *dc, struct ntm_ctl_client *c)
 
 		snprintf(text, sizeof(text), "%016" PRIx64, p->id);
 		add_string(o, "path_id", text);
-		add_string(o, "a", ntm_dc_fqdn(dc, p->ends[0]->rec.label, text, sizeof(text)) ? NULL : text);
-		add_string(o, "b", ntm_dc_fqdn(dc, p->ends[1]->rec.label, text, sizeof(text)) ? NULL : text);
-		add_string(o, "relay", relay ? relay->info.name : NULL);
+		add_string(o, "a", ntm_dc_node_fqdn(dc, p->ends[0], text, sizeof(text)) ? NULL : text);
+		add_string(o, "b", ntm_dc_node_fqdn(dc, p->ends[1], text, sizeof(text)) ? NULL : text);
+		add_string(o, "relay", relay ? relay->info.name : p->peer_relay ? p->peer_relay->name : NULL);
 		add_bool(o, "gateway", p->gateway);
 		add_int(o, "age_s", (int64_t)((ntm_dc_now(dc) - p->created_ms) / 1000));
 		json_object_array_add(list, o);
@@ -363,6 +363,32 @@ static void add_processes(const struct ntm_dc *dc, json_object *o)
 	add_bool(o, "store_up", dc->store->ops->health(dc->store).up);
 }
 
+/* Its keys, and how many of the nodes that are online have been told of all. */
+static void add_keys(const struct ntm_dc *dc, json_object *o)
+{
+	json_object *list = json_object_new_array();
+	const struct ntm_dc_node *n;
+	char text[NTM_KEY_TEXT_LEN + 1];
+	int64_t told = 0;
+
+	for (size_t i = 0; i < dc->ids.n; i++) {
+		json_object *k = json_object_new_object();
+
+		ntm_key_to_text(dc->ids.items[i].pub, text);
+		add_string(k, "public_key", text);
+		add_string(k, "state", ntm_dc_key_state_name(dc->ids.items[i].state));
+		json_object_array_add(list, k);
+	}
+	TAILQ_FOREACH(n, &dc->nodes.online, online_link)
+	told += n->keys_generation == dc->ids.generation;
+	for (unsigned i = 0; i < dc->relays.n; i++) {
+		n = dc->relays.items[i]->node;
+		told += n && n->online && n->keys_generation == dc->ids.generation;
+	}
+	json_object_object_add(o, "keys", list);
+	add_int(o, "keys_told", told);
+}
+
 static void cmd_status(struct ntm_dc *dc, struct ntm_ctl_client *c)
 {
 	json_object *o = json_object_new_object(), *listen = json_object_new_array();
@@ -379,6 +405,7 @@ static void cmd_status(struct ntm_dc *dc, struct ntm_ctl_client *c)
 		json_object_array_add(
 		    listen, json_object_new_string(ntm_addr_format(ntm_dc_net_bound(dc->net, (uint16_t)i), text)));
 	json_object_object_add(o, "listen", listen);
+	add_keys(dc, o);
 	add_int(o, "uptime_s", (int64_t)((ntm_dc_now(dc) - dc->started_ms) / 1000));
 	if (dc->store->ops->count_nodes(dc->store, &n))
 		json_object_object_add(o, "nodes", NULL);
@@ -421,17 +448,21 @@ static void on_command(struct ntm_ctl_client *c, const char *cmd, json_object *r
 		cmd_paths(dc, c);
 	else if (!strcmp(cmd, "relays"))
 		cmd_relays(dc, c);
+	else if (!strcmp(cmd, "events"))
+		ntm_dc_events_command(dc, c, request);
 	else if (!strcmp(cmd, "status"))
 		cmd_status(dc, c);
 	else
-		ntm_ctl_error(c, "unknown_command",
-			      "this is a DC: it knows token_create, node_add, nodes, revoke, paths, relays, status");
+		ntm_ctl_error(
+		    c, "unknown_command",
+		    "this is a DC: it knows token_create, node_add, nodes, revoke, paths, relays, events, backup, status");
 }
 
 static void on_closed(struct ntm_ctl_client *c, void *arg)
 {
 	/* every other command is answered before it returns */
 	ntm_dc_backup_closed(arg, c);
+	ntm_dc_events_closed(arg, c);
 }
 
 int ntm_dc_control_start(struct ntm_dc *dc)

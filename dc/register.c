@@ -38,6 +38,7 @@ void ntm_dc_seen(struct ntm_dc *dc, struct ntm_dc_session *s)
 	static struct ntm_log_limit limit;
 	struct ntm_dc_node *n = s->node;
 	struct ntm_addr via = *ntm_dc_net_bound(dc->net, s->route.sock);
+	char addr[NTM_ADDR_STRLEN];
 
 	memcpy(via.ip, s->route.local, sizeof(via.ip));
 	if (n->online) {
@@ -45,6 +46,7 @@ void ntm_dc_seen(struct ntm_dc *dc, struct ntm_dc_session *s)
 	} else {
 		ntm_log_limited(&limit, NTM_LOG_INFO, "%s is online", n->rec.label);
 		ntm_dc_node_seen(&dc->nodes, n, ntm_dc_now(dc));
+		ntm_dc_event(dc, "online", NULL, n->rec.label, ntm_addr_format(&s->route.peer, addr));
 		ntm_dc_repeat_releases(dc, n);
 		ntm_dc_policy_recheck(dc, n);
 		ntm_dc_dns_moved(dc, &n->rec);
@@ -57,6 +59,23 @@ void ntm_dc_seen(struct ntm_dc *dc, struct ntm_dc_session *s)
 	ntm_dc_node_mark_dirty(&dc->nodes, n);
 	ntm_dc_cluster_changed(dc, n);
 	ntm_dc_dns_moved(dc, &n->rec);
+}
+
+/* A relay whose key was changed while it was not running: the configuration names both. -ENOENT: it is none. */
+static int relay_comes_with_other_key(struct ntm_dc *dc, const struct ntm_dc_session *s, const char *label,
+				      struct ntm_node_record *rec)
+{
+	struct ntm_dc_relay *r = ntm_dc_relay_may_use(&dc->relays, s->keys.peer_key);
+	int err = r && !strcmp(r->info.name, label) ? ntm_dc_relay_rekey(dc, r, s->keys.peer_key) : -ENOENT;
+
+	if (!err)
+		err = dc->store->ops->node_by_key(dc->store, s->keys.peer_key, rec);
+	if (!err) {
+		struct ntm_dc_node now = {.rec = *rec};
+
+		ntm_dc_key_changed(dc, &now);
+	}
+	return err;
 }
 
 /* The node of this key in memory, brought there from the store or by a token. NULL: an error was answered. */
@@ -72,6 +91,8 @@ static struct ntm_dc_node *admit(struct ntm_dc *dc, struct ntm_dc_session *s, co
 	if (node && !strcmp(node->rec.label, label))
 		return node;
 	err = dc->store->ops->node_by_key(dc->store, s->keys.peer_key, &rec);
+	if (err == -ENOENT)
+		err = relay_comes_with_other_key(dc, s, label, &rec);
 	if (err == -ENOENT) {
 		struct ntm_enrolment e = {
 		    .label = label,
@@ -122,6 +143,12 @@ static struct ntm_dc_node *admit(struct ntm_dc *dc, struct ntm_dc_session *s, co
 		ntm_dc_reply_error(dc, s, m->txid, NTM_E_INTERNAL, "the store failed");
 		return NULL;
 	}
+	/* a relay with another key was here before; or another process was told of a new key */
+	node = ntm_dc_node_by_key(&dc->nodes, rec.public_key);
+	if (!node)
+		node = ntm_dc_node_rekeyed(dc, &rec);
+	if (node)
+		return node;
 	node = ntm_dc_node_add(&dc->nodes, &rec);
 	if (!node) {
 		ntm_dc_reply_error(dc, s, m->txid, NTM_E_INTERNAL, "out of memory");
@@ -167,6 +194,13 @@ static void tell_zones(struct ntm_dc *dc, struct ntm_dc_node *node, struct ntm_s
 	node->zones_generation = ntm_dc_peers_generation(dc);
 	node->zones_txid = r->txid;
 	ntm_dc_peers_tell(dc, r);
+}
+
+static void tell_keys(struct ntm_dc *dc, struct ntm_dc_node *node, struct ntm_sig *r)
+{
+	node->keys_generation = dc->ids.generation;
+	node->keys_txid = r->txid;
+	ntm_dc_identities_tell(&dc->ids, r);
 }
 
 /* Relays with long names may be too many for one message: the last are left out. */
@@ -215,6 +249,7 @@ void ntm_dc_register(struct ntm_dc *dc, struct ntm_dc_session *s, const struct n
 	r.have = 1u << NTM_F_NAME | 1u << NTM_F_ZONE | 1u << NTM_F_VIP4 | 1u << NTM_F_VIP6 | 1u << NTM_F_POOL4 |
 		 1u << NTM_F_POOL6 | 1u << NTM_F_REFLEXIVE | 1u << NTM_F_LIFETIME | 1u << NTM_F_KEEPALIVE;
 	tell_zones(dc, node, &r);
+	tell_keys(dc, node, &r);
 	take_reports(dc, node, m);
 	if (node->relay) {
 		r.keepalive_s = NTM_DC_RELAY_KEEPALIVE_S;
@@ -261,6 +296,8 @@ void ntm_dc_keep_alive(struct ntm_dc *dc, struct ntm_dc_session *s, const struct
 		offer_relays(dc, node, &r);
 	if (node->zones_generation != ntm_dc_peers_generation(dc) || node->zones_txid == m->txid)
 		tell_zones(dc, node, &r);
+	if (node->keys_generation != dc->ids.generation || node->keys_txid == m->txid)
+		tell_keys(dc, node, &r);
 	fit(&r);
 	answer_keep_alive(dc, s, ntm_sig_has(m, NTM_F_DELAY) ? from : &s->route, &r);
 	ntm_wipe(&r, sizeof(r));

@@ -14,6 +14,7 @@ import sys
 import time
 
 sys.dont_write_bytecode = True  # of the next import
+import dc_report
 import relay_report
 
 TITLES = {"raw": "raw wire", "vxlan": "VXLAN", "wg": "wireguard-go", "nebula": "nebula", "ours": "ours",
@@ -107,7 +108,7 @@ def number(x, digits):
     return f"{x:,.{digits}f}"
 
 
-def report(names, median, aead_figures, relay_figures, args):
+def report(names, median, aead_figures, relay_figures, dc_figures, args):
     peers = [n for n in names if n != "ours"]
     lines, table = [], []
     table.append("| figure | " + " | ".join(TITLES[n] for n in names) + " | " +
@@ -136,8 +137,10 @@ def report(names, median, aead_figures, relay_figures, args):
     about = (f"Linux {platform.release().split('-')[0]}, {os.cpu_count()} CPUs with both ends of every tunnel on them; "
              f"veth wire with `tso off gso off gro on tx-udp-segmentation off`; median of {args.rounds} alternated rounds.")
     relay_lines, relay_table = relay_report.report(relay_figures)
-    return lines + relay_lines, "\n".join([about, "", *table, *(["", *crypto] if sizes else []),
-                                           *(["", *relay_table] if relay_table else []), ""])
+    dc_lines, dc_table = dc_report.report(dc_figures)
+    return lines + relay_lines + dc_lines, "\n".join([about, "", *table, *(["", *crypto] if sizes else []),
+                                           *(["", *relay_table] if relay_table else []),
+                                           *(["", *dc_table] if dc_table else []), ""])
 
 
 def main():
@@ -148,7 +151,7 @@ def main():
     p.add_argument("--udp-rounds", type=int, default=3)
     p.add_argument("--seconds", type=int, default=4, help="of a TCP run")
     p.add_argument("--pings", type=int, default=1000)
-    p.add_argument("--only", help="figures, comma-separated: " + ",".join([*FIGURES, "aead", "relay"]))
+    p.add_argument("--only", help="figures, comma-separated: " + ",".join([*FIGURES, "aead", "relay", "dc"]))
     p.add_argument("contender", nargs="+")
     args = p.parse_args()
     contenders = {}
@@ -156,7 +159,7 @@ def main():
         name, a, b, addr = text.split("=")
         contenders[name] = {"a": a, "b": b, "addr": addr}
     names = [n for n in ORDER if n in contenders]
-    wanted = args.only.split(",") if args.only else [*FIGURES, "aead", "relay"]
+    wanted = args.only.split(",") if args.only else [*FIGURES, "aead", "relay", "dc"]
 
     samples, median = {}, {}
     for fig in FIGURES:
@@ -174,15 +177,17 @@ def main():
     aead_figures = aead(args) if "aead" in wanted else {}
 
     relay_figures = relay_report.measure(args.build) if "relay" in wanted else {}
+    dc_figures = dc_report.measure() if "dc" in wanted else {}
 
-    lines, text = report(names, median, aead_figures, relay_figures, args)
+    lines, text = report(names, median, aead_figures, relay_figures, dc_figures, args)
     os.makedirs(args.out, exist_ok=True)
     with open(os.path.join(args.out, "report.md"), "w", encoding="utf-8") as f:
         f.write(text)
     with open(os.path.join(args.out, "report.json"), "w", encoding="utf-8") as f:
         json.dump({"kernel": platform.release(), "cpus": os.cpu_count(), "median": median, "samples": samples,
                    "aead": {n: v for n, (v, _) in aead_figures.items()},
-                   "relay": {n: v for n, (v, _) in relay_figures.items()}}, f, indent=1)
+                   "relay": {n: v for n, (v, _) in relay_figures.items()},
+                   "dc": {n: v for n, (v, _) in dc_figures.items()}}, f, indent=1)
     print("\n".join(lines))
 
 

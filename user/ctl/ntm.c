@@ -21,6 +21,7 @@ static const struct ctl_command commands[] = {
     {"doctor", doctor_main, "[-c NODE.CONF] [--repair]", "what is missing on this host, and what to do about it"},
     {"tun", tun_main, "NAME | --fd NUMBER", "give a TUN device to an agent with interface = fd"},
     {"moved", moved_main, "", "tell the agent that this host's addresses changed"},
+    {"rotate-key", rotate_key_main, "", "a new key for the node, or with -r a relay, that runs"},
     {"monitor", monitor_main, "", "print events as they happen"},
     {"dc", dc_main, "COMMAND", "administer a DC: token create, nodes, revoke, paths"},
     {0},

@@ -310,9 +310,10 @@ static const struct ntm_conf_key keys[] = {
     {"node", "bulk", parse_bulk, FIELD(no_bulk), false},
     {"node", "runtime_dir", ntm_conf_path, FIELD(runtime_dir), false},
     {"node", "max_paths", parse_max_paths, FIELD(max_paths), false},
+    {"node", "metrics_listen", ntm_conf_listen, FIELD(metrics_listen), false},
     {"node", "log_level", ntm_node_conf_log_level, FIELD(log_level), false},
     {"dc", "endpoint", ntm_node_conf_endpoints, FIELD(dc_endpoints), true},
-    {"dc", "public_key", ntm_conf_key32, FIELD(dc_key), true},
+    {"dc", "public_key", ntm_conf_keys, FIELD(dc_keys), true},
     {"dc", "token", parse_token, FIELD(dc_token), false},
     {"dns", "mode", parse_dns_mode, FIELD(dns_mode), false},
     {"dns", "listen", parse_listen, FIELD(dns_listen), false},
@@ -361,6 +362,7 @@ void ntm_node_config_free(struct ntm_node_config *c)
 	free(c->private_key_file);
 	free(c->interface);
 	free(c->runtime_dir);
+	free(c->metrics_listen.path);
 	free(c->dc_token);
 	free(c->dc_endpoints.addrs);
 	free(c->dns_upstreams.addrs);

@@ -47,10 +47,11 @@ struct ntm_node_config {
 	uint32_t uplink_settle_ms;            /* a better uplink must last so long before it takes over */
 	uint32_t max_paths;                   /* 0: default */
 	enum ntm_log_level log_level;
+	struct ntm_listen metrics_listen; /* not given: off */
 
 	struct ntm_addr_list dc_endpoints;
-	uint8_t dc_key[NTM_DH_LEN];
-	char *dc_token; /* NULL: none */
+	struct ntm_key_list dc_keys; /* the first is expected to be the current one */
+	char *dc_token;              /* NULL: none */
 
 	enum ntm_dns_mode dns_mode;
 	struct ntm_addr dns_listen;

@@ -93,6 +93,8 @@ static void registered(struct ntm_dcclient *dc, const struct ntm_sig *m)
 		ntm_node_emit(n, ev);
 	}
 	ntm_dc_open_ways(dc);
+	ntm_dc_keys_told(dc, m);
+	ntm_rotation_registered(n);
 	ntm_relays_offered(n, m, true);
 	ntm_mapping_start(n);
 	if (n->hooks.registered)
@@ -118,6 +120,15 @@ static void refused(struct ntm_dcclient *dc, const struct ntm_sig *m)
 	ntm_node_emit(dc->node, ev);
 }
 
+/* The other ends have been told to drop every path; there is nothing left to keep. */
+static void revoked(struct ntm_dcclient *dc)
+{
+	for (struct ntm_tunnel *t = dc->node->tunnels.all, *next; t; t = next) {
+		next = t->next_all;
+		ntm_path_end(t, NTM_PATH_END_QUIET, "this node was revoked");
+	}
+}
+
 static void on_registration(void *arg, int err, const struct ntm_sig *m)
 {
 	struct ntm_dcclient *dc = arg;
@@ -132,9 +143,13 @@ static void on_registration(void *arg, int err, const struct ntm_sig *m)
 		registered(dc, m);
 		return;
 	}
+	if (m->msg == NTM_M_ERROR && m->error_code == NTM_E_BAD_TOKEN && ntm_rotation_resume(dc->node))
+		return;
 	if (m->msg == NTM_M_ERROR)
 		refused(dc, m);
 	dc->registered = false;
+	if (m->msg == NTM_M_ERROR && m->error_code == NTM_E_DENIED)
+		revoked(dc);
 	schedule_keepalive(dc, REGISTER_RETRY_MS);
 }
 
@@ -201,6 +216,7 @@ static void on_keepalive_answer(void *arg, int err, const struct ntm_sig *m)
 			ntm_dc_register(dc, NTM_DC_CUR);
 		return;
 	}
+	ntm_dc_keys_told(dc, m);
 	ntm_relays_offered(dc->node, m, false);
 	err = ntm_node_peer_zones(dc->node, m, true);
 	if (err)
@@ -302,14 +318,17 @@ void ntm_dc_message(struct ntm_dcclient *dc, enum ntm_dc_slot slot, const uint8_
 		/* fall through */
 	case NTM_M_REGISTRATION_RESPONSE:
 	case NTM_M_UPDATE_RESPONSE:
+	case NTM_M_KEY_UPDATE_RESPONSE:
 		ntm_dc_answered(dc, &m);
 		break;
 	case NTM_M_ERROR: {
 		bool lost = m.error_code == NTM_E_NOT_REGISTERED && !dc->reg_txid;
 
-		if (!ntm_dc_answered(dc, &m) && m.error_code == NTM_E_DENIED && dc->registered) {
+		/* of its own accord; the answer to a request that was sent twice comes twice */
+		if (!ntm_dc_answered(dc, &m) && !m.txid && m.error_code == NTM_E_DENIED && dc->registered) {
 			ntm_err("dc: %s", m.error_text[0] ? m.error_text : "this node was revoked");
 			dc->registered = false;
+			revoked(dc);
 		}
 		if (lost && dc->registered) {
 			dc->registered = false;

@@ -141,6 +141,10 @@ static void give_up(struct ntm_tunnel *t)
 	if (t->hs_backoff_ms > REKEY_RETRY_MAX_MS)
 		t->hs_backoff_ms = REKEY_RETRY_MAX_MS;
 	t->hs_next_ms = now_ms(t) + t->hs_backoff_ms;
+	/* Its agent is there, but does not take the keys that this end knows it by: one of the two has changed its own.
+	 */
+	if (t->hs_backoff_ms == REKEY_RETRY_MAX_MS && ntm_live_agent_answers(t))
+		ntm_live_redirect(t);
 	ntm_debug("path to %s: no answer to new keys, next try in %" PRIu64 " s", ntm_tunnel_label(t, text),
 		  t->hs_backoff_ms / 1000);
 }
@@ -247,6 +251,7 @@ static int install(struct ntm_tunnel *t, const struct ntm_tunnel_keys *k, bool s
 		char text[NTM_ADDR_STRLEN];
 
 		t->rekeys++;
+		n->rekeys++;
 		if (ev) {
 			json_object_object_add(ev, "peer", json_object_new_string(ntm_tunnel_label(t, text)));
 			json_object_object_add(ev, "epoch", json_object_new_int(k->epoch));

@@ -125,9 +125,11 @@ static void reload(struct ntm_node *n)
 		needs_restart("node.datapath");
 	if (!same_text(n->conf.runtime_dir, c.runtime_dir))
 		needs_restart("node.runtime_dir");
+	if (!ntm_listen_equal(&n->conf.metrics_listen, &c.metrics_listen))
+		needs_restart("node.metrics_listen");
 	if (n->conf.max_paths != c.max_paths)
 		needs_restart("node.max_paths");
-	if (memcmp(n->conf.dc_key, c.dc_key, NTM_DH_LEN))
+	if (memcmp(&n->conf.dc_keys, &c.dc_keys, sizeof(c.dc_keys)) != 0)
 		needs_restart("dc.public_key");
 	if (c.gateway_table != n->conf.gateway_table || c.gateway_mark != n->conf.gateway_mark ||
 	    !c.gateway_routes.n != !n->conf.gateway_routes.n) {
@@ -329,6 +331,11 @@ static int open_all(struct daemon *d)
 			ntm_err("%s", why);
 	}
 	if (!err) {
+		err = ntm_node_metrics_start(n, why, sizeof(why));
+		if (err)
+			ntm_err("%s", why);
+	}
+	if (!err) {
 		err = ntm_privs_drop(need(n), why, sizeof(why));
 		if (err)
 			ntm_err("%s", why);
@@ -347,6 +354,7 @@ static void close_all(struct daemon *d, bool keep)
 	struct ntm_node *n = &d->agent.node;
 
 	ntm_control_close(n->control);
+	ntm_metrics_stop(n->metrics);
 	ntm_dnsmode_close(n->dnsmode);
 	n->dnsmode = NULL;
 	ntm_userpath_dns_close(n->userpath);
