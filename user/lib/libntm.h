@@ -58,7 +58,7 @@ struct ntm_config {
 	const char *name;          /* one label: "alice" */
 	const char *private_key;   /* base64, as `ntm genkey` writes it; this is the identity */
 	const char *dc_endpoints;  /* "192.0.2.1:4680, [2001:db8::1]:4680" */
-	const char *dc_public_key; /* base64 */
+	const char *dc_public_key; /* base64; more than one, separated by commas, while the DC changes its key */
 	const char *token;         /* enrols an unknown key, once; NULL: none */
 	const char *uplinks;       /* "eth0, wlan0"; NULL: all */
 	uint16_t port;             /* UDP port of the tunnels, host order; 0: any */

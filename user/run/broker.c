@@ -527,23 +527,37 @@ static char *names(const struct ntm_string_list *l)
 	return fclose(f) ? NULL : out;
 }
 
+static char *dc_keys(const struct ntm_key_list *l)
+{
+	char *out = NULL, text[NTM_KEY_TEXT_LEN + 1];
+	size_t len = 0;
+	FILE *f = open_memstream(&out, &len);
+
+	if (!f)
+		return NULL;
+	for (size_t i = 0; i < l->n; i++) {
+		ntm_key_to_text(l->keys[i], text);
+		fprintf(f, "%s%s", i ? ", " : "", text);
+	}
+	return fclose(f) ? NULL : out;
+}
+
 /* 0 or -1, ntm_reason(). */
 static int register_as(const struct ntm_node_config *c)
 {
-	char key[NTM_KEY_TEXT_LEN + 1], dc_key[NTM_KEY_TEXT_LEN + 1], why[128];
+	char key[NTM_KEY_TEXT_LEN + 1], why[128];
 	uint8_t priv[NTM_DH_LEN], pub[NTM_DH_LEN];
-	char *dc = endpoints(&c->dc_endpoints), *uplinks = names(&c->uplinks);
+	char *dc = endpoints(&c->dc_endpoints), *keys = dc_keys(&c->dc_keys), *uplinks = names(&c->uplinks);
 	struct ntm_config nc = {.name = c->name,
 				.private_key = key,
 				.dc_endpoints = dc,
-				.dc_public_key = dc_key,
+				.dc_public_key = keys,
 				.token = c->dc_token,
 				.uplinks = uplinks,
 				/* The daemon's port may be in use, and must not matter. */
 				.port = c->port == NTM_PORT ? 0 : c->port};
 	int err;
 
-	ntm_key_to_text(c->dc_key, dc_key);
 	err = ntm_key_load(c->private_key_file, priv, pub, why, sizeof(why));
 	ntm_key_to_text(priv, key);
 	if (!err)
@@ -551,6 +565,7 @@ static int register_as(const struct ntm_node_config *c)
 	ntm_wipe(key, sizeof(key));
 	ntm_wipe(priv, sizeof(priv));
 	free(dc);
+	free(keys);
 	free(uplinks);
 	return err;
 }
