@@ -146,7 +146,7 @@ install: all ## install to PREFIX (/usr/local), below DESTDIR
 	$(MAKE) --no-print-directory install-lib install-run
 
 compile_commands.json: ## for editors and clang-tidy
-	$Qtests/harness/compile_commands.py '$(CC) $(CPPFLAGS) $(CFLAGS)' '$(CLANG) $(BPF_CFLAGS)' > $@
+	$Qtests/harness/compile_commands.py '$(CC) $(CPPFLAGS) -Iuser/lib $(CFLAGS)' '$(CLANG) $(BPF_CFLAGS)' > $@
 
 clean: ## remove everything that was built
 	rm -rf build compile_commands.json
