@@ -20,7 +20,7 @@ DESTDIR ?=
 
 # Targets that install packages, or need none, and call this file again for the rest: what pkg-config says is only
 # looked at once everything is there.
-ENTRY_GOALS := help clean deps demo test test-vm fuzz fuzz-merge chaos bench natgrid check ci
+ENTRY_GOALS := help clean deps demo test test-vm fuzz fuzz-merge chaos valgrind bench natgrid check ci
 BUILD_GOALS := $(filter-out $(ENTRY_GOALS),$(or $(MAKECMDGOALS),all))
 ifneq ($(BUILD_GOALS),)
 MISSING := $(shell tests/install-deps.sh --missing build)
@@ -146,7 +146,7 @@ install: all ## install to PREFIX (/usr/local), below DESTDIR
 	$(MAKE) --no-print-directory install-lib install-run
 
 compile_commands.json: ## for editors and clang-tidy
-	$Qtests/harness/compile_commands.py '$(CC) $(CPPFLAGS) $(CFLAGS)' '$(CLANG) $(BPF_CFLAGS)' > $@
+	$Qtests/harness/compile_commands.py '$(CC) $(CPPFLAGS) -Iuser/lib $(CFLAGS)' '$(CLANG) $(BPF_CFLAGS)' > $@
 
 clean: ## remove everything that was built
 	rm -rf build compile_commands.json

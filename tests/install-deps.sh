@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-2-Clause
-# install-deps.sh SET...: installs through apt what is missing for build, demo, test, check, vm, fuzz, bench. Does nothing, and
+# install-deps.sh SET...: installs through apt what is missing for build, demo, test, check, vm, fuzz, valgrind, bench. Does nothing, and
 # quickly, when all is there. --missing SET... only prints the packages that are not installed.
 set -euo pipefail
 
@@ -27,6 +27,7 @@ for set in "$@"; do
 	check) want+=" $check" ;;
 	vm) want+=" $vm" ;;
 	fuzz) want+=" $fuzz" ;;
+	valgrind) want+=" valgrind libc6-dbg" ;;
 	bench) want+=" $bench" ;;
 	*) echo "install-deps.sh: no set $set" >&2; exit 2 ;;
 	esac

@@ -117,6 +117,18 @@ MODEL_SCHEDULES ?= 5000
 model: $B/tests/unit/node_model ## MODEL_SCHEDULES (5000) random schedules of moves and faults against the model of paths; NTM_SEED=N: one
 	@NTM_SCHEDULES=$(MODEL_SCHEDULES) $<
 
+CHAOS_MIN ?= 5
+chaos: ## install what is missing, build, and let links, NATs, DC, relays and agents fail at random for CHAOS_MIN (5) minutes (root)
+	@tests/install-deps.sh build test
+	@$(MAKE) --no-print-directory tests
+	@NTM_BUILD=$B tests/chaos/run $(CHAOS_MIN)
+
+VALGRIND := valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect
+valgrind: ## the command line tool under valgrind: its unit tests, and what needs no daemon
+	@tests/install-deps.sh build test valgrind
+	@$(MAKE) --no-print-directory tests
+	@tests/harness/valgrind '$(VALGRIND)' $B
+
 FUZZ_S ?= 60
 fuzz: ## install what is missing, build with libFuzzer, and let each of tests/fuzz run for FUZZ_S (60) seconds; FUZZ_ONLY="fuzz_dns ..."
 	@tests/install-deps.sh build fuzz
@@ -164,4 +176,4 @@ format: ## rewrite our C files as .clang-format says
 ci: ## what .ci/run does
 	@.ci/run
 
-.PHONY: tests test test-vm model fuzz fuzz-merge fuzzers bench bench-readme natgrid natgrid-readme mobility mobility-readme check format ci
+.PHONY: tests test test-vm model chaos valgrind fuzz fuzz-merge fuzzers bench bench-readme natgrid natgrid-readme mobility mobility-readme check format ci

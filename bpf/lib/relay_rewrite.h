@@ -10,6 +10,7 @@
 
 #define NTM_CSUM_HELPER 512 /* bytes that bpf_csum_diff() takes at once on Linux 6.1 */
 #define NTM_CSUM_HELPER_MAX 18
+#define NTM_CSUM_OFF_MASK 0x3fff /* over NTM_CSUM_HELPER * NTM_CSUM_HELPER_MAX and headers */
 
 struct ntm_relay_tx {
 	__u32 src[4]; /* IPv4 in the last word */
@@ -45,20 +46,20 @@ __noinline __s64 ntm_csum_range(struct xdp_md *ctx, __u32 off, __u32 len)
 	__u32 left = len;
 	__s64 sum = 0;
 
-	NTM_UNKNOWN(off);
-	off &= NTM_RELAY_HDR_MASK;
-	p = data + off;
+	/* p is found anew from `left`, of which the verifier knows little: it follows one p from here, not 18. */
 	for (int i = 0; i < NTM_CSUM_HELPER_MAX && left >= NTM_CSUM_HELPER; i++) {
+		p = data + ((off + (len - left)) & NTM_CSUM_OFF_MASK);
 		if (p + NTM_CSUM_HELPER > data_end)
 			return -1;
 		sum = bpf_csum_diff(NULL, 0, p, NTM_CSUM_HELPER, sum);
 		if (sum < 0)
 			return -1;
-		p += NTM_CSUM_HELPER;
 		left -= NTM_CSUM_HELPER;
+		NTM_UNKNOWN(left);
 	}
 	if (left >= NTM_CSUM_HELPER)
 		return -1;
+	p = data + ((off + (len - left)) & NTM_CSUM_OFF_MASK);
 	NTM_CSUM_STEP(256);
 	NTM_CSUM_STEP(128);
 	NTM_CSUM_STEP(64);

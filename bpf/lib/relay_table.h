@@ -7,15 +7,19 @@
 #define NTM_RELAY_BIND_INTERVAL 19 /* 1.05 ms each: 50 binds a second, */
 #define NTM_RELAY_BIND_BURST 20    /* 20 at once */
 
-/* The slot beyond the home slot that holds the path, or NTM_NO_SLOT. Global, so that it is verified once. */
-__noinline __u32 ntm_relay_probe(__u64 id, __u32 slot, __u32 slots)
+/*
+ * The slot beyond the home slot that holds the path, or NTM_NO_SLOT. Global, so that it is verified once. Each slot is
+ * counted from the home slot: from a 0 where the table ends the verifier would count on, for each place where it may.
+ */
+__noinline __u32 ntm_relay_probe(__u64 id, __u32 home, __u32 slots)
 {
-	for (int i = 1; i < NTM_RELAY_PROBES; i++) {
+	for (__u32 i = 1; i < NTM_RELAY_PROBES; i++) {
 		struct ntm_relay_path *p;
+		__u32 slot = home + i;
 		__be64 have;
 
-		if (++slot >= slots)
-			slot = 0;
+		if (slot >= slots)
+			slot -= slots;
 		p = bpf_map_lookup_elem(&ntm_relay_paths, &slot);
 		if (!p)
 			break;

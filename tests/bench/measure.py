@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
 """Measures contenders NAME=NS-A=NS-B=ADDRESS-OF-B by turns, prints a line for each figure and each peer, and writes
-report.md and report.json. Medians of all rounds; every round has each contender once, so that other load on the
+report.md, report.json and plots/*.png. Medians of all rounds; every round has each contender once, so that other load on the
 machine hits all alike."""
 import argparse
 import json
@@ -15,7 +15,9 @@ import time
 
 sys.dont_write_bytecode = True  # of the next import
 import dc_report
+import plot
 import relay_report
+import rows
 
 TITLES = {"raw": "raw wire", "vxlan": "VXLAN", "wg": "wireguard-go", "nebula": "nebula", "ours": "ours",
           "kernel": "ours, kernel lane alone"}
@@ -134,13 +136,42 @@ def report(names, median, aead_figures, relay_figures, dc_figures, args):
                      f"ratio {v['bpf_tc'] / v['openssl']:.2f}")
         crypto.append(f"| {size:,} bytes, ns | {v['bpf_tc']:,.0f} | {v['bpf_xdp']:,.0f} | {v['native']:,.0f} | "
                       f"{v['openssl']:,.0f} | {v['bpf_tc'] / v['native']:.2f} | {v['bpf_tc'] / v['openssl']:.2f} |")
-    about = (f"Linux {platform.release().split('-')[0]}, {os.cpu_count()} CPUs with both ends of every tunnel on them; "
+    about = (f"Linux {platform.release().split('-')[0]}, {machine()['processor'] or platform.machine()}, {os.cpu_count()} CPUs with both ends of every tunnel on them; "
              f"veth wire with `tso off gso off gro on tx-udp-segmentation off`; median of {args.rounds} alternated rounds.")
     relay_lines, relay_table = relay_report.report(relay_figures)
     dc_lines, dc_table = dc_report.report(dc_figures)
     return lines + relay_lines + dc_lines, "\n".join([about, "", *table, *(["", *crypto] if sizes else []),
                                            *(["", *relay_table] if relay_table else []),
                                            *(["", *dc_table] if dc_table else []), ""])
+
+
+def machine():
+    """What a figure depends on, to be read beside it."""
+    with open("/proc/cpuinfo", encoding="utf-8") as f:
+        model = re.search(r"^model name\s*: (.*)$", f.read(), re.M)
+    with open("/proc/meminfo", encoding="utf-8") as f:
+        kib = int(f.readline().split()[1])
+    return {"kernel": platform.release(), "architecture": platform.machine(), "cpus": os.cpu_count(),
+            "processor": model.group(1) if model else "", "memory_mib": kib // 1024,
+            "date": time.strftime("%Y-%m-%d %H:%M", time.gmtime())}
+
+
+def all_rows(median, aead_figures, relay_figures):
+    out = []
+    for fig, (title, unit, _) in FIGURES.items():
+        if fig in median:
+            m = median[fig]
+            out.append(rows.row(title, unit, "low" if fig == "rtt" else "high", m["ours"],
+                                {TITLES[n]: v for n, v in m.items() if n != "ours"}))
+    for size in sorted({int(n.rsplit("_", 1)[1]) for n in aead_figures}):
+        v = {s: aead_figures[f"aead_{s}_{size}"][0] for s in ("bpf_tc", "native", "openssl")}
+        out.append(rows.row(f"ChaCha20-Poly1305 in BPF, {size:,} bytes", "ns", "low", v["bpf_tc"],
+                            {"native": v["native"], "OpenSSL": v["openssl"]}))
+    cpu = {n[len("relay_cpu_"):]: v for n, (v, _) in relay_figures.items() if n.startswith("relay_cpu_")}
+    if "ours" in cpu:
+        out.append(rows.row("CPU time of a relayed packet", "ns", "low", cpu.pop("ours"),
+                            {{"nft": "kernel forwarding"}.get(n, n): v for n, v in cpu.items()}))
+    return out
 
 
 def main():
@@ -151,7 +182,7 @@ def main():
     p.add_argument("--udp-rounds", type=int, default=3)
     p.add_argument("--seconds", type=int, default=4, help="of a TCP run")
     p.add_argument("--pings", type=int, default=1000)
-    p.add_argument("--only", help="figures, comma-separated: " + ",".join([*FIGURES, "aead", "relay", "dc"]))
+    p.add_argument("--only", help="figures, comma-separated: " + ",".join([*FIGURES, "aead", "relay", "dc", "rows"]))
     p.add_argument("contender", nargs="+")
     args = p.parse_args()
     contenders = {}
@@ -159,7 +190,7 @@ def main():
         name, a, b, addr = text.split("=")
         contenders[name] = {"a": a, "b": b, "addr": addr}
     names = [n for n in ORDER if n in contenders]
-    wanted = args.only.split(",") if args.only else [*FIGURES, "aead", "relay", "dc"]
+    wanted = args.only.split(",") if args.only else [*FIGURES, "aead", "relay", "dc", "rows"]
 
     samples, median = {}, {}
     for fig in FIGURES:
@@ -179,15 +210,21 @@ def main():
     relay_figures = relay_report.measure(args.build) if "relay" in wanted else {}
     dc_figures = dc_report.measure() if "dc" in wanted else {}
 
+    more = rows.measure(args.build) if "rows" in wanted else []
     lines, text = report(names, median, aead_figures, relay_figures, dc_figures, args)
+    text += "".join("\n" + line for line in rows.table(more)) + ("\n" if more else "")
+    lines += [f"{r['figure']}, {r['unit']}: ours {rows.number(r['ours'])}" +
+              "".join(f", {n} {rows.number(v)}, ratio {r['ratios'].get(n, 0):.2f}" for n, v in r["peers"].items())
+              for r in more]
     os.makedirs(args.out, exist_ok=True)
     with open(os.path.join(args.out, "report.md"), "w", encoding="utf-8") as f:
         f.write(text)
-    with open(os.path.join(args.out, "report.json"), "w", encoding="utf-8") as f:
-        json.dump({"kernel": platform.release(), "cpus": os.cpu_count(), "median": median, "samples": samples,
-                   "aead": {n: v for n, (v, _) in aead_figures.items()},
-                   "relay": {n: v for n, (v, _) in relay_figures.items()},
+    path = os.path.join(args.out, "report.json")
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump({"machine": machine(), "rows": all_rows(median, aead_figures, relay_figures) + more,
+                   "samples": samples, "relay": {n: v for n, (v, _) in relay_figures.items()},
                    "dc": {n: v for n, (v, _) in dc_figures.items()}}, f, indent=1)
+    subprocess.run([sys.executable, plot.__file__, path, os.path.join(args.out, "plots")], check=True)
     print("\n".join(lines))
 
 

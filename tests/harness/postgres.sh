@@ -4,6 +4,7 @@
 #
 #   start DIR   makes it the first time; starts it; prints a conninfo
 #   stop DIR    at once, as a crash: what was committed is there at the next start
+#   crash DIR   all its processes are killed
 #   remove DIR  stops it and deletes its files
 #
 # The server refuses to run as root; then it is the user postgres, or nobody. Exit status 77: not installed.
@@ -40,6 +41,18 @@ start)
 	echo "host=$dir/socket user=ntm dbname=postgres"
 	;;
 stop) stop ;;
+crash)
+	pid=$(head -n 1 "$dir/data/postmaster.pid")
+	# its children first are listed: without it they are nobody's
+	children=$(ps -o pid= --ppid "$pid")
+	# shellcheck disable=SC2086 # a list
+	kill -KILL "$pid" $children 2>/dev/null || true
+	for p in $pid $children; do
+		while kill -0 "$p" 2>/dev/null && [ "$(ps -o stat= -p "$p" | cut -c1)" != Z ]; do sleep 0.02; done
+	done
+	# who nobody has reaped yet would look alive to the next start; it looks at its shared memory besides
+	rm -f "$dir/data/postmaster.pid" "$dir"/socket/.s.PGSQL.*.lock
+	;;
 remove)
 	stop
 	rm -rf "$dir"

@@ -53,7 +53,7 @@ static ssize_t ask(const struct ntm_run_request *q, int pass, void *a, size_t ca
 
 int run_ask(struct ntm_run_request *q, int pass, struct ntm_run_answer *a, int *got)
 {
-	struct ntm_run_answer mine;
+	struct ntm_run_answer mine = {0};
 	int saved = errno;
 	ssize_t n;
 

@@ -413,7 +413,7 @@ EXPORT ssize_t recvmsg(int fd, struct msghdr *m, int flags)
 		return receive_framed(fd, m, flags, d.family);
 	n = REAL(recvmsg)(fd, m, flags);
 	/* The name of the broker's end means nothing to the program. */
-	if (n >= 0 && m->msg_name && m->msg_namelen >= sizeof(sa_family_t) &&
+	if (n >= 0 && m && m->msg_name && m->msg_namelen >= sizeof(sa_family_t) &&
 	    ((struct sockaddr *)m->msg_name)->sa_family == AF_UNIX && run_describe(fd, &d) &&
 	    (d.kind != NTM_RUN_CONNECTED || name(&d, true, m->msg_name, &m->msg_namelen)))
 		m->msg_namelen = 0;
