@@ -59,8 +59,8 @@ static __always_inline int ntm_relay_classify(struct xdp_md *ctx, const struct n
 }
 
 /* What a relay path carries, by type and length. */
-static __always_inline int ntm_relay_admit(const struct ntm_relay_rx *rx, const struct ntm_hdr *hdr,
-					   struct ntm_relay_path *p, __u64 now)
+static __always_inline int ntm_relay_admit(const struct ntm_relay_rx *rx, const struct ntm_hdr *hdr, __u32 slot,
+					   __u64 now)
 {
 	switch (ntm_hdr_type(hdr)) {
 	case NTM_T_DATA:
@@ -68,7 +68,7 @@ static __always_inline int ntm_relay_admit(const struct ntm_relay_rx *rx, const 
 	case NTM_T_TUNNEL_REQ:
 		if (rx->udp_len == sizeof(struct ntm_relay_bind) ||
 		    rx->udp_len == sizeof(struct ntm_relay_bind_request))
-			return ntm_relay_bind_allowed(p, now) ? NTM_RELAY_PASS(TO_AGENT) : NTM_RELAY_DROP(BIND_RATE);
+			return ntm_relay_bind_allowed(slot, now) ? NTM_RELAY_PASS(TO_AGENT) : NTM_RELAY_DROP(BIND_RATE);
 		if (rx->udp_len == sizeof(struct ntm_tunnel_req))
 			return NTM_CONTINUE;
 		break;
@@ -89,7 +89,7 @@ static __always_inline int ntm_relay_admit(const struct ntm_relay_rx *rx, const 
  * at hand; any other is looked up.
  */
 static __always_inline int ntm_relay_address(struct xdp_md *ctx, const struct ntm_relay_rx *rx,
-					     const struct ntm_relay_uplink *up, const struct ntm_relay_end *to,
+					     const struct ntm_relay_uplink *up, const struct ntm_relay_to *to,
 					     struct ntm_relay_tx *tx)
 {
 	__u32 same_nic = up->nic == ctx->ingress_ifindex, own;
@@ -119,38 +119,43 @@ static __always_inline int ntm_relay_address(struct xdp_md *ctx, const struct nt
 	return NTM_CONTINUE;
 }
 
-/* The next hop to the other end, out of the path or by the kernel's tables. */
-static __always_inline int ntm_relay_hop(struct xdp_md *ctx, const struct ntm_relay_settings *s,
-					 struct ntm_relay_path *p, __u32 to, __u32 version, __u64 now, __u64 *hop)
+/* The next hop to the other end, out of what is kept or by the kernel's tables. */
+static __always_inline int ntm_relay_next_hop(struct xdp_md *ctx, const struct ntm_relay_settings *s,
+					      struct ntm_relay_path *p, __u32 to, __u32 version, __u64 now,
+					      struct ntm_relay_hop *hop)
 {
-	__u32 generation = ntm_hop_generation(s, p, now);
+	__u32 generation = ntm_hop_generation(s, p, now), kept = NTM_READ(p->hop[to & 1]), index = NTM_HOP_INDEX(kept);
+	struct ntm_relay_hop *e = bpf_map_lookup_elem(&ntm_relay_hops, &index);
 	int err;
 
-	*hop = NTM_READ(p->hop[to & 1]);
-	if (NTM_LIKELY(NTM_HOP_GEN(*hop) == generation))
-		return NTM_CONTINUE;
-	err = ntm_fib_resolve(ctx, p, to, version, generation);
-	*hop = NTM_READ(p->hop[to & 1]);
-	if (err)
-		return NTM_RELAY_VERDICT(XDP_DROP, err);
-	return *hop ? NTM_CONTINUE : NTM_RELAY_DROP(BUSY);
+	if (NTM_LIKELY(e && NTM_HOP_GEN(kept) == generation)) {
+		hop->word = NTM_READ(e->word);
+		hop->mtu = NTM_READ(e->mtu);
+		if (NTM_LIKELY(hop->word & NTM_HOP_WORD))
+			return NTM_CONTINUE;
+	}
+	hop->word = 0;
+	hop->mtu = 0;
+	hop->used = now >> NTM_HOP_GEN_SHIFT;
+	err = ntm_fib_resolve(ctx, p, version << 1 | (to & 1), generation, hop);
+	return err ? NTM_RELAY_VERDICT(XDP_DROP, err) : NTM_CONTINUE;
 }
 
 /* On the way to end `to`; always a verdict. */
 static __always_inline int ntm_relay_forward(struct xdp_md *ctx, const struct ntm_relay_settings *s,
-					     const struct ntm_relay_rx *rx, struct ntm_relay_path *p, __u32 from,
-					     const struct ntm_relay_end *end, __u32 version, __u64 now)
+					     const struct ntm_relay_rx *rx, struct ntm_relay_path *p, __u32 to,
+					     const struct ntm_relay_to *end, __u32 version, __u64 now)
 {
-	__u32 len, mtu, slot, other = (from ^ 1) & 1;
 	struct ntm_relay_uplink *up;
+	struct ntm_relay_hop hop;
 	struct ntm_relay_tx tx;
-	__u64 hop;
+	__u32 len, slot;
 	int v;
 
-	v = ntm_relay_hop(ctx, s, p, other, version, now, &hop);
+	v = ntm_relay_next_hop(ctx, s, p, to, version, now, &hop);
 	if (v != NTM_CONTINUE)
 		return v;
-	slot = NTM_HOP_UPLINK(hop);
+	slot = NTM_HOP_UPLINK(hop.word);
 	up = bpf_map_lookup_elem(&ntm_relay_uplinks, &slot);
 	if (!up || !up->nic)
 		return NTM_RELAY_DROP(NO_ROUTE);
@@ -158,10 +163,9 @@ static __always_inline int ntm_relay_forward(struct xdp_md *ctx, const struct nt
 	if (v != NTM_CONTINUE)
 		return v;
 	len = (tx.is_ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)) + sizeof(struct udphdr) + rx->udp_len;
-	mtu = NTM_READ(p->mtu[other]);
-	if (NTM_UNLIKELY(len > mtu))
-		return ntm_pmtu_answer(ctx, rx, mtu + 20 * rx->is_ipv6 - 20 * tx.is_ipv6);
-	if (ntm_relay_rewrite(ctx, s, rx, &tx, up, hop))
+	if (NTM_UNLIKELY(len > hop.mtu))
+		return ntm_pmtu_answer(ctx, rx, hop.mtu + 20 * rx->is_ipv6 - 20 * tx.is_ipv6);
+	if (ntm_relay_rewrite(ctx, s, rx, &tx, up, hop.word))
 		return NTM_RELAY_DROP(ERROR);
 	if (up->nic == ctx->ingress_ifindex)
 		return NTM_RELAY_VERDICT(XDP_TX, NTM_RR_RELAYED);
@@ -171,38 +175,38 @@ static __always_inline int ntm_relay_forward(struct xdp_md *ctx, const struct nt
 }
 
 static __always_inline int ntm_relay_carry(struct xdp_md *ctx, const struct ntm_relay_settings *s,
-					   const struct ntm_relay_rx *rx, struct ntm_relay_path *p, __be64 id,
-					   __u64 now)
+					   const struct ntm_relay_rx *rx, __u32 slot, __be64 id, __u64 now)
 {
-	__u32 from = 0, version = 0, len = rx->udp_len, rate;
-	struct ntm_relay_end end;
+	struct ntm_relay_path *p = bpf_map_lookup_elem(&ntm_relay_paths, &slot);
+	__u32 from = 0, version = 0, len = rx->udp_len;
+	struct ntm_relay_to to;
 	int v;
 
-	v = ntm_relay_ends(p, id, rx, &from, &end, &version);
+	if (!p)
+		return NTM_RELAY_DROP(UNKNOWN_PATH);
+	v = ntm_relay_ends(p, id, rx, &from, &to, &version);
 	if (v != NTM_CONTINUE)
 		return v;
 	if (rx->ttl <= 1)
 		return NTM_RELAY_DROP(TTL);
-	rate = NTM_READ(p->rate_kbit);
-	if (NTM_UNLIKELY(rate) && !ntm_relay_rate(p, rate, len, now))
+	if (NTM_UNLIKELY(NTM_READ(p->flags) & NTM_RELAY_LIMITED) && !ntm_relay_rate(slot, len, now))
 		v = NTM_RELAY_DROP(RATE);
 	else
-		v = ntm_relay_forward(ctx, s, rx, p, from, &end, version, now);
+		v = ntm_relay_forward(ctx, s, rx, p, (from ^ 1) & 1, &to, version, now);
 	if (NTM_LIKELY((v & 0xffff) == NTM_RR_RELAYED)) {
-		p->packets[from & 1]++;
-		p->bytes[from & 1] += len;
+		ntm_relay_note(p, slot, from & 1, len);
 		NTM_WRITE(p->last, now >> NTM_RELAY_LAST_SHIFT);
 	} else if ((v & 0xffff) != NTM_RR_OTHER) {
-		p->drops++;
+		ntm_relay_note_drop(slot);
 	}
 	return v;
 }
 
 static __always_inline int ntm_relay(struct xdp_md *ctx, const struct ntm_relay_settings *s)
 {
-	struct ntm_relay_path *p;
 	struct ntm_relay_rx rx;
 	struct ntm_hdr hdr;
+	__u32 slot;
 	__u64 now;
 	int v;
 
@@ -212,18 +216,18 @@ static __always_inline int ntm_relay(struct xdp_md *ctx, const struct ntm_relay_
 	v = ntm_relay_classify(ctx, &rx, &hdr);
 	if (v != NTM_CONTINUE)
 		return v;
-	p = ntm_relay_find(s, hdr.id);
-	if (NTM_UNLIKELY(!p)) {
+	slot = ntm_relay_find(s, hdr.id);
+	if (NTM_UNLIKELY(slot == NTM_NO_SLOT)) {
 		/* A cookie may also belong to the agent's session with the DC. */
 		if (ntm_hdr_type(&hdr) == NTM_T_COOKIE_REPLY && rx.udp_len == sizeof(struct ntm_cookie_reply))
 			return NTM_RELAY_SIGNAL();
 		return NTM_RELAY_REJECT(&rx, UNKNOWN_PATH);
 	}
 	now = bpf_ktime_get_coarse_ns();
-	v = ntm_relay_admit(&rx, &hdr, p, now);
+	v = ntm_relay_admit(&rx, &hdr, slot, now);
 	if (v != NTM_CONTINUE)
 		return v;
-	return ntm_relay_carry(ctx, s, &rx, p, hdr.id, now);
+	return ntm_relay_carry(ctx, s, &rx, slot, hdr.id, now);
 }
 
 /* Fragments, too: the gateway's agent takes them from the kernel once they are whole. */

@@ -29,6 +29,21 @@ struct {
 	__uint(max_entries, NTM_RELAY_SLOTS(NTM_RELAY_PATHS_DEFAULT));
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
+	__type(value, struct ntm_relay_account);
+} ntm_relay_accounts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, NTM_RELAY_HOPS);
+	__type(key, __u32);
+	__type(value, struct ntm_relay_hop);
+} ntm_relay_hops SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, NTM_RELAY_SLOTS(NTM_RELAY_PATHS_DEFAULT));
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
 	__type(value, struct ntm_relay_agent);
 } ntm_relay_agent SEC(".maps");
 

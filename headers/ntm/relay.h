@@ -7,18 +7,21 @@
 #include "limits.h"
 #include "maps.h"
 
-#define NTM_RELAY_LAYOUT 1 /* goes up with any change below: the agent then refuses to adopt */
+#define NTM_RELAY_LAYOUT 2 /* goes up with any change below: the agent then refuses to adopt */
 
 #define NTM_RELAY_PATHS_DEFAULT 65536
 #define NTM_RELAY_IDLE_S 300
 #define NTM_RELAY_LOCALS 256
 #define NTM_RELAY_UPLINKS 16
+#define NTM_RELAY_HOPS 1024 /* a power of two, at most 4096 */
 
 /*
  * Map names (BPF object, pin in RUNTIME_DIR/bpf/):
  *   ntm_relay_settings  ARRAY[1]      struct ntm_relay_settings  mmapable
  *   ntm_relay_paths     ARRAY[slots]  struct ntm_relay_path      mmapable, open addressing
+ *   ntm_relay_accounts  ARRAY[slots]  struct ntm_relay_account   mmapable
  *   ntm_relay_agent     ARRAY[slots]  struct ntm_relay_agent     mmapable, never touched by BPF
+ *   ntm_relay_hops      ARRAY[1024]   struct ntm_relay_hop       next hops that paths share
  *   ntm_relay_uplinks   ARRAY[16]     struct ntm_relay_uplink    mmapable
  *   ntm_relay_locals    HASH          struct ntm_vip -> __u32 1: real addresses of this host
  *   ntm_relay_counters  PERCPU_ARRAY[NTM_RR_COUNT] struct ntm_counter
@@ -28,7 +31,8 @@
  * The table: a path's home slot is (upper half of its Path ID * slots) >> 32, as Path IDs are random; when that is
  * taken, the next free one, at most NTM_RELAY_PROBES away. A look-up ends at an empty slot, so a deleted path leaves
  * NTM_RELAY_TOMBSTONE unless an empty slot follows. Three slots for two paths: 1,000,000 paths are 1,500,000 slots of
- * 128 + 48 bytes.
+ * 64 + 56 + 48 bytes. The first 64 are all that a packet touches, one cache line: with many paths the time that memory
+ * takes to deliver it is most of what a packet costs.
  */
 #define NTM_RELAY_PROBES 256
 #define NTM_RELAY_SLOTS(paths) ((__u32)((__u64)(paths)*3 / 2))
@@ -37,9 +41,15 @@
 
 #define NTM_RELAY_BURST_NS 100000000ULL /* a path's token bucket holds what its rate lets pass in so long */
 
-/* Units of the path's 32-bit times, in bits of CLOCK_MONOTONIC nanoseconds: about 67 ms and 1 ms. */
-#define NTM_RELAY_LAST_SHIFT 26
+/* Units of a path's times, in bits of CLOCK_MONOTONIC nanoseconds: about 0.27 s, of 16 bits: 4.9 hours; and 1 ms. */
+#define NTM_RELAY_LAST_SHIFT 28
+#define NTM_RELAY_IDLE_MAX_S 7200 /* under half of what 16 bits hold */
 #define NTM_RELAY_BIND_SHIFT 20
+
+/* Of struct ntm_relay_path.recent: packets in the upper 8 bits, bytes in the lower 24. */
+#define NTM_RECENT_PACKET (1u << 24)
+#define NTM_RECENT_BYTES (NTM_RECENT_PACKET - 1)
+#define NTM_RECENT_FULL (128 * NTM_RECENT_PACKET) /* then all of it goes to the account; 128 datagrams fit 24 bits */
 
 struct ntm_relay_settings {
 	__u32 layout;  /* [a] NTM_RELAY_LAYOUT; else everything passes */
@@ -58,36 +68,47 @@ enum ntm_relay_flags {
 	NTM_RELAY_DRAINING = 2, /* for the next agent; XDP relays on */
 };
 
-struct ntm_relay_end {
-	__u8 addr[16]; /* IPv4 as ::ffff:a.b.c.d */
-	__be16 port;   /* 0: not bound */
-	__u8 is_ipv6;
-	__u8 pad;
-};
-NTM_ASSERT_SIZE(struct ntm_relay_end, 20);
-
 /*
- * Two cache lines, the first of which is only read unless the path has a rate. The agent changes ends with version
- * odd. Counters and next hop of an end are written by the CPU that its packets come to, without atomic operations:
- * when a flow moves to another CPU a packet may go uncounted.
+ * The agent changes ends with version odd. What is counted, and the next hop of an end, are written by the CPU that its
+ * packets come to, without atomic operations: when a flow moves to another CPU a packet may go uncounted.
  */
 struct ntm_relay_path {
-	__be64 path_id;               /* [a] or EMPTY, TOMBSTONE */
-	__u32 version;                /* [a] odd: ends are being changed */
-	__u32 rate_kbit;              /* [a] kbit/s of UDP payload, both directions together; 0: no limit */
-	struct ntm_relay_end ends[2]; /* [a] initiator, responder */
-	__u64 tat_ns;                 /* [k] theoretical arrival time (GCRA), CLOCK_MONOTONIC */
+	__be64 path_id;   /* [a] or EMPTY, TOMBSTONE */
+	__u8 addr[2][16]; /* [a] of the ends, initiator and responder; IPv4 as ::ffff:a.b.c.d */
+	__be16 port[2];   /* [a] 0: not bound */
+	__u8 version;     /* [a] odd: ends are being changed */
+	__u8 flags;       /* [a] enum ntm_relay_path_flags */
+	__u16 last;       /* [b] last packet relayed or bind, in units of LAST_SHIFT */
+	__u32 hop[2];     /* [k] the way to the end: see bpf/lib/fib.h */
+	__u32 recent[2];  /* [k] counted from the end since the account was brought up to date */
+};
+NTM_ASSERT_SIZE(struct ntm_relay_path, 64);
 
-	__u64 packets[2]; /* [k] that came from the end and were sent on */
+enum ntm_relay_path_flags {
+	NTM_RELAY_IPV6_0 = 1, /* end 0 has an IPv6 address */
+	NTM_RELAY_IPV6_1 = 2,
+	NTM_RELAY_LIMITED = 4, /* the account has a rate */
+};
+
+/* What most packets of a path don't touch. */
+struct ntm_relay_account {
+	__u64 packets[2]; /* [k] that came from the end and were sent on, without recent ones */
 	__u64 bytes[2];   /* [k] of UDP payload */
-	__u64 hop[2];     /* [k] the way to the end: see bpf/lib/fib.h */
-	__u16 mtu[2];     /* [k] of that way */
-	__u32 last;       /* [b] last packet relayed or bind, in units of LAST_SHIFT */
+	__u64 tat_ns;     /* [k] theoretical arrival time (GCRA), CLOCK_MONOTONIC */
+	__u32 rate_kbit;  /* [a] kbit/s of UDP payload, both directions together; 0: no limit */
 	__u32 drops;      /* [k] by rate, size, route */
 	__u32 bind_tat;   /* [k] as tat_ns, of binds, in units of BIND_SHIFT */
+	__u32 reserved;
 };
-NTM_ASSERT_SIZE(struct ntm_relay_path, 128);
-NTM_ASSERT_OFFSET(struct ntm_relay_path, packets, 64);
+NTM_ASSERT_SIZE(struct ntm_relay_account, 56);
+
+/* A next hop, as many paths have it. See bpf/lib/fib.h. */
+struct ntm_relay_hop {
+	__u64 word; /* [k] MAC address, uplink */
+	__u32 mtu;  /* [k] */
+	__u32 used; /* [k] when a path last took it, in units of NTM_HOP_GEN_SHIFT */
+};
+NTM_ASSERT_SIZE(struct ntm_relay_hop, 16);
 
 struct ntm_relay_agent {
 	__u8 secret[NTM_KEY_LEN]; /* root of both ends' relay keys */

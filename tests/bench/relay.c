@@ -2,10 +2,11 @@
 /*
  * What relaying a packet costs in XDP (BPF_PROG_TEST_RUN) with a million relay paths: packets of random paths, and of
  * one. Lines "name\tvalue\tunit". Each figure is the median of runs that alternate with runs of the same program that
- * makes the packet but does not relay it (tests/bpf/relay_bench.bpf.c); what those cost is taken off. The time holds
- * what the kernel's routing tables cost whenever a path asks them again. relay_find_random is the part of finding the
- * path: of waiting for memory. relay_memory_random is what this machine takes to read one word of the table at a random
- * place, nothing else: no packet of a random path can cost less. Runs in a network namespace of its own.
+ * makes the packet but does not relay it (tests/bpf/relay_bench.bpf.c); what those cost is taken off. The pairs of
+ * families take turns in rounds, as memory is now faster and now slower on a machine that others use, too. The time
+ * holds what the kernel's routing tables cost whenever a path asks them again. relay_find_random is the part of finding
+ * the path: of waiting for memory. relay_memory_random is what this machine takes to read one word of the table at a
+ * random place, nothing else: no packet of a random path can cost less. Runs in a network namespace of its own.
  */
 #include <errno.h>
 #include <sched.h>
@@ -26,7 +27,16 @@
 #include "../bpf/relay_bench.h"
 #include "relay_bench.skel.h"
 
-enum { PATHS = 1000000, RUNS = 101, REPEAT = 20000, MESSAGE = 160, FULL = 1400, READS = 200000, CHAINS = 21 };
+enum {
+	PATHS = 1000000,
+	ROUNDS = 3,
+	RUNS = 25,
+	REPEAT = 20000,
+	MESSAGE = 160,
+	FULL = 1400,
+	READS = 200000,
+	CHAINS = 21
+};
 
 struct params { /* struct bench_params */
 	uint64_t seed;
@@ -71,14 +81,16 @@ static int load(void)
 	uint32_t slots = NTM_RELAY_SLOTS(PATHS);
 	skel = relay_bench__open();
 	if (!skel || bpf_map__set_max_entries(skel->maps.ntm_relay_paths, slots) ||
+	    bpf_map__set_max_entries(skel->maps.ntm_relay_accounts, slots) ||
 	    bpf_map__set_max_entries(skel->maps.ntm_relay_agent, slots) || relay_bench__load(skel))
 		return -errno;
 	params = memory(skel->maps.bench_params, sizeof(*params));
 	struct ntm_relay_settings *s = memory(skel->maps.ntm_relay_settings, sizeof(*s));
 	struct ntm_relay_uplink *up = memory(skel->maps.ntm_relay_uplinks, sizeof(*up));
 	struct ntm_relay_path *paths = memory(skel->maps.ntm_relay_paths, sizeof(*paths));
+	struct ntm_relay_account *accounts = memory(skel->maps.ntm_relay_accounts, sizeof(*accounts));
 	struct ntm_relay_agent *agents = memory(skel->maps.ntm_relay_agent, sizeof(*agents));
-	if (!params || !s || !up || !paths || !agents)
+	if (!params || !s || !up || !paths || !accounts || !agents)
 		return -ENOMEM;
 	*s = (struct ntm_relay_settings){
 	    .layout = NTM_RELAY_LAYOUT, .slots = slots, .port = htons(NTM_PORT), .paths = PATHS};
@@ -86,7 +98,7 @@ static int load(void)
 	*up = (struct ntm_relay_uplink){.ifindex = if_nametoindex("out0"), .nic = 1, .addr4 = htonl(BENCH_V4_OWN)};
 	uint32_t own6[4] = {htonl(BENCH_V6), 0, 0, htonl(1)};
 	memcpy(up->addr6, own6, 16);
-	ntm_relay_table_init(&table, paths, agents, slots, PATHS);
+	ntm_relay_table_init(&table, paths, accounts, agents, slots, PATHS);
 	return 0;
 }
 
@@ -148,46 +160,78 @@ static int by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static int measure(const char *name, uint32_t payload, bool hot, enum bench_idle what)
+/* One figure: what RUNS runs in each of ROUNDS rounds took, without what they take anyway. */
+struct figure {
+	char name[40];
+	double ns[ROUNDS * RUNS];
+	int n;
+};
+
+static int measure(struct figure *f, uint32_t payload, bool hot, enum bench_idle what)
 {
-	double with[RUNS], without[RUNS], ignored;
+	double with, without;
+	int err = 0;
 	params->payload = payload;
 	params->hot = hot;
 	params->seed = 0x123456789abcdefULL;
-	int err = hot ? 0 : run(BENCH_RELAY, 4 * PATHS, &ignored); /* every path has asked for its next hop */
 	for (int i = 0; i < RUNS && !err; i++) {
-		err = run(BENCH_IDLE, REPEAT, &without[i]);
+		err = run(BENCH_IDLE, REPEAT, &without);
 		if (!err)
-			err = run(what, REPEAT, &with[i]);
+			err = run(what, REPEAT, &with);
+		f->ns[f->n++] = with - without;
 	}
-	if (err)
-		return err;
-	qsort(with, RUNS, sizeof(double), by_value);
-	qsort(without, RUNS, sizeof(double), by_value);
-	printf("%s\t%.0f\tns\n", name, with[RUNS / 2] - without[RUNS / 2]);
-	fflush(stdout);
-	return 0;
+	return err;
 }
 
-static int measure_families(bool in_v6, bool out_v6, const char *only)
+static void print_figure(struct figure *f)
 {
-	char name[64];
-	snprintf(name, sizeof(name), "v%dv%d", in_v6 ? 6 : 4, out_v6 ? 6 : 4);
-	if (only && strcmp(only, name) != 0)
-		return 0;
+	if (!f->n)
+		return;
+	qsort(f->ns, (size_t)f->n, sizeof(double), by_value);
+	printf("%s\t%.0f\tns\n", f->name, f->ns[f->n / 2]);
+}
+
+enum { KINDS = 4 }; /* of a pair of families: random and hot, short and full */
+
+static int measure_families(bool in_v6, bool out_v6, struct figure of[KINDS], struct figure *find)
+{
+	double ignored;
 	int err = bind_all(in_v6, out_v6);
 	params->paths = PATHS;
 	params->in_v6 = in_v6;
 	params->out_v6 = out_v6;
+	params->payload = MESSAGE;
+	params->hot = 0;
+	if (!err)
+		err = run(BENCH_RELAY, 4 * PATHS, &ignored); /* every path has asked for its next hop */
 	if (!err && !in_v6 && !out_v6)
-		err = measure("relay_find_random", MESSAGE, false, BENCH_FIND);
-	for (int full = 0; full < 2 && !err; full++)
-		for (int hot = 0; hot < 2 && !err; hot++) {
-			snprintf(name, sizeof(name), "relay_v%dv%d_%s%s", in_v6 ? 6 : 4, out_v6 ? 6 : 4,
-				 hot ? "hot" : "random", full ? "_1400" : "");
-			err = measure(name, full ? FULL : MESSAGE, hot, BENCH_RELAY);
-		}
+		err = measure(find, MESSAGE, false, BENCH_FIND);
+	for (int kind = 0; kind < KINDS && !err; kind++) {
+		snprintf(of[kind].name, sizeof(of[kind].name), "relay_v%dv%d_%s%s", in_v6 ? 6 : 4, out_v6 ? 6 : 4,
+			 kind & 1 ? "hot" : "random", kind & 2 ? "_1400" : "");
+		err = measure(&of[kind], kind & 2 ? FULL : MESSAGE, kind & 1, BENCH_RELAY);
+	}
 	return err;
+}
+
+static int measure_all(const char *only)
+{
+	static struct figure figures[4][KINDS], find = {.name = "relay_find_random"};
+	int err = 0;
+	for (int round = 0; round < ROUNDS && !err; round++)
+		for (int pair = 0; pair < 4 && !err; pair++) {
+			char name[8];
+			snprintf(name, sizeof(name), "v%dv%d", pair & 2 ? 6 : 4, pair & 1 ? 6 : 4);
+			if (!only || !strcmp(only, name))
+				err = measure_families(pair & 2, pair & 1, figures[pair], &find);
+		}
+	if (err)
+		return err;
+	print_figure(&find);
+	for (int pair = 0; pair < 4; pair++)
+		for (int kind = 0; kind < KINDS; kind++)
+			print_figure(&figures[pair][kind]);
+	return 0;
 }
 
 /* Reads READS words of the table one after the other, each at a place that depends on the one before. ns a read. */
@@ -243,8 +287,8 @@ int main(int argc, char **argv)
 	int err = prepare_namespace();
 	if (!err)
 		err = load();
-	for (int pair = 0; pair < 4 && !err; pair++)
-		err = measure_families(pair & 2, pair & 1, argc > 1 ? argv[1] : NULL);
+	if (!err)
+		err = measure_all(argc > 1 ? argv[1] : NULL);
 	if (!err) {
 		print_memory_time();
 		err = print_memory();

@@ -90,10 +90,11 @@ static __always_inline int bench_make(struct xdp_md *ctx, struct bench_params *b
 /* The next packet depends on what is found, or the processor would be there already. */
 static __always_inline void bench_find(const struct ntm_relay_settings *s, struct bench_params *b, __u32 index)
 {
-	struct ntm_relay_path *p = ntm_relay_find(s, bpf_cpu_to_be64(bench_path_id(index)));
+	__u32 slot = ntm_relay_find(s, bpf_cpu_to_be64(bench_path_id(index)));
+	struct ntm_relay_path *p = bpf_map_lookup_elem(&ntm_relay_paths, &slot);
 
 	if (p)
-		b->seed += p->drops;
+		b->seed += p->version;
 	else
 		b->wrong++;
 }

@@ -339,7 +339,7 @@ Test(bpf_relay_errors, a_bind_bucket_of_long_ago_is_full)
 {
 	rig_path(false, false, 0);
 	for (int i = 0; i < RIG_SLOTS; i++)
-		rig.paths[i].bind_tat += 0x70000000;
+		rig.accounts[i].bind_tat += 0x70000000;
 	cr_expect_eq(passed_of((struct rig_packet){.type = 9, .len = 64}, 5), 5);
 }
 

@@ -42,6 +42,7 @@ struct rig {
 	struct ntm_relay_settings *settings;
 	struct ntm_relay_uplink *uplinks;
 	struct ntm_relay_path *paths;
+	struct ntm_relay_account *accounts;
 	struct ntm_relay_agent *agents;
 	struct ntm_relay_table table;
 	struct ntm_counter before[NTM_RR_COUNT];
@@ -134,16 +135,18 @@ static inline void rig_up(void)
 	rig.skel = relay__open();
 	cr_assert(rig.skel);
 	bpf_map__set_max_entries(rig.skel->maps.ntm_relay_paths, RIG_SLOTS);
+	bpf_map__set_max_entries(rig.skel->maps.ntm_relay_accounts, RIG_SLOTS);
 	bpf_map__set_max_entries(rig.skel->maps.ntm_relay_agent, RIG_SLOTS);
 	cr_assert_eq(relay__load(rig.skel), 0, "%s", strerror(errno));
 	rig.prog = bpf_program__fd(rig.skel->progs.relay);
 	rig.settings = rig_memory(rig.skel->maps.ntm_relay_settings, sizeof(*rig.settings));
 	rig.uplinks = rig_memory(rig.skel->maps.ntm_relay_uplinks, sizeof(*rig.uplinks));
 	rig.paths = rig_memory(rig.skel->maps.ntm_relay_paths, sizeof(*rig.paths));
+	rig.accounts = rig_memory(rig.skel->maps.ntm_relay_accounts, sizeof(*rig.accounts));
 	rig.agents = rig_memory(rig.skel->maps.ntm_relay_agent, sizeof(*rig.agents));
 	*rig.settings = (struct ntm_relay_settings){
 	    .layout = NTM_RELAY_LAYOUT, .slots = RIG_SLOTS, .port = htons(NTM_PORT), .paths = RIG_PATHS};
-	ntm_relay_table_init(&rig.table, rig.paths, rig.agents, RIG_SLOTS, RIG_PATHS);
+	ntm_relay_table_init(&rig.table, rig.paths, rig.accounts, rig.agents, RIG_SLOTS, RIG_PATHS);
 	rig_sh("ip link set lo up; sysctl -qw net.ipv4.conf.lo.forwarding=1 net.ipv6.conf.lo.forwarding=1");
 	rig_nic(0);
 	rig_nic(1);

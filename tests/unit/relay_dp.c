@@ -166,10 +166,11 @@ Test(relay_dp, tombstones_do_not_stay)
 {
 	enum { SLOTS = 64 };
 	static struct ntm_relay_path paths[SLOTS];
+	static struct ntm_relay_account accounts[SLOTS];
 	static struct ntm_relay_agent agents[SLOTS];
 	struct ntm_relay_table t;
 	memset(paths, 0, sizeof(paths));
-	ntm_relay_table_init(&t, paths, agents, SLOTS, SLOTS);
+	ntm_relay_table_init(&t, paths, accounts, agents, SLOTS, SLOTS);
 	for (uint64_t i = 1; i <= 5; i++)
 		cr_assert_eq(ntm_relay_table_add(&t, i, secret, 0), 0);
 	for (uint64_t i = 1; i <= 4; i++)
@@ -182,22 +183,107 @@ Test(relay_dp, tombstones_do_not_stay)
 	}
 }
 
+static struct ntm_addr of_path(uint64_t id)
+{
+	struct ntm_addr a = addr("192.0.2.10", (uint16_t)(id + 1));
+	return a;
+}
+
+/* Tombstones that do lead somewhere: paths go back to where a look-up begins, with all that belongs to them. */
+Test(relay_dp, paths_move_into_tombstones)
+{
+	enum { SLOTS = 97, N = 60 };
+	static struct ntm_relay_path paths[SLOTS];
+	static struct ntm_relay_account accounts[SLOTS];
+	static struct ntm_relay_agent agents[SLOTS];
+	struct ntm_relay_dp_path p;
+	struct ntm_relay_table t;
+	unsigned tombstones = 0;
+	memset(paths, 0, sizeof(paths));
+	ntm_relay_table_init(&t, paths, accounts, agents, SLOTS, SLOTS);
+	/* All at home in the last slot; every third stays. */
+	for (uint64_t i = 1; i <= N; i++) {
+		struct ntm_addr a = of_path(i);
+		cr_assert_eq(ntm_relay_table_add(&t, 0xffffffff00000000 + i, secret, (uint32_t)i), 0);
+		cr_assert_eq(ntm_relay_table_bind(&t, 0xffffffff00000000 + i, i & 1, &a, i), 0);
+	}
+	for (int i = 0; i < SLOTS; i++) {
+		paths[i].recent[0] = 3 * NTM_RECENT_PACKET + 500;
+		accounts[i].packets[0] = 1000;
+	}
+	for (uint64_t i = 1; i <= N; i++)
+		if (i % 3)
+			cr_assert_eq(ntm_relay_table_del(&t, 0xffffffff00000000 + i), 0);
+	cr_expect(t.tombstones > SLOTS / 16);
+	cr_expect_eq(ntm_relay_table_expire(&t, 3600), 0);
+	for (int i = 0; i < SLOTS; i++)
+		tombstones += paths[i].path_id == NTM_RELAY_TOMBSTONE;
+	cr_expect_eq(tombstones, t.tombstones, "%u, not %u", t.tombstones, tombstones);
+	for (int i = 0; i < 2 * SLOTS / 3 && t.tombstones > SLOTS / 16; i++)
+		ntm_relay_table_expire(&t, 3600);
+	cr_expect(t.tombstones <= SLOTS / 16, "%u left", t.tombstones);
+	for (uint64_t i = 1; i <= N; i++) {
+		struct ntm_addr a = of_path(i);
+		int err = ntm_relay_table_get(&t, 0xffffffff00000000 + i, &p);
+		cr_assert_eq(err, i % 3 ? -ENOENT : 0, "path %lu", (unsigned long)i);
+		if (err)
+			continue;
+		cr_expect(ntm_addr_equal(&p.ends[i & 1].addr, &a));
+		cr_expect_eq(p.ends[i & 1].seq, i);
+		cr_expect_eq(p.rate_kbit, i);
+		cr_expect_eq(p.ends[0].packets, 1003);
+		cr_expect_eq(p.ends[0].bytes, 500);
+		cr_expect_arr_eq(p.secret, secret, sizeof(secret));
+	}
+	cr_expect_eq(t.count, N / 3);
+	ntm_relay_table_init(&t, paths, accounts, agents, SLOTS, SLOTS);
+	cr_expect_eq(t.count, N / 3);
+	tombstones = 0;
+	for (int i = 0; i < SLOTS; i++)
+		tombstones += paths[i].path_id == NTM_RELAY_TOMBSTONE;
+	cr_expect_eq(t.tombstones, tombstones);
+	for (uint64_t i = 3; i <= N; i += 3)
+		cr_assert_eq(ntm_relay_table_del(&t, 0xffffffff00000000 + i), 0);
+	cr_expect_eq(t.count, 0);
+}
+
+/* It died in the middle of a move: there are two. */
+Test(relay_dp, a_path_that_is_there_twice)
+{
+	enum { SLOTS = 8 };
+	static struct ntm_relay_path paths[SLOTS];
+	static struct ntm_relay_account accounts[SLOTS];
+	static struct ntm_relay_agent agents[SLOTS];
+	struct ntm_relay_table t;
+	memset(paths, 0, sizeof(paths));
+	ntm_relay_table_init(&t, paths, accounts, agents, SLOTS, SLOTS);
+	ntm_relay_table_add(&t, 5, secret, 0);
+	ntm_relay_table_add(&t, 6, secret, 0);
+	paths[2] = paths[0];
+	agents[2] = agents[0];
+	ntm_relay_table_init(&t, paths, accounts, agents, SLOTS, SLOTS);
+	cr_expect_eq(t.count, 2);
+	cr_expect_eq(paths[2].path_id, NTM_RELAY_EMPTY);
+	cr_expect(!agents[2].secret[0], "wiped");
+}
+
 /* The agent died in the middle of a bind. */
 Test(relay_dp, an_unfinished_change_is_ended)
 {
 	enum { SLOTS = 8 };
 	static struct ntm_relay_path paths[SLOTS];
+	static struct ntm_relay_account accounts[SLOTS];
 	static struct ntm_relay_agent agents[SLOTS];
 	struct ntm_addr a = addr("192.0.2.10", 1);
 	struct ntm_relay_dp_path p;
 	struct ntm_relay_table t;
 	memset(paths, 0, sizeof(paths));
-	ntm_relay_table_init(&t, paths, agents, SLOTS, SLOTS);
+	ntm_relay_table_init(&t, paths, accounts, agents, SLOTS, SLOTS);
 	ntm_relay_table_add(&t, 5, secret, 0);
 	ntm_relay_table_bind(&t, 5, 0, &a, 1);
 	paths[0].version |= 1;
-	paths[0].ends[1].addr[3] = 9; /* half an address, no port yet */
-	ntm_relay_table_init(&t, paths, agents, SLOTS, SLOTS);
+	paths[0].addr[1][3] = 9; /* half an address, no port yet */
+	ntm_relay_table_init(&t, paths, accounts, agents, SLOTS, SLOTS);
 	cr_expect_eq(t.count, 1);
 	cr_expect_eq(paths[0].version & 1, 0);
 	cr_assert_eq(ntm_relay_table_get(&t, 5, &p), 0);

@@ -12,7 +12,7 @@ enum {
 	DRAIN_DEFAULT_S = 30,
 	DRAIN_MAX_S = 24 * 3600,
 	IDLE_MIN_S = 30, /* ends rebind every 20 s at most */
-	IDLE_MAX_S = 24 * 3600,
+	IDLE_MAX_S = NTM_RELAY_IDLE_MAX_S,
 	PATHS_MAX = 1 << 24,
 };
 

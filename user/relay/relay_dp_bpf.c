@@ -154,7 +154,7 @@ static int setup(struct ntm_relay_dp_bpf *d, char *why, size_t cap)
 		err = ntm_relay_program_load(d, why, cap);
 	if (err)
 		return err;
-	ntm_relay_table_init(&d->table, d->paths, d->agents, d->slots, d->max_paths);
+	ntm_relay_table_init(&d->table, d->paths, d->accounts, d->agents, d->slots, d->max_paths);
 	write_settings(d);
 	allow_lookups();
 	return ntm_relay_links_adopt(d);

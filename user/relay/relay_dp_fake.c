@@ -121,6 +121,7 @@ static void op_close(struct ntm_relay_dp *dp, bool keep)
 	(void)keep;
 	ntm_relay_table_clear(&f->table);
 	free(f->table.paths);
+	free(f->table.accounts);
 	free(f->table.agents);
 	free(f);
 }
@@ -150,17 +151,19 @@ int ntm_relay_dp_fake_open(struct ntm_relay_dp **out, const struct ntm_relay_dp_
 	uint32_t slots = NTM_RELAY_SLOTS(max);
 	struct fake *f = calloc(1, sizeof(*f));
 	struct ntm_relay_path *paths = calloc(slots, sizeof(*paths));
+	struct ntm_relay_account *accounts = calloc(slots, sizeof(*accounts));
 	struct ntm_relay_agent *agents = calloc(slots, sizeof(*agents));
-	if (!f || !paths || !agents) {
+	if (!f || !paths || !accounts || !agents) {
 		free(f);
 		free(paths);
+		free(accounts);
 		free(agents);
 		snprintf(why, cap, "no memory for %u relay paths", max);
 		return -ENOMEM;
 	}
 	f->dp.ops = &ops;
 	f->idle_s = c->idle_s ? c->idle_s : NTM_RELAY_IDLE_S;
-	ntm_relay_table_init(&f->table, paths, agents, slots, max);
+	ntm_relay_table_init(&f->table, paths, accounts, agents, slots, max);
 	*out = &f->dp;
 	return 0;
 }

@@ -13,7 +13,9 @@ struct relay;
 enum ntm_relay_map {
 	NTM_RMAP_SETTINGS,
 	NTM_RMAP_PATHS,
+	NTM_RMAP_ACCOUNTS,
 	NTM_RMAP_AGENT,
+	NTM_RMAP_HOPS,
 	NTM_RMAP_UPLINKS,
 	NTM_RMAP_LOCALS,
 	NTM_RMAP_COUNTERS,
@@ -44,6 +46,7 @@ struct ntm_relay_dp_bpf {
 	struct ntm_relay_settings *settings;
 	struct ntm_relay_uplink *uplinks;
 	struct ntm_relay_path *paths;
+	struct ntm_relay_account *accounts;
 	struct ntm_relay_agent *agents;
 	struct ntm_relay_table table;
 

@@ -21,7 +21,9 @@ static const struct map_spec {
 } specs[NTM_RMAP_COUNT] = {
     [NTM_RMAP_SETTINGS] = {"ntm_relay_settings", sizeof(struct ntm_relay_settings)},
     [NTM_RMAP_PATHS] = {"ntm_relay_paths", sizeof(struct ntm_relay_path), true},
+    [NTM_RMAP_ACCOUNTS] = {"ntm_relay_accounts", sizeof(struct ntm_relay_account), true},
     [NTM_RMAP_AGENT] = {"ntm_relay_agent", sizeof(struct ntm_relay_agent), true},
+    [NTM_RMAP_HOPS] = {"ntm_relay_hops", sizeof(struct ntm_relay_hop)},
     [NTM_RMAP_UPLINKS] = {"ntm_relay_uplinks", sizeof(struct ntm_relay_uplink)},
     [NTM_RMAP_LOCALS] = {"ntm_relay_locals", sizeof(uint32_t)},
     [NTM_RMAP_COUNTERS] = {"ntm_relay_counters", sizeof(struct ntm_counter)},
@@ -71,6 +73,7 @@ void ntm_relay_maps_close(struct ntm_relay_dp_bpf *d)
 {
 	unmap_memory(d->map_fd[NTM_RMAP_SETTINGS], (void **)&d->settings);
 	unmap_memory(d->map_fd[NTM_RMAP_PATHS], (void **)&d->paths);
+	unmap_memory(d->map_fd[NTM_RMAP_ACCOUNTS], (void **)&d->accounts);
 	unmap_memory(d->map_fd[NTM_RMAP_AGENT], (void **)&d->agents);
 	unmap_memory(d->map_fd[NTM_RMAP_UPLINKS], (void **)&d->uplinks);
 	for (int i = 0; i < NTM_RMAP_COUNT; i++) {
@@ -85,6 +88,8 @@ static int map_all_memory(struct ntm_relay_dp_bpf *d)
 	int err = map_memory(d->map_fd[NTM_RMAP_SETTINGS], (void **)&d->settings);
 	if (!err)
 		err = map_memory(d->map_fd[NTM_RMAP_PATHS], (void **)&d->paths);
+	if (!err)
+		err = map_memory(d->map_fd[NTM_RMAP_ACCOUNTS], (void **)&d->accounts);
 	if (!err)
 		err = map_memory(d->map_fd[NTM_RMAP_AGENT], (void **)&d->agents);
 	return err ? err : map_memory(d->map_fd[NTM_RMAP_UPLINKS], (void **)&d->uplinks);
