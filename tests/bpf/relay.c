@@ -81,6 +81,30 @@ Test(bpf_relay, every_pair_of_families_by_the_same_nic_and_another)
 	}
 }
 
+/* What was counted lately goes to the account again and again; nothing is counted twice or lost. */
+Test(bpf_relay, many_packets_are_counted)
+{
+	enum { N = 1000 };
+	rig_path(false, false, 0);
+	for (int i = 1; i <= N; i++) {
+		struct rig_packet k = {.len = 1400}, back = {.from = 20, .len = 160};
+		struct fx_frame f;
+		rig_make(&f, &k);
+		cr_assert_eq(rig_run(&f), TX);
+		if (i % 2) {
+			rig_make(&f, &back);
+			cr_assert_eq(rig_run(&f), TX);
+		}
+		if (i % 100)
+			continue;
+		struct ntm_relay_dp_path p = rig_get(RIG_PATH);
+		cr_expect_eq(p.ends[0].packets, (uint64_t)i);
+		cr_expect_eq(p.ends[0].bytes, 1400 * (uint64_t)i);
+		cr_expect_eq(p.ends[1].packets, (uint64_t)i / 2);
+		cr_expect_eq(p.ends[1].bytes, 160 * (uint64_t)i / 2);
+	}
+}
+
 Test(bpf_relay, both_directions)
 {
 	struct rig_packet k = {.from = 20};

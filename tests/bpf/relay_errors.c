@@ -2,6 +2,8 @@
 /* What the relay does not send on, what it hands to others, and what it answers. */
 #include "relay_rig.h"
 
+#include <time.h>
+
 enum { DROP = 1, PASS = 2, TX = 3, REDIRECT = 4 };
 
 TestSuite(bpf_relay_errors, .init = rig_up, .fini = rig_down);
@@ -215,6 +217,44 @@ Test(bpf_relay_errors, a_changed_neighbour_is_seen_when_routes_are_said_to_have_
 	rig_bind(RIG_PATH, 1, rig_addr(false, 1, 20));
 	rig_make(&f, &k);
 	cr_expect_eq(rig_run(&f), REDIRECT, "a bind is seen at once");
+}
+
+/* The table of next hops, every entry another one, last taken `ago` units of 2^34 ns ago. */
+static void fill_hops(uint32_t ago)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	uint64_t now = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+	for (uint32_t i = 0; i < NTM_RELAY_HOPS; i++) {
+		struct ntm_relay_hop h = {
+		    .word = 1ULL << 63 | (i + 1), .mtu = 1500, .used = (uint32_t)(now >> 34) - ago};
+		cr_assert_eq(bpf_map_update_elem(bpf_map__fd(rig.skel->maps.ntm_relay_hops), &i, &h, BPF_ANY), 0);
+	}
+}
+
+static int kept_hops(void)
+{
+	int kept = 0;
+	for (int i = 0; i < RIG_SLOTS; i++)
+		kept += rig.paths[i].hop[1] != 0;
+	return kept;
+}
+
+Test(bpf_relay_errors, more_next_hops_than_are_kept)
+{
+	fill_hops(0);
+	rig_path(false, true, 0);
+	for (int i = 0; i < 3; i++) {
+		struct rig_packet k = {0};
+		struct fx_frame f;
+		rig_make(&f, &k);
+		cr_assert_eq(rig_run(&f), TX);
+		cr_expect_arr_eq(f.data, "\x02\x00\x00\x00\x00\x20", 6, "looked up for this packet");
+		cr_expect_eq(kept_hops(), 0, "the others are in use");
+	}
+	fill_hops(10);
+	expect_relayed((struct rig_packet){0}, "in the place of one that nobody takes any more");
+	cr_expect_eq(kept_hops(), 1);
 }
 
 Test(bpf_relay_errors, forwarding_on_the_interface_serves_as_well)
