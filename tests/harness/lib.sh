@@ -113,8 +113,9 @@ cleanup() {
 	done
 	for name in "${!DIR[@]}"; do
 		[ -e "${DIR[$name]}/relay.conf" ] && in_ns "$name" "$B/ntm-relay" -c "${DIR[$name]}/relay.conf" --down >/dev/null 2>&1
+		grep -qs '^datapath = user' "${DIR[$name]}/node.conf" && in_ns "$name" "$B/ntm-node" -c "${DIR[$name]}/node.conf" --down >/dev/null 2>&1
 		[ -e "${DIR[$name]}/run/bpf" ] && in_ns "$name" "$B/ntm-node" -c "${DIR[$name]}/node.conf" --down >/dev/null 2>&1
-		umount -l "${DIR[$name]}/run/bpf" "${DIR[$name]}/run/gateway/bpf" 2>/dev/null
+		umount -l "${DIR[$name]}/run/bpf" "${DIR[$name]}/run/gateway/bpf" "${DIR[$name]}/run" 2>/dev/null
 	done
 	for name in "${NAMESPACES[@]}"; do
 		ip netns del "$PREFIX-$name" 2>/dev/null
@@ -301,12 +302,18 @@ token() { # [OPTION...] of `dc token create`
 	ntm dc dc token create "$@" | tail -n 1
 }
 
-# prepare_node NAME [LINE...]: key, token, configuration; LINEs go into its [node] section
+# prepare_node NAME [LINE...]: key, token, configuration; LINEs go into its [node] section. DATAPATH_<node>, or
+# NTM_DATAPATH for all, makes it one without BPF; its runtime directory is in memory then, as /run is.
 prepare_node() {
-	local name=$1 d=$T/$1
+	local name=$1 d=$T/$1 var=DATAPATH_$1
+	local datapath=${!var:-${NTM_DATAPATH:-bpf}}
 	shift
 	DIR[$name]=$d
 	mkdir -p "$d"
+	if [ "$datapath" = user ] && [ ! -e "$d/run" ]; then
+		mkdir "$d/run"
+		mount -t tmpfs -o mode=755 run "$d/run"
+	fi
 	if [ ! -s "$d/node.key" ]; then
 		mk_key "$d/node.key"
 		token --name "$name" >"$d/token"
@@ -316,6 +323,7 @@ prepare_node() {
 		echo "name = $name"
 		echo "private_key_file = node.key"
 		echo "runtime_dir = $d/run"
+		[ "$datapath" = bpf ] || echo "datapath = $datapath"
 		printf '%s\n' "$@"
 		echo "[dc]"
 		echo "endpoint = $(dc_endpoints)"
@@ -424,7 +432,7 @@ tcp_transfer() {
 	in_ns "$to" timeout 60 "$HARNESS/tcp.py" serve "$addr" "$port" >"$T/sum" 2>"$T/sum.err" &
 	JOBS+=($!)
 	local server=$!
-	wait_for 5 "the server listens" listening "$to" "$port"
+	wait_for 15 "the server listens" listening "$to" "$port"
 	begin=$(date +%s%N)
 	in_ns "$from" timeout 60 "$HARNESS/tcp.py" send "$addr" "$port" <"$T/data.$bytes" || fail "TCP $from to $to at $addr"
 	gone "$server" 30 || fail "TCP server does not end"

@@ -2,6 +2,7 @@
 /* node.conf: what is taken, and that what isn't says file and line. */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,6 +109,24 @@ static void refused(const char *line, const char *says)
 	cr_assert_not_null(strstr(err, says), "%s: %s", line, err);
 }
 
+Test(config, what_goes_with_datapath_user_only)
+{
+	static const char *const lines[] = {"interface = fd\n", "[dns]\nmode = tun\n"};
+	struct ntm_node_config c;
+	char text[1024], err[256] = "";
+
+	for (size_t i = 0; i < 2; i++) {
+		snprintf(text, sizeof(text), "[node]\nname = a\nprivate_key_file = /k\n%s" DC, lines[i]);
+		cr_assert_eq(load(&c, text, err, sizeof(err)), -EINVAL);
+		cr_assert_not_null(strstr(err, "goes with datapath = user"), "%s", err);
+		snprintf(text, sizeof(text), "[node]\nname = a\nprivate_key_file = /k\ndatapath = user\n%s" DC,
+			 lines[i]);
+		cr_assert_eq(load(&c, text, err, sizeof(err)), 0, "%s", err);
+		cr_assert(c.user_datapath);
+		ntm_node_config_free(&c);
+	}
+}
+
 Test(config, bad_lines_are_named)
 {
 	refused("nonsense = 1", "nonsense");
@@ -117,7 +136,7 @@ Test(config, bad_lines_are_named)
 	refused("interface = a/b", "interface name");
 	refused("xdp_mode = offload", "auto, native, generic");
 	refused("bulk = on", "auto, off");
-	refused("datapath = user", "not in this version");
+	refused("datapath = kernel", "not one of bpf, user");
 	refused("datapath = magic", "bpf, user");
 	refused("uplinks = thisnameismuchtoolong", "interface names");
 	refused("max_paths = 1", "between");

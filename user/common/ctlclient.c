@@ -54,7 +54,28 @@ static int connect_to(const char *runtime_dir, char *why, size_t cap)
 	return err;
 }
 
-static int send_request(int fd, json_object *request)
+/* pass: a descriptor that goes with the first byte, -1: none */
+static ssize_t send_some(int fd, const char *data, size_t len, int pass)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(int))];
+	} ctl = {0};
+	struct iovec iov = {(void *)data, len};
+	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	if (pass >= 0) {
+		m.msg_control = &ctl;
+		m.msg_controllen = sizeof(ctl);
+		ctl.align.cmsg_level = SOL_SOCKET;
+		ctl.align.cmsg_type = SCM_RIGHTS;
+		ctl.align.cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(&ctl.align), &pass, sizeof(int));
+	}
+	return sendmsg(fd, &m, MSG_NOSIGNAL);
+}
+
+static int send_request(int fd, json_object *request, int pass)
 {
 	const char *text =
 	    json_object_to_json_string_ext(request, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
@@ -67,7 +88,7 @@ static int send_request(int fd, json_object *request)
 	memcpy(line, text, len);
 	line[len++] = '\n';
 	for (size_t sent = 0; sent < len && !err;) {
-		ssize_t n = send(fd, line + sent, len - sent, MSG_NOSIGNAL);
+		ssize_t n = send_some(fd, line + sent, len - sent, sent ? -1 : pass);
 
 		if (n >= 0)
 			sent += (size_t)n;
@@ -184,15 +205,15 @@ static int read_answer(struct line_reader *r, int timeout_ms, bool (*on_event)(j
 	}
 }
 
-int ntm_ctl_call(const char *runtime_dir, json_object *request, int timeout_ms,
-		 bool (*on_event)(json_object *ev, void *arg), void *arg, json_object **result, char *why, size_t cap)
+static int call(const char *runtime_dir, json_object *request, int pass, int timeout_ms,
+		bool (*on_event)(json_object *ev, void *arg), void *arg, json_object **result, char *why, size_t cap)
 {
 	struct line_reader r = {.fd = connect_to(runtime_dir, why, cap)};
 	int err;
 
 	if (r.fd < 0)
 		return r.fd;
-	err = send_request(r.fd, request);
+	err = send_request(r.fd, request, pass);
 	if (err)
 		snprintf(why, cap, "sending to the daemon: %s", strerror(-err));
 	else
@@ -200,4 +221,16 @@ int ntm_ctl_call(const char *runtime_dir, json_object *request, int timeout_ms,
 	free(r.buf);
 	close(r.fd);
 	return err;
+}
+
+int ntm_ctl_call(const char *runtime_dir, json_object *request, int timeout_ms,
+		 bool (*on_event)(json_object *ev, void *arg), void *arg, json_object **result, char *why, size_t cap)
+{
+	return call(runtime_dir, request, -1, timeout_ms, on_event, arg, result, why, cap);
+}
+
+int ntm_ctl_call_fd(const char *runtime_dir, json_object *request, int fd, int timeout_ms, json_object **result,
+		    char *why, size_t cap)
+{
+	return call(runtime_dir, request, fd, timeout_ms, NULL, NULL, result, why, cap);
 }

@@ -3,6 +3,7 @@
 #include "ctlsock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -315,6 +316,46 @@ uid_t ntm_ctl_peer(const struct ntm_ctl_client *c)
 	return c->uid;
 }
 
+static void on_handle_closed(uv_handle_t *h)
+{
+	free(h);
+}
+
+/* libuv keeps what came until it is accepted as some stream; none of its types is asked about. */
+static int next_fd(struct ntm_ctl_client *c)
+{
+	uv_pipe_t *p = malloc(sizeof(*p));
+	int fd, copy = -ENOMEM;
+
+	if (!p)
+		return -ENOMEM;
+	uv_pipe_init(c->pipe.loop, p, 0);
+	if (!uv_accept((uv_stream_t *)&c->pipe, (uv_stream_t *)p) && !uv_fileno((uv_handle_t *)p, &fd)) {
+		copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		if (copy < 0)
+			copy = -errno;
+	}
+	uv_close((uv_handle_t *)p, on_handle_closed);
+	return copy;
+}
+
+int ntm_ctl_take_fd(struct ntm_ctl_client *c)
+{
+	int first = -ENOENT;
+
+	while (uv_pipe_pending_count(&c->pipe)) {
+		int fd = next_fd(c);
+
+		if (fd == -ENOMEM)
+			break;
+		if (first == -ENOENT)
+			first = fd;
+		else if (fd >= 0)
+			close(fd);
+	}
+	return first;
+}
+
 int ntm_ctl_server_admit(struct ntm_ctl_server *s, gid_t group)
 {
 	if (chown(s->path, (uid_t)-1, group) || chmod(s->path, 0660))
@@ -338,7 +379,7 @@ static void on_connection(uv_stream_t *listener, int status)
 		return;
 	}
 	c->server = s;
-	uv_pipe_init(listener->loop, &c->pipe, 0);
+	uv_pipe_init(listener->loop, &c->pipe, 1); /* 1: descriptors may come, too */
 	c->pipe.data = c;
 	c->next = s->clients;
 	c->prev = &s->clients;

@@ -33,6 +33,11 @@ int ntm_ctl_server_start(struct ntm_ctl_server **out, uv_loop_t *loop, const cha
 			 ntm_ctl_closed closed, void *arg);
 /* Lets the group in besides root and the daemon's own user: the socket becomes its, mode 0660. 0 or -errno. */
 int ntm_ctl_server_admit(struct ntm_ctl_server *s, gid_t group);
+/*
+ * The descriptor that came with the request (SCM_RIGHTS); the caller's to close. Of several the first, the others are
+ * closed. -ENOENT: none came, or this process has too many open.
+ */
+int ntm_ctl_take_fd(struct ntm_ctl_client *c);
 uid_t ntm_ctl_peer(const struct ntm_ctl_client *c); /* who connected, as the kernel says; -1: unknown */
 void ntm_ctl_server_stop(struct ntm_ctl_server *s); /* closes handles (each client's closed() comes first), unlinks */
 void ntm_ctl_event(struct ntm_ctl_client *c, json_object *event);   /* takes the reference */
@@ -48,5 +53,8 @@ void ntm_ctl_error(struct ntm_ctl_client *c, const char *name, const char *fmt, 
  */
 int ntm_ctl_call(const char *runtime_dir, json_object *request, int timeout_ms,
 		 bool (*on_event)(json_object *ev, void *arg), void *arg, json_object **result, char *why, size_t cap);
+/* The same with a descriptor, which stays the caller's. */
+int ntm_ctl_call_fd(const char *runtime_dir, json_object *request, int fd, int timeout_ms, json_object **result,
+		    char *why, size_t cap);
 
 #endif

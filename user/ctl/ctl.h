@@ -40,6 +40,7 @@ int netcheck_main(const struct ctl *ctl, int argc, char **argv);
 int resolve_main(const struct ctl *ctl, int argc, char **argv);
 int ping_main(const struct ctl *ctl, int argc, char **argv);
 int doctor_main(const struct ctl *ctl, int argc, char **argv);
+int tun_main(const struct ctl *ctl, int argc, char **argv);
 int moved_main(const struct ctl *ctl, int argc, char **argv);
 int monitor_main(const struct ctl *ctl, int argc, char **argv);
 int dc_main(const struct ctl *ctl, int argc, char **argv);

@@ -19,6 +19,7 @@ static const struct ctl_command commands[] = {
     {"resolve", resolve_main, "NAME", "set up the path to NAME and print its virtual addresses"},
     {"ping", ping_main, "NAME [-c COUNT] [-i SECONDS]", "round trips through the tunnel, agent to agent"},
     {"doctor", doctor_main, "[-c NODE.CONF] [--repair]", "what is missing on this host, and what to do about it"},
+    {"tun", tun_main, "NAME | --fd NUMBER", "give a TUN device to an agent with interface = fd"},
     {"moved", moved_main, "", "tell the agent that this host's addresses changed"},
     {"monitor", monitor_main, "", "print events as they happen"},
     {"dc", dc_main, "COMMAND", "administer a DC: token create, nodes, revoke, paths"},

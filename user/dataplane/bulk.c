@@ -20,6 +20,7 @@
 #include "../engine/aead.h"
 #include "../engine/engine.h"
 #include "dp_internal.h"
+#include "hostif.h"
 
 static uint32_t by_id(void *arg, uint64_t id_be)
 {
@@ -63,7 +64,7 @@ static int open_tun(struct ntm_dp_bpf *d, struct ntm_tun tuns[NTM_WORKERS_MAX])
 	if (!err)
 		err = ntm_attach_tc(d->pins, NULL, l.ifindex, NTM_TC_INGRESS, ntm_lane_in_fd(d), true, &d->tc_bulk);
 	if (!err) {
-		ntm_link_ipv6(d->bulk_name);
+		ntm_link_enable_ipv6(d->bulk_name);
 		struct ntm_link_change c = {.ifindex = l.ifindex,
 					    .mtu = NTM_INNER_MAX,
 					    .flags = IFF_UP | IFF_NOARP,

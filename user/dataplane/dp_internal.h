@@ -110,8 +110,6 @@ static inline struct ntm_dp_bpf *ntm_dpb(struct ntm_dp *dp)
 }
 
 /* ntm0.c */
-/* Switches IPv6 on where it is off by default. */
-void ntm_link_ipv6(const char *ifname);
 int ntm_ntm0_find(struct ntm_dp_bpf *d, bool *mine);
 int ntm_ntm0_create(struct ntm_dp_bpf *d, char *why, size_t cap);
 int ntm_ntm0_remove(struct ntm_dp_bpf *d);
@@ -120,10 +118,7 @@ int ntm_ntm0_addresses(struct ntm_dp_bpf *d, const struct ntm_dp_addresses *old,
 /* Route of one peer address (v4-mapped or IPv6) with its MTU. */
 int ntm_ntm0_peer_route(struct ntm_dp_bpf *d, const uint8_t ip[16], uint16_t mtu);
 int ntm_ntm0_peer_route_del(struct ntm_dp_bpf *d, const uint8_t ip[16]);
-/* Fills rt as a route into ntm0 from the virtual address, with the MTU, which is at most ntm0's. dst is borrowed. */
-void ntm_ntm0_route(struct ntm_dp_bpf *d, const struct ntm_prefix *to, uint16_t mtu, struct ntm_route *rt);
 
-/* general.c */
 int ntm_dp_set_general(struct ntm_dp *dp, const struct ntm_dp_general *g);
 int ntm_general_routes(struct ntm_dp_bpf *d); /* anew, with the MTU of now */
 /* Removes rules and routes, also those of an agent that is gone. */

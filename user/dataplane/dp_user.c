@@ -168,3 +168,8 @@ int ntm_dp_user_open(struct ntm_dp **out, const struct ntm_dp_user_config *c, co
 		free_dp(d, true);
 	return err;
 }
+
+int ntm_dp_user_remove(const struct ntm_dp_user_config *c, char *why, size_t cap)
+{
+	return ntm_user_state_remove(c->state_file, why, cap);
+}

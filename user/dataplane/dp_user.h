@@ -48,6 +48,9 @@ struct ntm_dp_user_config {
 int ntm_dp_user_open(struct ntm_dp **out, const struct ntm_dp_user_config *c, const struct ntm_dp_events *ev, void *arg,
 		     char *why, size_t cap);
 
+/* Wipes and removes the state file of an agent that is gone; 0 if there is none. -EBUSY: it is not gone. */
+int ntm_dp_user_remove(const struct ntm_dp_user_config *c, char *why, size_t cap);
+
 /*
  * An inner packet of the host, with its checksums complete: sealed and sent, or held back with an event, or answered
  * by ICMP "too big" through deliver(), or dropped; counters() say which.
@@ -56,9 +59,8 @@ void ntm_dp_user_inner_input(struct ntm_dp *dp, const uint8_t *packet, size_t le
 
 /*
  * As ops->open(), which doesn't know the outer TOS or traffic class of the datagram and takes 0: with it ECN works as
- * RFC 6040 says. The datagram is borrowed.
+ * RFC 6040 says. The datagram is opened in place: what deliver() is given lies in it, and stays there.
  */
-int ntm_dp_user_outer_input(struct ntm_dp *dp, const uint8_t *datagram, size_t len, const struct ntm_addr *from,
-			    uint8_t tos);
+int ntm_dp_user_outer_input(struct ntm_dp *dp, uint8_t *datagram, size_t len, const struct ntm_addr *from, uint8_t tos);
 
 #endif

@@ -70,6 +70,7 @@ static inline struct ntm_dp_user *ntm_dpu(struct ntm_dp *dp)
 int ntm_user_state_open(struct ntm_dp_user *d, char *why, size_t cap);
 /* keep: the state file stays as it is; else everything is wiped, and the file removed. */
 void ntm_user_state_close(struct ntm_dp_user *d, bool keep);
+int ntm_user_state_remove(const char *file, char *why, size_t cap);
 
 /* dp_user_paths.c */
 int ntm_user_paths_init(struct ntm_dp_user *d); /* free slots and indexes, out of what was adopted */

@@ -183,7 +183,7 @@ static void tell(struct ntm_dp_user *d, const struct ntm_hdr *h, const struct nt
 }
 
 static enum ntm_reason outer_input(struct ntm_dp_user *d, const uint8_t *datagram, size_t len,
-				   const struct ntm_addr *from, uint8_t tos)
+				   const struct ntm_addr *from, uint8_t tos, uint8_t *inner)
 {
 	struct ntm_hdr h;
 	struct ntm_opened o;
@@ -194,7 +194,7 @@ static enum ntm_reason outer_input(struct ntm_dp_user *d, const uint8_t *datagra
 	if (!slot)
 		return NTM_R_RX_UNKNOWN_PATH;
 	struct ntm_path *p = &d->paths[slot];
-	r = ntm_packet_open(p, &h, datagram, len, from, &o);
+	r = ntm_packet_open(p, &h, datagram, len, from, inner, &o);
 	tell(d, &h, &o, from, len);
 	if (r != NTM_R_RX_OK)
 		return r;
@@ -206,20 +206,23 @@ static enum ntm_reason outer_input(struct ntm_dp_user *d, const uint8_t *datagra
 		if (d->conf.deliver(d->conf.arg, o.inner, o.inner_len))
 			r = NTM_R_RX_ERROR;
 	}
-	ntm_wipe(o.inner, o.len);
 	return r;
 }
 
-int ntm_dp_user_outer_input(struct ntm_dp *dp, const uint8_t *datagram, size_t len, const struct ntm_addr *from,
-			    uint8_t tos)
+int ntm_dp_user_outer_input(struct ntm_dp *dp, uint8_t *datagram, size_t len, const struct ntm_addr *from, uint8_t tos)
 {
 	struct ntm_dp_user *d = ntm_dpu(dp);
-	enum ntm_reason r = outer_input(d, datagram, len, from, tos);
+	enum ntm_reason r = outer_input(d, datagram, len, from, tos, datagram + sizeof(struct ntm_hdr));
 	count(d, r, len);
 	return ntm_packet_errno(r);
 }
 
 int ntm_user_open(struct ntm_dp *dp, const uint8_t *datagram, size_t len, const struct ntm_addr *from)
 {
-	return ntm_dp_user_outer_input(dp, datagram, len, from, 0);
+	struct ntm_dp_user *d = ntm_dpu(dp);
+	uint8_t inner[NTM_INNER_MAX];
+	enum ntm_reason r = outer_input(d, datagram, len, from, 0, inner);
+	count(d, r, len);
+	ntm_wipe(inner, sizeof(inner));
+	return ntm_packet_errno(r);
 }

@@ -158,3 +158,25 @@ void ntm_user_state_close(struct ntm_dp_user *d, bool keep)
 	free(d->state_file);
 	d->mem = NULL;
 }
+
+int ntm_user_state_remove(const char *file, char *why, size_t cap)
+{
+	struct ntm_dp_user d = {.state_file = (char *)file, .state_fd = -1};
+	static const uint8_t zero[4096];
+	off_t size = 0;
+	if (access(file, F_OK))
+		return errno == ENOENT ? 0 : -errno;
+	int err = open_file(&d, &size, why, cap);
+	if (err == -EOPNOTSUPP || (err == -EACCES && !geteuid()))
+		err = 0; /* on a disk, or root removes what another user's agent left */
+	for (off_t at = 0; !err && at < size; at += (off_t)sizeof(zero)) {
+		size_t n = size - at < (off_t)sizeof(zero) ? (size_t)(size - at) : sizeof(zero);
+		if (pwrite(d.state_fd, zero, n, at) != (ssize_t)n)
+			err = -EIO;
+	}
+	if (!err && unlink(file))
+		err = -errno;
+	if (d.state_fd >= 0)
+		close(d.state_fd);
+	return err;
+}

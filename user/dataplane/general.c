@@ -18,7 +18,7 @@
 #include <sys/socket.h>
 
 #include "../common/log.h"
-#include "dp_internal.h"
+#include "hostif.h"
 
 enum { PREF_MARK = 32700, PREF_NEAR, PREF_OURS, PREF_MAIN };
 enum { TABLE_MAIN = 254, RULES_MAX = 32, ROUTES_MAX = 512 };
@@ -61,37 +61,37 @@ static bool is_v4(const struct ntm_prefix *p)
 	return p->len >= 96 && ntm_ip_is_v4(p->ip);
 }
 
-static bool wants(const struct ntm_dp_bpf *d, bool v4)
+static bool wants(const struct ntm_hostif *h, bool v4)
 {
-	for (size_t i = 0; i < d->general.n; i++)
-		if (is_v4(&d->general.prefixes[i]) == v4)
+	for (size_t i = 0; i < h->general->n; i++)
+		if (is_v4(&h->general->prefixes[i]) == v4)
 			return true;
 	return false;
 }
 
-static void wanted_of(const struct ntm_dp_bpf *d, int family, struct rules *out)
+static void wanted_of(const struct ntm_hostif *h, int family, struct rules *out)
 {
-	struct ntm_rule ours = {.family = family, .pref = PREF_OURS, .table = d->general.table, .has_src = true};
+	struct ntm_rule ours = {.family = family, .pref = PREF_OURS, .table = h->general->table, .has_src = true};
 	collect_rule(out, &(struct ntm_rule){.family = family, .pref = PREF_MAIN, .table = TABLE_MAIN});
 	collect_rule(
-	    out, &(struct ntm_rule){.family = family, .pref = PREF_MARK, .mark = d->general.mark, .go_on = PREF_MAIN});
+	    out, &(struct ntm_rule){.family = family, .pref = PREF_MARK, .mark = h->general->mark, .go_on = PREF_MAIN});
 	collect_rule(out,
 		     &(struct ntm_rule){.family = family, .pref = PREF_NEAR, .table = TABLE_MAIN, .no_default = true});
 	if (family == AF_INET)
 		collect_rule(out, &ours);
 	if (family == AF_INET)
-		memcpy(ours.src, &d->settings->vip4, 4);
+		memcpy(ours.src, &h->settings->vip4, 4);
 	else
-		memcpy(ours.src, d->settings->vip6, 16);
+		memcpy(ours.src, h->settings->vip6, 16);
 	collect_rule(out, &ours);
 }
 
-static void wanted_rules(const struct ntm_dp_bpf *d, struct rules *out)
+static void wanted_rules(const struct ntm_hostif *h, struct rules *out)
 {
-	if (wants(d, true))
-		wanted_of(d, AF_INET, out);
-	if (wants(d, false))
-		wanted_of(d, AF_INET6, out);
+	if (wants(h, true))
+		wanted_of(h, AF_INET, out);
+	if (wants(h, false))
+		wanted_of(h, AF_INET6, out);
 }
 
 struct routes {
@@ -114,15 +114,15 @@ static void collect_route(void *arg, const struct ntm_route *rt)
 	memcpy(s->r[s->n++].dst, rt->dst, rt->family == AF_INET ? 4 : 16);
 }
 
-static bool is_wanted_route(struct ntm_dp_bpf *d, const struct ntm_route *have)
+static bool is_wanted_route(struct ntm_hostif *h, const struct ntm_route *have)
 {
 	struct ntm_route rt;
 	for (size_t i = 0; i < N_LEFT_ALONE && have->leave; i++)
-		if (have->family == AF_INET && wants(d, true) && have->len == left_alone[i].len &&
+		if (have->family == AF_INET && wants(h, true) && have->len == left_alone[i].len &&
 		    !memcmp(have->dst, left_alone[i].dst, 4))
 			return true;
-	for (size_t i = 0; i < d->general.n && !have->leave; i++) {
-		ntm_ntm0_route(d, &d->general.prefixes[i], 0, &rt);
+	for (size_t i = 0; i < h->general->n && !have->leave; i++) {
+		ntm_hostif_route(h, &h->general->prefixes[i], 0, &rt);
 		if (rt.family == have->family && rt.len == have->len &&
 		    !memcmp(rt.dst, have->dst, rt.family == AF_INET ? 4 : 16))
 			return true;
@@ -131,21 +131,21 @@ static bool is_wanted_route(struct ntm_dp_bpf *d, const struct ntm_route *have)
 }
 
 /* Takes out of a table of ours what is there and not wanted. */
-static int prune_table(struct ntm_dp_bpf *d, uint32_t table)
+static int prune_table(struct ntm_hostif *h, uint32_t table)
 {
 	struct routes *have = calloc(1, sizeof(*have));
 	if (!have)
 		return -ENOMEM;
-	int err = ntm_rtnl_route_dump(&d->rtnl, table, collect_route, have);
+	int err = ntm_rtnl_route_dump(h->rtnl, table, collect_route, have);
 	for (size_t i = 0; i < have->n && !err; i++) {
 		struct ntm_route rt = {.family = have->r[i].family,
 				       .dst = have->r[i].dst,
 				       .len = have->r[i].len,
 				       .leave = have->r[i].leave,
 				       .table = table};
-		if (table == d->general.table && is_wanted_route(d, &rt))
+		if (table == h->general->table && is_wanted_route(h, &rt))
 			continue;
-		err = ntm_rtnl_route_del(&d->rtnl, &rt);
+		err = ntm_rtnl_route_del(h->rtnl, &rt);
 		if (err == -ESRCH)
 			err = 0;
 	}
@@ -153,13 +153,13 @@ static int prune_table(struct ntm_dp_bpf *d, uint32_t table)
 	return err;
 }
 
-static int prune_rules(struct ntm_dp_bpf *d, const struct rules *have, const struct rules *wanted, bool has_src)
+static int prune_rules(struct ntm_hostif *h, const struct rules *have, const struct rules *wanted, bool has_src)
 {
 	int err = 0;
 	for (size_t i = 0; i < have->n && !err; i++) {
 		if (have->r[i].has_src != has_src || has_rule(wanted, &have->r[i]))
 			continue;
-		err = ntm_rtnl_rule_del(&d->rtnl, &have->r[i]);
+		err = ntm_rtnl_rule_del(h->rtnl, &have->r[i]);
 		if (err == -ENOENT || err == -EAFNOSUPPORT)
 			err = 0;
 	}
@@ -167,50 +167,45 @@ static int prune_rules(struct ntm_dp_bpf *d, const struct rules *have, const str
 }
 
 /* First the rules that lead to our table: no packet is to get there while it is emptied, none with the mark at all. */
-static int prune(struct ntm_dp_bpf *d, const struct rules *wanted)
+static int prune(struct ntm_hostif *h, const struct rules *wanted)
 {
 	struct rules have = {.n = 0};
-	int err = ntm_rtnl_rule_dump(&d->rtnl, collect_rule, &have);
+	int err = ntm_rtnl_rule_dump(h->rtnl, collect_rule, &have);
 	if (!err)
-		err = prune_rules(d, &have, wanted, true);
+		err = prune_rules(h, &have, wanted, true);
 	if (!err)
-		err = prune_rules(d, &have, wanted, false);
+		err = prune_rules(h, &have, wanted, false);
 	for (size_t i = 0; i < have.n && !err; i++)
 		if (have.r[i].table && have.r[i].table != TABLE_MAIN)
-			err = prune_table(d, have.r[i].table);
+			err = prune_table(h, have.r[i].table);
 	return err;
 }
 
-int ntm_general_routes(struct ntm_dp_bpf *d)
+int ntm_hostif_general_routes(struct ntm_hostif *h, uint16_t mtu)
 {
-	uint32_t slot = d->settings->gateway;
-	uint16_t mtu = slot && slot < d->n_slots ? d->paths[slot].inner_mtu : 0;
 	int err = 0;
-	if (mtu < NTM_INNER_MTU_BASE)
-		mtu = NTM_INNER_MTU_BASE;
-	for (size_t i = 0; i < d->general.n && !err; i++) {
+	for (size_t i = 0; i < h->general->n && !err; i++) {
 		struct ntm_route rt;
-		ntm_ntm0_route(d, &d->general.prefixes[i], mtu, &rt);
-		rt.table = d->general.table;
-		err = ntm_rtnl_route_set(&d->rtnl, &rt);
+		ntm_hostif_route(h, &h->general->prefixes[i], mtu, &rt);
+		rt.table = h->general->table;
+		err = ntm_rtnl_route_set(h->rtnl, &rt);
 	}
-	for (size_t i = 0; i < N_LEFT_ALONE && !err && wants(d, true); i++)
-		err = ntm_rtnl_route_set(&d->rtnl, &(struct ntm_route){.family = AF_INET,
-								       .dst = left_alone[i].dst,
-								       .len = left_alone[i].len,
-								       .table = d->general.table,
-								       .leave = true});
+	for (size_t i = 0; i < N_LEFT_ALONE && !err && wants(h, true); i++)
+		err = ntm_rtnl_route_set(h->rtnl, &(struct ntm_route){.family = AF_INET,
+								      .dst = left_alone[i].dst,
+								      .len = left_alone[i].len,
+								      .table = h->general->table,
+								      .leave = true});
 	return err;
 }
 
-int ntm_dp_set_general(struct ntm_dp *dp, const struct ntm_dp_general *g)
+int ntm_hostif_general(struct ntm_hostif *h, const struct ntm_dp_general *g, uint16_t mtu)
 {
-	struct ntm_dp_bpf *d = ntm_dpb(dp);
 	struct rules wanted = {.n = 0};
 	struct ntm_prefix *copy = NULL;
 	if (g->n > ROUTES_MAX - N_LEFT_ALONE || (g->n && (!g->table || g->table == TABLE_MAIN || !g->mark)))
 		return -EINVAL;
-	if (g->n && !d->settings->pool4_len)
+	if (g->n && !h->settings->pool4_len)
 		return -EADDRNOTAVAIL; /* whose packets, is not known yet */
 	if (g->n) {
 		copy = malloc(g->n * sizeof(*copy));
@@ -218,33 +213,32 @@ int ntm_dp_set_general(struct ntm_dp *dp, const struct ntm_dp_general *g)
 			return -ENOMEM;
 		memcpy(copy, g->prefixes, g->n * sizeof(*copy));
 	}
-	ntm_general_free(d);
-	d->general = *g;
-	d->general.prefixes = d->general_prefixes = copy;
-	wanted_rules(d, &wanted);
-	int err = ntm_general_routes(d);
+	const struct ntm_dp_general now = *g; /* it may be ours */
+	ntm_hostif_general_free(h);
+	*h->general = now;
+	h->general->prefixes = *h->general_prefixes = copy;
+	wanted_rules(h, &wanted);
+	int err = ntm_hostif_general_routes(h, mtu);
 	if (!err)
-		err = prune(d, &wanted);
+		err = prune(h, &wanted);
 	for (size_t i = 0; i < wanted.n && !err; i++) {
-		err = ntm_rtnl_rule_add(&d->rtnl, &wanted.r[i]);
+		err = ntm_rtnl_rule_add(h->rtnl, &wanted.r[i]);
 		if (err == -EEXIST)
 			err = 0;
 	}
 	return err;
 }
 
-int ntm_general_clear(struct ntm_dp_bpf *d)
+int ntm_hostif_general_clear(struct ntm_hostif *h)
 {
 	const struct rules none = {.n = 0};
-	if (d->external_xdp)
-		return 0; /* a relay: it has no such routes, a node beside it may */
-	ntm_general_free(d);
-	return prune(d, &none);
+	ntm_hostif_general_free(h);
+	return prune(h, &none);
 }
 
-void ntm_general_free(struct ntm_dp_bpf *d)
+void ntm_hostif_general_free(struct ntm_hostif *h)
 {
-	free(d->general_prefixes);
-	d->general_prefixes = NULL;
-	d->general = (struct ntm_dp_general){0};
+	free(*h->general_prefixes);
+	*h->general_prefixes = NULL;
+	*h->general = (struct ntm_dp_general){0};
 }

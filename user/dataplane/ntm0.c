@@ -5,7 +5,6 @@
  * ntm0 offers no offloads.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,6 +14,7 @@
 #include "../common/log.h"
 #include "dp_internal.h"
 #include "ethtool.h"
+#include "hostif.h"
 
 /* UDP, header and tag around an inner packet, plus an IPv4 header */
 #define OUTER_OVERHEAD 60
@@ -54,22 +54,6 @@ int ntm_ntm0_find(struct ntm_dp_bpf *d, bool *mine)
 	return 0;
 }
 
-/* IPv6 may be switched off by default in a namespace; on an interface of our own it is ours to switch on. */
-void ntm_link_ipv6(const char *ifname)
-{
-	char path[96], c = '0';
-	snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/disable_ipv6", ifname);
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-	if (fd < 0) {
-		if (errno != ENOENT)
-			ntm_debug("%s: %s", path, strerror(errno));
-		return;
-	}
-	if (read(fd, &c, 1) == 1 && c == '1' && pwrite(fd, "0", 1, 0) != 1)
-		ntm_warn("IPv6 is switched off on %s: set net.ipv6.conf.%s.disable_ipv6 to 0", ifname, ifname);
-	close(fd);
-}
-
 static int set_up(struct ntm_dp_bpf *d, const struct ntm_link *l)
 {
 	struct ntm_link_change c = {
@@ -107,7 +91,7 @@ int ntm_ntm0_create(struct ntm_dp_bpf *d, char *why, size_t cap)
 		err = ntm_ethtool_features(d->peer_name, ntm0p_features,
 					   sizeof(ntm0p_features) / sizeof(ntm0p_features[0]));
 	if (!err) {
-		ntm_link_ipv6(d->ifname);
+		ntm_link_enable_ipv6(d->ifname);
 		err = set_up(d, &d->ntm0p);
 	}
 	if (!err)
@@ -142,176 +126,62 @@ int ntm_ntm0_set_mtu(struct ntm_dp_bpf *d, uint32_t uplink_mtu)
 	return err;
 }
 
-/* The largest segment that fits the interface: a path's MTU may grow while a connection lives. */
-static uint32_t advmss(const struct ntm_dp_bpf *d, int family)
+static struct ntm_hostif host_of(struct ntm_dp_bpf *d)
 {
-	return d->ntm0.mtu - (family == AF_INET ? 40 : 60);
+	return (struct ntm_hostif){.rtnl = &d->rtnl,
+				   .link = &d->ntm0,
+				   .settings = d->settings,
+				   .general = &d->general,
+				   .general_prefixes = &d->general_prefixes};
 }
 
-static int family_of(const uint8_t ip[16], const uint8_t **addr)
+int ntm_ntm0_addresses(struct ntm_dp_bpf *d, const struct ntm_dp_addresses *old, const struct ntm_dp_addresses *a)
 {
-	bool v4 = ntm_ip_is_v4(ip);
-	*addr = v4 ? ip + 12 : ip;
-	return v4 ? AF_INET : AF_INET6;
-}
-
-void ntm_ntm0_route(struct ntm_dp_bpf *d, const struct ntm_prefix *to, uint16_t mtu, struct ntm_route *rt)
-{
-	int family = ntm_ip_is_v4(to->ip) && to->len >= 96 ? AF_INET : AF_INET6;
-	const void *src = family == AF_INET ? (const void *)&d->settings->vip4 : d->settings->vip6;
-	static const uint8_t none[16];
-	if (!memcmp(src, none, family == AF_INET ? 4 : 16))
-		src = NULL;
-	*rt = (struct ntm_route){.family = family,
-				 .ifindex = d->ntm0.ifindex,
-				 .dst = family == AF_INET ? to->ip + 12 : to->ip,
-				 .len = (uint8_t)(family == AF_INET ? to->len - 96 : to->len),
-				 .src = src,
-				 .mtu = mtu < d->ntm0.mtu ? mtu : d->ntm0.mtu,
-				 .advmss = advmss(d, family)};
+	struct ntm_hostif h = host_of(d);
+	return ntm_hostif_addresses(&h, old, a);
 }
 
 int ntm_ntm0_peer_route(struct ntm_dp_bpf *d, const uint8_t ip[16], uint16_t mtu)
 {
-	struct ntm_prefix to = {.len = 128};
-	struct ntm_route rt;
-	memcpy(to.ip, ip, 16);
-	ntm_ntm0_route(d, &to, mtu, &rt);
-	return ntm_rtnl_route_set(&d->rtnl, &rt);
+	struct ntm_hostif h = host_of(d);
+	return ntm_hostif_peer_route(&h, ip, mtu);
 }
 
 int ntm_ntm0_peer_route_del(struct ntm_dp_bpf *d, const uint8_t ip[16])
 {
-	struct ntm_prefix to = {.len = 128};
-	struct ntm_route rt;
-	memcpy(to.ip, ip, 16);
-	ntm_ntm0_route(d, &to, 0, &rt);
-	int err = ntm_rtnl_route_del(&d->rtnl, &rt);
-	return err == -ESRCH ? 0 : err;
+	struct ntm_hostif h = host_of(d);
+	return ntm_hostif_peer_route_del(&h, ip);
 }
 
-struct addr_set {
-	struct {
-		int family;
-		uint8_t ip[16], len;
-	} a[32];
-	size_t n;
-};
-
-static void collect(void *arg, int family, const uint8_t ip[16], uint8_t len)
+static uint16_t general_mtu(const struct ntm_dp_bpf *d)
 {
-	struct addr_set *s = arg;
-	if (s->n == sizeof(s->a) / sizeof(s->a[0]))
-		return;
-	s->a[s->n].family = family;
-	s->a[s->n].len = len;
-	memcpy(s->a[s->n++].ip, ip, 16);
+	uint32_t slot = d->settings->gateway;
+	uint16_t mtu = slot && slot < d->n_slots ? d->paths[slot].inner_mtu : 0;
+	return mtu < NTM_INNER_MTU_BASE ? NTM_INNER_MTU_BASE : mtu;
 }
 
-/* The new addresses come first: a moment with both is better than one with none. */
-static int replace_addresses(struct ntm_dp_bpf *d, const uint8_t vip4[16], const uint8_t vip6[16])
+int ntm_general_routes(struct ntm_dp_bpf *d)
 {
-	struct addr_set have = {.n = 0};
-	int err = ntm_rtnl_addr_add(&d->rtnl, d->ntm0.ifindex, AF_INET, vip4 + 12);
-	if (err)
-		return err;
-	err = ntm_rtnl_addr_add(&d->rtnl, d->ntm0.ifindex, AF_INET6, vip6);
-	if (err) {
-		ntm_err("%s can't have an IPv6 address: %s; is IPv6 switched off here "
-			"(sysctl net.ipv6.conf.all.disable_ipv6)?",
-			d->ifname, strerror(-err));
-		return err;
-	}
-	err = ntm_rtnl_addr_dump(&d->rtnl, d->ntm0.ifindex, collect, &have);
-	for (size_t i = 0; !err && i < have.n; i++) {
-		const uint8_t *addr;
-		if (!memcmp(have.a[i].ip, vip4, 16) || !memcmp(have.a[i].ip, vip6, 16))
-			continue;
-		int family = family_of(have.a[i].ip, &addr);
-		err = ntm_rtnl_addr_del(&d->rtnl, d->ntm0.ifindex, family, addr, have.a[i].len);
-		if (err == -EADDRNOTAVAIL)
-			err = 0;
-	}
-	return err;
+	struct ntm_hostif h = host_of(d);
+	return ntm_hostif_general_routes(&h, general_mtu(d));
 }
 
-static void pool_route(struct ntm_dp_bpf *d, const struct ntm_prefix *pool, const uint8_t *src, struct ntm_route *rt)
+int ntm_dp_set_general(struct ntm_dp *dp, const struct ntm_dp_general *g)
 {
-	const uint8_t *dst;
-	int family = family_of(pool->ip, &dst);
-	*rt = (struct ntm_route){.family = family,
-				 .ifindex = d->ntm0.ifindex,
-				 .dst = dst,
-				 .len = (uint8_t)(family == AF_INET ? pool->len - 96 : pool->len),
-				 .src = src,
-				 .mtu = NTM_INNER_MTU_BASE,
-				 .advmss = advmss(d, family)};
+	struct ntm_hostif h = host_of(ntm_dpb(dp));
+	return ntm_hostif_general(&h, g, general_mtu(ntm_dpb(dp)));
 }
 
-static int replace_pool(struct ntm_dp_bpf *d, const struct ntm_prefix *old, const struct ntm_prefix *pool,
-			const uint8_t *src)
+int ntm_general_clear(struct ntm_dp_bpf *d)
 {
-	struct ntm_route rt;
-	if (old && old->len && (old->len != pool->len || memcmp(old->ip, pool->ip, 16))) {
-		pool_route(d, old, NULL, &rt);
-		int err = ntm_rtnl_route_del(&d->rtnl, &rt);
-		if (err && err != -ESRCH)
-			return err;
-	}
-	pool_route(d, pool, src, &rt);
-	return ntm_rtnl_route_set(&d->rtnl, &rt);
+	struct ntm_hostif h = host_of(d);
+	if (d->external_xdp)
+		return 0; /* a relay: it has no such routes, a node beside it may */
+	return ntm_hostif_general_clear(&h);
 }
 
-static bool has_pool(const struct ntm_dp_addresses *a, const struct ntm_prefix *pool)
+void ntm_general_free(struct ntm_dp_bpf *d)
 {
-	if (!memcmp(&a->pool4, pool, sizeof(*pool)) || !memcmp(&a->pool6, pool, sizeof(*pool)))
-		return true;
-	for (unsigned i = 0; i < a->n_peers; i++)
-		if (!memcmp(&a->peers[i].pool4, pool, sizeof(*pool)) ||
-		    !memcmp(&a->peers[i].pool6, pool, sizeof(*pool)))
-			return true;
-	return false;
-}
-
-static int drop_pool(struct ntm_dp_bpf *d, const struct ntm_dp_addresses *a, const struct ntm_prefix *pool)
-{
-	struct ntm_route rt;
-	if (has_pool(a, pool))
-		return 0;
-	pool_route(d, pool, NULL, &rt);
-	int err = ntm_rtnl_route_del(&d->rtnl, &rt);
-	return err == -ESRCH ? 0 : err;
-}
-
-/* Other zones' pools are reached as the own one is. */
-static int replace_peer_pools(struct ntm_dp_bpf *d, const struct ntm_dp_addresses *old,
-			      const struct ntm_dp_addresses *a)
-{
-	int err = 0;
-	for (unsigned i = 0; !err && old && i < old->n_peers; i++) {
-		err = drop_pool(d, a, &old->peers[i].pool4);
-		if (!err)
-			err = drop_pool(d, a, &old->peers[i].pool6);
-	}
-	for (unsigned i = 0; !err && i < a->n_peers; i++) {
-		err = replace_pool(d, NULL, &a->peers[i].pool4, a->vip4);
-		if (!err)
-			err = replace_pool(d, NULL, &a->peers[i].pool6, a->vip6);
-	}
-	return err;
-}
-
-/* old: what the settings said before, NULL if nothing. */
-int ntm_ntm0_addresses(struct ntm_dp_bpf *d, const struct ntm_dp_addresses *old, const struct ntm_dp_addresses *a)
-{
-	uint8_t vip4[16];
-	ntm_ip_from_v4(vip4, a->vip4);
-	int err = replace_addresses(d, vip4, a->vip6);
-	if (!err)
-		err = replace_pool(d, old ? &old->pool4 : NULL, &a->pool4, a->vip4);
-	if (!err)
-		err = replace_pool(d, old ? &old->pool6 : NULL, &a->pool6, a->vip6);
-	if (!err)
-		err = replace_peer_pools(d, old, a);
-	return err;
+	struct ntm_hostif h = host_of(d);
+	ntm_hostif_general_free(&h);
 }

@@ -87,13 +87,14 @@ static void authenticated(struct ntm_path *p, uint8_t epoch, bool newest, const 
 }
 
 enum ntm_reason ntm_packet_open(struct ntm_path *p, const struct ntm_hdr *h, const uint8_t *datagram, size_t len,
-				const struct ntm_addr *from, struct ntm_opened *o)
+				const struct ntm_addr *from, uint8_t *inner, struct ntm_opened *o)
 {
 	uint8_t epoch = ntm_hdr_epoch(h), nonce[NTM_NONCE_LEN];
 	struct ntm_rx_epoch *rx = &p->rx[epoch & 1];
 	uint64_t now = ntm_boottime_ns(), ctr = (uint64_t)be16toh(h->ctr_hi) << 32 | be32toh(h->ctr_lo);
 	int newest = 0;
 	o->confirmed = o->roamed = false;
+	o->inner = inner;
 	o->len = len - sizeof(*h) - NTM_TAG_LEN;
 	if (__atomic_load_n(&rx->expires_ns, __ATOMIC_ACQUIRE) <= now || rx->epoch != epoch)
 		return NTM_R_RX_NO_KEY;

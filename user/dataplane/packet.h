@@ -21,8 +21,8 @@ enum ntm_reason ntm_packet_seal(struct ntm_path *p, const uint8_t *inner, size_t
 enum ntm_reason ntm_packet_header(const uint8_t *datagram, size_t len, struct ntm_hdr *h);
 
 struct ntm_opened {
-	uint8_t inner[NTM_INNER_MAX];
-	size_t len;       /* of what was sealed */
+	uint8_t *inner;   /* what was sealed */
+	size_t len;       /* of it */
 	bool confirmed;   /* sending has switched to the epoch that waited for this packet */
 	bool roamed;      /* the path's endpoint is `from` now */
 	size_t inner_len; /* of the inner packet by its own header, after ntm_packet_inner() */
@@ -31,11 +31,11 @@ struct ntm_opened {
 
 /*
  * Checks, opens and takes the counter of a datagram of p, for which ntm_packet_header() said NTM_R_RX_OK; then epoch
- * and endpoint follow it as in bpf/lib/roam.h. NTM_R_RX_OK, NTM_R_RX_KEEPALIVE, or why not; o's booleans are valid in
- * any case. o->inner is the caller's to wipe, o->len bytes of it, if NTM_R_RX_OK.
+ * and endpoint follow it as in bpf/lib/roam.h. inner: where to, for NTM_INNER_MAX bytes, or the datagram's own payload,
+ * right behind its header. NTM_R_RX_OK, NTM_R_RX_KEEPALIVE, or why not; o's booleans are valid in any case.
  */
 enum ntm_reason ntm_packet_open(struct ntm_path *p, const struct ntm_hdr *h, const uint8_t *datagram, size_t len,
-				const struct ntm_addr *from, struct ntm_opened *o);
+				const struct ntm_addr *from, uint8_t *inner, struct ntm_opened *o);
 
 /*
  * May the inner packet in o be delivered? Source, destination and lengths, and ECN by RFC 6040, section 4.2, out of the

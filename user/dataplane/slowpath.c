@@ -99,13 +99,14 @@ static enum ntm_reason open_datagram(struct ntm_dp_bpf *d, const uint8_t *datagr
 {
 	struct ntm_hdr h;
 	struct ntm_opened o;
+	uint8_t inner[NTM_INNER_MAX];
 	enum ntm_reason r = ntm_packet_header(datagram, len, &h);
 	if (r != NTM_R_RX_OK)
 		return r;
 	uint32_t slot = ntm_path_slot(d, be64toh(h.id));
 	if (!slot)
 		return NTM_R_RX_UNKNOWN_PATH;
-	r = ntm_packet_open(&d->paths[slot], &h, datagram, len, from, &o);
+	r = ntm_packet_open(&d->paths[slot], &h, datagram, len, from, inner, &o);
 	tell(d, &d->paths[slot], &h, &o, from, len);
 	if (r != NTM_R_RX_OK)
 		return r;

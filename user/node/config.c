@@ -72,10 +72,10 @@ int ntm_node_conf_xdp_mode(const char *v, void *field, char *why, size_t cap)
 
 static int parse_datapath(const char *v, void *field, char *why, size_t cap)
 {
-	(void)field;
-	if (!strcmp(v, "bpf"))
-		return 0;
-	return refuse(why, cap, strcmp(v, "user") ? "not one of bpf, user" : "user: not in this version");
+	bool *user = field;
+
+	*user = !strcmp(v, "user");
+	return *user || !strcmp(v, "bpf") ? 0 : refuse(why, cap, "not one of bpf, user");
 }
 
 static int parse_bulk(const char *v, void *field, char *why, size_t cap)
@@ -104,8 +104,10 @@ static int parse_dns_mode(const char *v, void *field, char *why, size_t cap)
 		*mode = NTM_DNS_RESOLVCONF;
 	else if (!strcmp(v, "hook"))
 		*mode = NTM_DNS_HOOK;
+	else if (!strcmp(v, "tun"))
+		*mode = NTM_DNS_TUN;
 	else
-		return refuse(why, cap, "not one of auto, resolved, resolvconf, hook, stub, off");
+		return refuse(why, cap, "not one of auto, resolved, resolvconf, hook, tun, stub, off");
 	return 0;
 }
 
@@ -304,7 +306,7 @@ static const struct ntm_conf_key keys[] = {
     {"node", "uplink_prefer", ntm_node_conf_uplinks, FIELD(uplink_prefer), false},
     {"node", "uplink_settle_ms", parse_settle, FIELD(uplink_settle_ms), false},
     {"node", "xdp_mode", ntm_node_conf_xdp_mode, FIELD(xdp_mode), false},
-    {"node", "datapath", parse_datapath, 0, false},
+    {"node", "datapath", parse_datapath, FIELD(user_datapath), false},
     {"node", "bulk", parse_bulk, FIELD(no_bulk), false},
     {"node", "runtime_dir", ntm_conf_path, FIELD(runtime_dir), false},
     {"node", "max_paths", parse_max_paths, FIELD(max_paths), false},
@@ -314,6 +316,7 @@ static const struct ntm_conf_key keys[] = {
     {"dc", "token", parse_token, FIELD(dc_token), false},
     {"dns", "mode", parse_dns_mode, FIELD(dns_mode), false},
     {"dns", "listen", parse_listen, FIELD(dns_listen), false},
+    {"dns", "address", parse_upstreams, FIELD(dns_addresses), false},
     {"dns", "upstream", parse_upstreams, FIELD(dns_upstreams), false},
     {"dns", "cgroup", ntm_conf_path, FIELD(dns_cgroup), false},
     {"gateway", "routes", parse_routes, FIELD(gateway_routes), false},
@@ -340,6 +343,14 @@ int ntm_node_config_load(struct ntm_node_config *c, const char *file, char *err,
 	} else {
 		ret = ntm_conf_load(file, keys, sizeof(keys) / sizeof(keys[0]), NULL, c, err, cap);
 	}
+	if (!ret && !c->user_datapath && !strcmp(c->interface, NTM_INTERFACE_FD)) {
+		snprintf(err, cap, "%s: interface = fd goes with datapath = user", file);
+		ret = -EINVAL;
+	}
+	if (!ret && !c->user_datapath && c->dns_mode == NTM_DNS_TUN) {
+		snprintf(err, cap, "%s: dns.mode = tun goes with datapath = user", file);
+		ret = -EINVAL;
+	}
 	if (ret)
 		ntm_node_config_free(c);
 	return ret;
@@ -353,6 +364,7 @@ void ntm_node_config_free(struct ntm_node_config *c)
 	free(c->dc_token);
 	free(c->dc_endpoints.addrs);
 	free(c->dns_upstreams.addrs);
+	free(c->dns_addresses.addrs);
 	free(c->dns_cgroup);
 	free(c->gateway_routes.prefixes);
 	for (size_t i = 0; i < c->uplinks.n; i++)

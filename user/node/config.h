@@ -20,6 +20,7 @@ enum ntm_dns_mode {
 	NTM_DNS_RESOLVED,
 	NTM_DNS_RESOLVCONF,
 	NTM_DNS_HOOK,
+	NTM_DNS_TUN,
 };
 
 struct ntm_prefix_list {
@@ -29,6 +30,9 @@ struct ntm_prefix_list {
 
 enum { NTM_UPLINK_SETTLE_MS = 200 };
 
+/* interface = fd: a TUN device that comes over the control socket */
+#define NTM_INTERFACE_FD "fd"
+
 struct ntm_node_config {
 	char name[NTM_LABEL_MAX + 1];
 	char *private_key_file;
@@ -37,6 +41,7 @@ struct ntm_node_config {
 	uint16_t port; /* host order */
 	enum ntm_xdp_mode xdp_mode;
 	bool no_bulk;                         /* bulk = off */
+	bool user_datapath;                   /* datapath = user */
 	struct ntm_string_list uplinks;       /* n == 0: auto */
 	struct ntm_string_list uplink_prefer; /* before all others, in this order; n == 0: metrics decide */
 	uint32_t uplink_settle_ms;            /* a better uplink must last so long before it takes over */
@@ -49,6 +54,7 @@ struct ntm_node_config {
 
 	enum ntm_dns_mode dns_mode;
 	struct ntm_addr dns_listen;
+	struct ntm_addr_list dns_addresses; /* of mode tun, ports unused; n == 0: the first of the pools */
 	struct ntm_addr_list dns_upstreams; /* n == 0: from /etc/resolv.conf */
 	char *dns_cgroup;                   /* of mode hook; NULL: the root */
 

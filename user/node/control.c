@@ -6,10 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../common/ctlsock.h"
 #include "netwatch.h"
 #include "node.h"
+#include "userpath.h"
 
 enum {
 	JOBS_MAX = 64,
@@ -359,6 +361,24 @@ static void cmd_moved(struct ntm_control *c, struct ntm_ctl_client *client)
 		ntm_ctl_result(client, NULL);
 }
 
+/* A TUN device comes with the request; the answer says how it is to be configured. */
+static void cmd_tun(struct ntm_control *c, struct ntm_ctl_client *client)
+{
+	int fd = ntm_ctl_take_fd(client);
+	char why[256] = "";
+
+	if (fd < 0) {
+		ntm_ctl_error(client, "malformed", "no descriptor came with it: %s", strerror(-fd));
+	} else if (!c->node->userpath) {
+		close(fd);
+		ntm_ctl_error(client, "unsupported", "this agent has datapath = bpf, and no use for a TUN device");
+	} else if (ntm_userpath_take(c->node->userpath, fd, why, sizeof(why))) {
+		ntm_ctl_error(client, "refused", "%s", why);
+	} else {
+		ntm_ctl_result(client, ntm_control_tun(c->node));
+	}
+}
+
 static void on_request(struct ntm_ctl_client *client, const char *cmd, json_object *request, void *arg)
 {
 	struct ntm_control *c = arg;
@@ -379,6 +399,8 @@ static void on_request(struct ntm_ctl_client *client, const char *cmd, json_obje
 		cmd_ping(c, client, request);
 	else if (!strcmp(cmd, "moved"))
 		cmd_moved(c, client);
+	else if (!strcmp(cmd, "tun"))
+		cmd_tun(c, client);
 	else if (!strcmp(cmd, "monitor"))
 		job_new(c, client, JOB_MONITOR);
 	else

@@ -15,5 +15,6 @@ void ntm_control_close(struct ntm_control *c);
 json_object *ntm_control_status(struct ntm_node *n);
 json_object *ntm_control_peers(struct ntm_node *n);
 json_object *ntm_control_paths(struct ntm_node *n);
+json_object *ntm_control_tun(struct ntm_node *n); /* how its interface is to be configured */
 
 #endif

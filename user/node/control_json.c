@@ -10,7 +10,9 @@
 #include "control.h"
 #include "dnsmode.h"
 #include "dnsstub.h"
+#include "dnstun.h"
 #include "node.h"
+#include "userpath.h"
 
 static void add_text(json_object *o, const char *key, const char *value)
 {
@@ -89,10 +91,20 @@ static json_object *uplinks_status(const struct ntm_node *n)
 		ntm_ip_from_v4(ip, u->addr4);
 		add_text(o, "addr4", memcmp(u->addr4, none, 4) ? ntm_ip_format(ip, text) : NULL);
 		add_text(o, "addr6", memcmp(u->addr6, none, 16) ? ntm_ip_format(u->addr6, text) : NULL);
-		add_text(o, "xdp", u->xdp_native ? "native" : "generic");
+		add_text(o, "xdp", n->userpath ? NULL : u->xdp_native ? "native" : "generic");
 		json_object_array_add(list, o);
 	}
 	return list;
+}
+
+/* mode = tun: what a resolver is to be told. */
+static void dns_addresses(json_object *o, const struct ntm_node *n)
+{
+	char text[NTM_ADDR_STRLEN];
+	uint8_t ip[16];
+
+	add_text(o, "dns4", ntm_dnstun_address(n, false, ip) ? ntm_ip_format(ip, text) : NULL);
+	add_text(o, "dns6", ntm_dnstun_address(n, true, ip) ? ntm_ip_format(ip, text) : NULL);
 }
 
 static json_object *dns_status(struct ntm_node *n)
@@ -105,7 +117,9 @@ static json_object *dns_status(struct ntm_node *n)
 	add_text(o, "mode", ntm_dnsmode_name(n->dnsmode ? ntm_dnsmode_in_effect(n->dnsmode) : n->conf.dns_mode));
 	add_text(o, "reason", n->dnsmode ? ntm_dnsmode_reason(n->dnsmode) : NULL);
 	ntm_dnsmode_counters(o, n->dnsmode);
-	if (n->dns)
+	if (n->conf.dns_mode == NTM_DNS_TUN)
+		dns_addresses(o, n);
+	else if (n->dns)
 		add_addr(o, "listen", ntm_dnsstub_addr(n->dns));
 	else
 		add_text(o, "listen", NULL);
@@ -136,6 +150,34 @@ static json_object *counters_status(struct ntm_node *n)
 	return o;
 }
 
+/* NULL: no device was given yet. */
+static const char *interface_name(const struct ntm_node *n)
+{
+	const char *name = n->userpath ? ntm_userpath_ifname(n->userpath) : n->conf.interface;
+
+	return name[0] ? name : NULL;
+}
+
+json_object *ntm_control_tun(struct ntm_node *n)
+{
+	json_object *o = json_object_new_object();
+	char text[NTM_ADDR_STRLEN];
+
+	if (!o)
+		return NULL;
+	add_text(o, "interface", interface_name(n));
+	if (n->id.known) {
+		add_vip4(o, n->id.addrs.vip4);
+		add_vip6(o, n->id.addrs.vip6);
+	}
+	add_text(o, "pool4", n->id.known ? ntm_prefix_format(&n->id.addrs.pool4, text) : NULL);
+	add_text(o, "pool6", n->id.known ? ntm_prefix_format(&n->id.addrs.pool6, text) : NULL);
+	if (n->conf.dns_mode == NTM_DNS_TUN)
+		dns_addresses(o, n);
+	add_int(o, "mtu", NTM_INNER_MTU_BASE); /* what every path carries; larger packets are answered by ICMP */
+	return o;
+}
+
 json_object *ntm_control_status(struct ntm_node *n)
 {
 	json_object *o = json_object_new_object();
@@ -155,8 +197,10 @@ json_object *ntm_control_status(struct ntm_node *n)
 	add_int(o, "pid", (uint64_t)getpid());
 	add_int(o, "uptime_s", (ntm_timers_ms(&n->timers) - n->start_ms) / 1000);
 	json_object_object_add(o, "adopted", json_object_new_boolean(n->adopted));
-	add_text(o, "datapath", "bpf");
-	add_text(o, "interface", n->conf.interface);
+	add_text(o, "datapath", n->userpath ? "user" : "bpf");
+	add_text(o, "interface", interface_name(n));
+	if (n->userpath)
+		json_object_object_add(o, "guarded", json_object_new_boolean(ntm_userpath_guarded(n->userpath)));
 	json_object_object_add(o, "dc", dc_status(n));
 	add_text(o, "uplink", n->n_uplinks ? n->uplinks[0].dp.name : NULL);
 	json_object_object_add(o, "uplinks", uplinks_status(n));
@@ -295,8 +339,9 @@ json_object *ntm_control_paths(struct ntm_node *n)
 		else
 			add_text(o, "rtt_ms", NULL);
 		add_int(o, "mtu", s.inner_mtu);
-		add_text(o, "lane", s.bulk ? "bulk" : "kernel");
-		add_lanes(o, &s);
+		add_text(o, "lane", n->userpath ? "user" : s.bulk ? "bulk" : "kernel");
+		if (!n->userpath)
+			add_lanes(o, &s);
 		json_object_object_add(o, "gateway", json_object_new_boolean(t->gateway));
 		add_int(o, "tx_packets", s.tx_packets);
 		add_int(o, "rx_packets", s.rx_packets);

@@ -322,9 +322,12 @@ void ntm_node_set_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, u
 	n->n_uplinks = count;
 	for (unsigned i = 0; i < count; i++) {
 		n->uplinks[i].dp.xdp_native = dp[i].xdp_native;
-		ntm_info("uplink %s: %s, %s XDP, MTU %u", dp[i].name,
+		ntm_info("uplink %s: %s%s, MTU %u", dp[i].name,
 			 n->uplinks[i].n_addrs ? ntm_ip_format(n->uplinks[i].addrs[0], text) : "no address",
-			 dp[i].xdp_native ? "native" : "generic", dp[i].mtu);
+			 n->userpath        ? ""
+			 : dp[i].xdp_native ? ", native XDP"
+					    : ", generic XDP",
+			 dp[i].mtu);
 	}
 	if (!count)
 		ntm_warn("no uplink: no interface is up with an address");

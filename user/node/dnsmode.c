@@ -21,7 +21,7 @@ struct ntm_dnsmode {
 
 const char *ntm_dnsmode_name(enum ntm_dns_mode mode)
 {
-	static const char *const names[] = {"auto", "off", "stub", "resolved", "resolvconf", "hook"};
+	static const char *const names[] = {"auto", "off", "stub", "resolved", "resolvconf", "hook", "tun"};
 
 	return names[mode];
 }

@@ -124,7 +124,9 @@ static void reply_udp(struct ntm_dns_query *q, const uint8_t *answer, size_t len
 
 void ntm_dns_reply(struct ntm_dns_query *q, const uint8_t *answer, size_t len)
 {
-	if (!q->tcp)
+	if (q->via)
+		q->via(q->via_arg, &q->client, answer, len);
+	else if (!q->tcp)
 		reply_udp(q, answer, len);
 	else if (q->conn && !q->conn->closing)
 		reply_tcp(q->conn, answer, len);
@@ -327,6 +329,32 @@ static void on_tcp(uv_stream_t *h, ssize_t n, const uv_buf_t *buf)
 	}
 }
 
+void ntm_dnsstub_query(struct ntm_dnsstub *s, const struct ntm_addr *client, bool tcp, const uint8_t *wire, size_t len,
+		       ntm_dns_via via, void *arg)
+{
+	struct ntm_dns_query *q = worth_answering(wire, len) ? query_new(s, wire, len) : NULL;
+
+	if (!q)
+		return;
+	q->client = *client;
+	q->tcp = tcp;
+	q->via = via;
+	q->via_arg = arg;
+	start(q);
+}
+
+void ntm_dnsstub_forget(struct ntm_dnsstub *s, const void *arg)
+{
+	for (struct ntm_dns_query *q = s->queries, *next; q; q = next) {
+		next = q->next;
+		if (!q->via || q->via_arg != arg)
+			continue;
+		ntm_dnszone_cancel(q);
+		ntm_dnsforward_cancel(q);
+		query_free(q);
+	}
+}
+
 static int peer_of(struct ntm_dns_conn *c)
 {
 	struct sockaddr_storage ss;
@@ -424,6 +452,23 @@ int ntm_dnsstub_open_at(struct ntm_dnsstub **out, struct ntm_node *n, const stru
 	}
 	*out = s;
 	return 0;
+}
+
+int ntm_dnsstub_open_bare(struct ntm_dnsstub **out, struct ntm_node *n)
+{
+	static const struct ntm_addr none;
+	struct ntm_dnsstub *s = calloc(1, sizeof(*s));
+	int err;
+
+	if (!s)
+		return -ENOMEM;
+	s->node = n;
+	err = ntm_dnsforward_open(&s->forward, n, &none);
+	if (err)
+		free(s);
+	else
+		*out = s;
+	return err;
 }
 
 static void on_closed(uv_handle_t *h)

@@ -25,12 +25,17 @@ enum {
 	NTM_DNS_UDP_PAYLOAD = 1232,
 };
 
+/* Where the answer to a question goes that came by no socket of the stub's. */
+typedef void (*ntm_dns_via)(void *arg, const struct ntm_addr *client, const uint8_t *answer, size_t len);
+
 /* One question on its way to an answer. */
 struct ntm_dns_query {
 	struct ntm_dnsstub *stub;
 	struct ntm_dns_query *next, **link;
 	struct ntm_addr client;
 	struct ntm_dns_conn *conn; /* TCP; NULL for UDP, and when the client has gone */
+	ntm_dns_via via;           /* NULL: a socket of the stub's */
+	void *via_arg;
 	bool tcp;
 	bool held; /* waits for a direction: `pending` is dnszone.c's, else dnsforward.c's */
 	void *pending;
@@ -44,6 +49,12 @@ struct ntm_dns_query {
 int ntm_dnsstub_open(struct ntm_dnsstub **out, struct ntm_node *n, char *why, size_t cap); /* at dns.listen */
 int ntm_dnsstub_open_at(struct ntm_dnsstub **out, struct ntm_node *n, const struct ntm_addr *addr, char *why,
 			size_t cap);
+/* Without sockets: questions come by ntm_dnsstub_query(). 0 or -errno. */
+int ntm_dnsstub_open_bare(struct ntm_dnsstub **out, struct ntm_node *n);
+/* A question (borrowed) out of such a message; via is called once, perhaps within the call, or never. */
+void ntm_dnsstub_query(struct ntm_dnsstub *s, const struct ntm_addr *client, bool tcp, const uint8_t *wire, size_t len,
+		       ntm_dns_via via, void *arg);
+void ntm_dnsstub_forget(struct ntm_dnsstub *s, const void *arg); /* via with this arg is not called any more */
 void ntm_dnsstub_close(struct ntm_dnsstub *s);
 uint16_t ntm_dnsstub_port(const struct ntm_dnsstub *s);               /* host order */
 const struct ntm_addr *ntm_dnsstub_addr(const struct ntm_dnsstub *s); /* that it is bound to */

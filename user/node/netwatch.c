@@ -285,6 +285,13 @@ void ntm_netwatch_set_prefer(struct ntm_netwatch *w, const struct ntm_string_lis
 	w->prefer = prefer;
 }
 
+void ntm_netwatch_set_own(struct ntm_netwatch *w, const char *ifname)
+{
+	snprintf(w->own, sizeof(w->own), "%s", ifname);
+	snprintf(w->own_peer, sizeof(w->own_peer), "%.14sp", ifname);
+	look_in(w, 1);
+}
+
 void ntm_netwatch_set_settle(struct ntm_netwatch *w, uint32_t ms)
 {
 	w->settle_ms = ms;

@@ -62,6 +62,8 @@ int ntm_netwatch_open(struct ntm_netwatch **out, uv_loop_t *loop, const struct n
 void ntm_netwatch_set_settle(struct ntm_netwatch *w, uint32_t ms);
 /* Names of interfaces, the preferred first; borrowed. Others come after them, by their routes' metrics. */
 void ntm_netwatch_set_prefer(struct ntm_netwatch *w, const struct ntm_string_list *prefer);
+/* The interface with the virtual addresses is this one now. */
+void ntm_netwatch_set_own(struct ntm_netwatch *w, const char *ifname);
 void ntm_netwatch_close(struct ntm_netwatch *w);
 /* Looks now. force: `changed` is called though nothing may have changed. 0 or -errno. */
 int ntm_netwatch_scan(struct ntm_netwatch *w, bool force);

@@ -21,6 +21,7 @@
 #include "dnsstub.h"
 #include "privs.h"
 #include "state.h"
+#include "userpath.h"
 
 enum { LOCK_WAIT_MS = 1000, LOCK_PAUSE_MS = 10 };
 
@@ -34,7 +35,8 @@ static void on_term(uv_signal_t *h, int signum)
 {
 	struct daemon *d = h->data;
 
-	ntm_info("%s: ending; paths go on in the kernel", signum == SIGTERM ? "SIGTERM" : "SIGINT");
+	ntm_info("%s: ending; paths %s", signum == SIGTERM ? "SIGTERM" : "SIGINT",
+		 d->agent.node.userpath ? "wait for the next agent" : "go on in the kernel");
 	uv_stop(&d->loop);
 }
 
@@ -119,6 +121,8 @@ static void reload(struct ntm_node *n)
 		needs_restart("node.uplinks");
 	if (n->conf.xdp_mode != c.xdp_mode)
 		needs_restart("node.xdp_mode");
+	if (n->conf.user_datapath != c.user_datapath)
+		needs_restart("node.datapath");
 	if (!same_text(n->conf.runtime_dir, c.runtime_dir))
 		needs_restart("node.runtime_dir");
 	if (n->conf.max_paths != c.max_paths)
@@ -207,6 +211,19 @@ static int open_dp_patiently(struct ntm_node *n, const struct ntm_dp_config *c, 
 	}
 }
 
+static int open_userpath_patiently(struct ntm_node *n, char *why, size_t cap)
+{
+	const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000};
+	int err;
+
+	for (unsigned waited = 0;; waited += LOCK_PAUSE_MS) {
+		err = ntm_userpath_open(&n->userpath, n, why, cap);
+		if (err != -EBUSY || waited >= LOCK_WAIT_MS)
+			return err;
+		nanosleep(&pause, NULL);
+	}
+}
+
 static int open_dp(struct daemon *d)
 {
 	struct ntm_node *n = &d->agent.node;
@@ -217,7 +234,8 @@ static int open_dp(struct daemon *d)
 				  .max_paths = n->conf.max_paths,
 				  .bulk = !n->conf.no_bulk};
 	char why[512] = "";
-	int err = open_dp_patiently(n, &c, why, sizeof(why));
+	int err = n->conf.user_datapath ? open_userpath_patiently(n, why, sizeof(why))
+					: open_dp_patiently(n, &c, why, sizeof(why));
 
 	if (err) {
 		ntm_err("%s", why[0] ? why : strerror(-err));
@@ -239,6 +257,11 @@ static void open_dns(struct ntm_node *n)
 	if (n->conf.dns_mode == NTM_DNS_OFF)
 		return;
 	n->identity_changed = ntm_dnsmode_identity;
+	if (n->conf.dns_mode == NTM_DNS_TUN) {
+		if (ntm_userpath_dns(n->userpath, why, sizeof(why)))
+			ntm_warn("%s; names are not answered", why);
+		return;
+	}
 	err = ntm_dnsstub_open(&n->dns, n, why, sizeof(why));
 	/* Where systemd-resolved has that address, and no mode needs one that is known. */
 	if (err == -EADDRINUSE && n->conf.dns_mode != NTM_DNS_STUB && n->conf.dns_mode != NTM_DNS_RESOLVCONF &&
@@ -253,14 +276,26 @@ static void open_dns(struct ntm_node *n)
 			 why);
 }
 
+static enum ntm_privs need(const struct ntm_node *n)
+{
+	if (!n->conf.user_datapath)
+		return NTM_PRIVS_BPF;
+	return strcmp(n->conf.interface, NTM_INTERFACE_FD) ? NTM_PRIVS_TUN : NTM_PRIVS_NONE;
+}
+
+static bool wants_low_port(const struct ntm_node *n)
+{
+	return n->conf.dns_mode != NTM_DNS_OFF && n->conf.dns_mode != NTM_DNS_TUN &&
+	       ntohs(n->conf.dns_listen.port) < 1024;
+}
+
 static int open_all(struct daemon *d)
 {
 	struct ntm_node *n = &d->agent.node;
 	char why[256] = "";
 	int err;
 
-	err =
-	    ntm_privs_check(n->conf.dns_mode != NTM_DNS_OFF && ntohs(n->conf.dns_listen.port) < 1024, why, sizeof(why));
+	err = ntm_privs_check(need(n), wants_low_port(n), why, sizeof(why));
 	if (err) {
 		ntm_err("%s", why);
 		return err;
@@ -282,6 +317,11 @@ static int open_all(struct daemon *d)
 		if (err)
 			ntm_err("%s", why);
 	}
+	if (!err && n->userpath) {
+		err = ntm_userpath_start(n->userpath);
+		if (err)
+			ntm_err("%s can't be watched: %s", n->conf.interface, strerror(-err));
+	}
 	if (!err) {
 		open_dns(n);
 		err = ntm_control_open(&n->control, n, why, sizeof(why));
@@ -289,7 +329,7 @@ static int open_all(struct daemon *d)
 			ntm_err("%s", why);
 	}
 	if (!err) {
-		err = ntm_privs_drop(why, sizeof(why));
+		err = ntm_privs_drop(need(n), why, sizeof(why));
 		if (err)
 			ntm_err("%s", why);
 	}
@@ -309,9 +349,12 @@ static void close_all(struct daemon *d, bool keep)
 	ntm_control_close(n->control);
 	ntm_dnsmode_close(n->dnsmode);
 	n->dnsmode = NULL;
+	ntm_userpath_dns_close(n->userpath);
 	ntm_dnsstub_close(n->dns);
 	ntm_agent_quiesce(&d->agent);
+	ntm_userpath_stop(n->userpath);
 	ntm_agent_close(&d->agent, keep, NULL);
+	ntm_userpath_close(n->userpath, keep);
 	ntm_state_close(n->state);
 	uv_close((uv_handle_t *)&d->sigterm, NULL);
 	uv_close((uv_handle_t *)&d->sigint, NULL);
@@ -376,9 +419,12 @@ int ntm_node_down(const char *conf_file)
 		return 2;
 	}
 	dc = (struct ntm_dp_config){.ifname = c.interface, .runtime_dir = c.runtime_dir, .port = c.port};
-	err = ntm_dp_bpf_remove(&dc, text, sizeof(text));
+	err = c.user_datapath ? ntm_userpath_down(c.interface, c.runtime_dir, text, sizeof(text))
+			      : ntm_dp_bpf_remove(&dc, text, sizeof(text));
 	if (err)
 		ntm_err("%s", text[0] ? text : strerror(-err));
+	else if (c.user_datapath)
+		printf("removed %s and the paths in %s\n", c.interface, c.runtime_dir);
 	else
 		printf("removed %s, its programs and what was pinned in %s\n", c.interface, c.runtime_dir);
 	ntm_node_config_free(&c);

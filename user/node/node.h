@@ -110,6 +110,7 @@ struct ntm_node {
 
 	uv_loop_t *loop; /* NULL in tests of the core */
 	struct ntm_udp *udp;
+	struct ntm_userpath *userpath; /* NULL: datapath = bpf, or somebody else's data plane */
 	struct ntm_netwatch *netwatch;
 	struct ntm_dnsstub *dns;
 	struct ntm_dnsmode *dnsmode; /* NULL: the stub only, or nothing */

@@ -8,7 +8,7 @@
 #include <sys/prctl.h>
 
 static const cap_value_t kept[] = {CAP_NET_ADMIN, CAP_BPF};
-enum { KEPT = sizeof(kept) / sizeof(kept[0]) };
+static const int n_kept[] = {[NTM_PRIVS_BPF] = 2, [NTM_PRIVS_TUN] = 1, [NTM_PRIVS_NONE] = 0};
 
 static bool effective(cap_t caps, cap_value_t c)
 {
@@ -17,7 +17,7 @@ static bool effective(cap_t caps, cap_value_t c)
 	return !cap_get_flag(caps, c, CAP_EFFECTIVE, &v) && v == CAP_SET;
 }
 
-int ntm_privs_check(bool low_port, char *why, size_t cap)
+int ntm_privs_check(enum ntm_privs need, bool low_port, char *why, size_t cap)
 {
 	static const struct {
 		cap_value_t cap;
@@ -34,10 +34,12 @@ int ntm_privs_check(bool low_port, char *why, size_t cap)
 		snprintf(why, cap, "cannot read this process's capabilities: %s", strerror(errno));
 		return -EPERM;
 	}
-	for (unsigned i = 0; i < sizeof(needed) / sizeof(needed[0]) && !err; i++) {
+	static const unsigned n_needed[] = {[NTM_PRIVS_BPF] = 3, [NTM_PRIVS_TUN] = 1, [NTM_PRIVS_NONE] = 0};
+	for (unsigned i = 0; i < n_needed[need] && !err; i++) {
 		if (effective(caps, needed[i].cap))
 			continue;
-		snprintf(why, cap, "%s is missing, needed for %s: start it as root", needed[i].name, needed[i].use);
+		snprintf(why, cap, "%s is missing, needed for %s: start it as root", needed[i].name,
+			 need == NTM_PRIVS_TUN ? "interface and routes" : needed[i].use);
 		err = -EPERM;
 	}
 	if (!err && low_port && !effective(caps, CAP_NET_BIND_SERVICE)) {
@@ -49,17 +51,24 @@ int ntm_privs_check(bool low_port, char *why, size_t cap)
 	return err;
 }
 
-int ntm_privs_drop(char *why, size_t cap)
+int ntm_privs_drop(enum ntm_privs need, char *why, size_t cap)
 {
 	cap_t caps = cap_init();
 	int err = 0;
 
-	if (!caps || cap_set_flag(caps, CAP_PERMITTED, KEPT, kept, CAP_SET) ||
-	    cap_set_flag(caps, CAP_EFFECTIVE, KEPT, kept, CAP_SET))
+	/* nft, which guards a TUN device of ours, is run as a child, and needs what it inherits. */
+	if (!caps ||
+	    (n_kept[need] && (cap_set_flag(caps, CAP_PERMITTED, n_kept[need], kept, CAP_SET) ||
+			      cap_set_flag(caps, CAP_EFFECTIVE, n_kept[need], kept, CAP_SET) ||
+			      (need == NTM_PRIVS_TUN && cap_set_flag(caps, CAP_INHERITABLE, 1, kept, CAP_SET)))))
 		err = -errno;
 	/* The bounding set needs CAP_SETPCAP, so it goes first. */
 	for (cap_value_t c = 0; !err && CAP_IS_SUPPORTED(c); c++) {
-		if (c == CAP_NET_ADMIN || c == CAP_BPF)
+		bool keep = false;
+
+		for (int i = 0; i < n_kept[need]; i++)
+			keep |= c == kept[i];
+		if (keep)
 			continue;
 		if (cap_drop_bound(c) && errno != EPERM)
 			err = -errno;
@@ -69,6 +78,8 @@ int ntm_privs_drop(char *why, size_t cap)
 	if (!err && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
 		err = -errno;
 	if (!err && cap_set_proc(caps))
+		err = -errno;
+	if (!err && need == NTM_PRIVS_TUN && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_ADMIN, 0, 0))
 		err = -errno;
 	if (caps)
 		cap_free(caps);

@@ -53,6 +53,8 @@ struct ntm_udp {
 	unsigned n_sources;
 	ntm_udp_input input;
 	void *arg;
+	void (*reader)(void *arg, int fd); /* NULL: input */
+	void *reader_arg;
 	struct mmsghdr msgs[BATCH];
 	struct iovec iov[BATCH];
 	struct sockaddr_storage names[BATCH];
@@ -113,6 +115,10 @@ static void on_readable(uv_poll_t *h, int status, int events)
 
 	(void)status;
 	(void)events;
+	if (u->reader && s < &u->s[2]) {
+		u->reader(u->reader_arg, s->fd);
+		return;
+	}
 	for (int round = 0; round < ROUNDS; round++) {
 		int n;
 
@@ -335,7 +341,15 @@ void ntm_udp_set_uplinks(struct ntm_udp *u, const struct ntm_uplink_info *up, un
 	}
 }
 
-static uint32_t interface_of(const struct ntm_udp *u, const uint8_t ip[16])
+void ntm_udp_take_over(struct ntm_udp *u, void (*reader)(void *arg, int fd), void *arg, int fds[2])
+{
+	u->reader = reader;
+	u->reader_arg = arg;
+	fds[0] = u->s[0].fd;
+	fds[1] = u->s[1].fd;
+}
+
+uint32_t ntm_udp_interface(const struct ntm_udp *u, const uint8_t ip[16])
 {
 	for (unsigned i = 0; i < u->n_sources; i++)
 		if (!memcmp(u->sources[i].ip, ip, 16))
@@ -388,7 +402,7 @@ int ntm_udp_send(void *arg, const struct ntm_addr *to, const uint8_t src[16], co
 		return -EAFNOSUPPORT;
 	m.msg_namelen = ntm_addr_to_sockaddr(to, v6 ? AF_INET6 : AF_INET, &ss);
 	if (src && !ntm_ip_is_zero(src) && ntm_ip_is_v4(src) == !v6)
-		put_source(&m, &ctl, v6, src, interface_of(u, src));
+		put_source(&m, &ctl, v6, src, ntm_udp_interface(u, src));
 	/* One thread sends, and a datagram's fragments are made within the call: a mode for one packet is safe. */
 	if (mode != NTM_SEND_NORMAL)
 		set_mode(s, mode);

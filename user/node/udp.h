@@ -30,6 +30,11 @@ void ntm_udp_set_uplinks(struct ntm_udp *u, const struct ntm_uplink_info *up, un
  */
 int ntm_udp_share(struct ntm_udp *u, int fds[2]);
 void ntm_udp_fds(const struct ntm_udp *u, int fds[2]); /* IPv4 and IPv6, -1: none; to send by */
+/* The interface that such a source leaves by, 0: the routing table decides. */
+uint32_t ntm_udp_interface(const struct ntm_udp *u, const uint8_t ip[16]);
+/* fds: the port's sockets, IPv4 and IPv6, -1: not there. From here on it is `reader` that reads one that is readable.
+ */
+void ntm_udp_take_over(struct ntm_udp *u, void (*reader)(void *arg, int fd), void *arg, int fds[2]);
 void ntm_udp_close(struct ntm_udp *u);
 uint16_t ntm_udp_port(const struct ntm_udp *u); /* host order */
 /* As struct ntm_net's send; arg is the struct ntm_udp. */

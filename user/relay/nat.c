@@ -2,26 +2,9 @@
 #include "nat.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-/* Where packages put it; a service's PATH need not have the system's directories. */
-static const char *const places[] = {"/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft", "/usr/local/sbin/nft"};
-
-static const char *find_nft(void)
-{
-	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
-		if (!access(places[i], X_OK))
-			return places[i];
-	return NULL;
-}
+#include "../common/nft.h"
 
 /*
  * raw: a virtual address in the clear is nobody's. input: by the tunnel this host is reached at its virtual addresses
@@ -72,107 +55,6 @@ int ntm_nat_script(const struct ntm_nat *c, char *out, size_t cap)
 	return n < 0 || (size_t)n >= cap ? -ENOSPC : n;
 }
 
-/* The first line of what nft complains of. */
-static void read_complaint(int fd, char *out, size_t cap)
-{
-	size_t n = 0;
-	ssize_t got;
-	char rest[256];
-
-	while (n + 1 < cap && (got = read(fd, out + n, cap - 1 - n)) > 0)
-		n += (size_t)got;
-	out[n] = 0;
-	while (read(fd, rest, sizeof(rest)) > 0)
-		;
-	out[strcspn(out, "\n")] = 0;
-}
-
-static int write_all(int fd, const char *text, size_t len)
-{
-	while (len) {
-		ssize_t n = send(fd, text, len, MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		text += n;
-		len -= (size_t)n;
-	}
-	return shutdown(fd, SHUT_WR) ? -errno : 0;
-}
-
-static int start(const char *nft, const char *option, int io, pid_t *pid)
-{
-	char *argv[] = {"nft", (char *)option, "-f", "-", NULL};
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-	sigset_t none, defaults;
-	int err = posix_spawn_file_actions_init(&actions);
-
-	if (err)
-		return -err;
-	err = posix_spawnattr_init(&attr);
-	if (err) {
-		posix_spawn_file_actions_destroy(&actions);
-		return -err;
-	}
-	if (!option) {
-		argv[1] = "-f";
-		argv[2] = "-";
-		argv[3] = NULL;
-	}
-	/* The daemon ignores SIGPIPE, and its children would inherit that. */
-	sigemptyset(&none);
-	sigemptyset(&defaults);
-	sigaddset(&defaults, SIGPIPE);
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setsigdefault(&attr, &defaults);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	for (int fd = 0; fd < 3 && !err; fd++)
-		err = posix_spawn_file_actions_adddup2(&actions, io, fd);
-	if (!err)
-		err = posix_spawn(pid, nft, &actions, &attr, argv, environ);
-	posix_spawnattr_destroy(&attr);
-	posix_spawn_file_actions_destroy(&actions);
-	return -err;
-}
-
-/* Gives the script to nft, with this option before it, and waits. One socket is its input and its complaints' way. */
-static int run_nft(const char *option, const char *script, size_t len, char *why, size_t cap)
-{
-	const char *nft = find_nft();
-	char complaint[200] = "";
-	int io[2], status, err;
-	pid_t pid;
-
-	if (!nft) {
-		snprintf(why, cap, "gateway = yes needs nft, which is not installed (package nftables)");
-		return -ENOENT;
-	}
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, io)) {
-		snprintf(why, cap, "nft: %s", strerror(errno));
-		return -errno;
-	}
-	err = start(nft, option, io[1], &pid);
-	close(io[1]);
-	if (err) {
-		close(io[0]);
-		snprintf(why, cap, "%s can't be run: %s", nft, strerror(-err));
-		return err;
-	}
-	err = write_all(io[0], script, len);
-	read_complaint(io[0], complaint, sizeof(complaint));
-	close(io[0]);
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return -errno;
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		return err;
-	snprintf(why, cap, "nft refuses the gateway's table: %s", complaint[0] ? complaint : "it ended without a word");
-	return -EPROTO;
-}
-
 int ntm_nat_check(char *why, size_t cap)
 {
 	struct ntm_nat example = {.ifname = "ntm0", .only_ours4 = true, .only_ours6 = true};
@@ -184,7 +66,7 @@ int ntm_nat_check(char *why, size_t cap)
 	if (err)
 		return err;
 	len = ntm_nat_script(&example, script, sizeof(script));
-	return len < 0 ? len : run_nft("-c", script, (size_t)len, why, cap);
+	return len < 0 ? len : ntm_nft_run("-c", script, (size_t)len, why, cap);
 }
 
 int ntm_nat_set(const struct ntm_nat *c, char *why, size_t cap)
@@ -196,7 +78,7 @@ int ntm_nat_set(const struct ntm_nat *c, char *why, size_t cap)
 		snprintf(why, cap, "the gateway's table does not fit");
 		return len;
 	}
-	return run_nft(NULL, script, (size_t)len, why, cap);
+	return ntm_nft_run(NULL, script, (size_t)len, why, cap);
 }
 
 int ntm_nat_remove(char *why, size_t cap)
@@ -204,5 +86,5 @@ int ntm_nat_remove(char *why, size_t cap)
 	/* Made first, as deleting what is not there is an error. */
 	static const char script[] = "table inet ntm_gateway\ndelete table inet ntm_gateway\n";
 
-	return run_nft(NULL, script, sizeof(script) - 1, why, cap);
+	return ntm_nft_run(NULL, script, sizeof(script) - 1, why, cap);
 }

@@ -233,7 +233,7 @@ static int open_all(struct daemon *d)
 {
 	struct ntm_relay *r = &d->relay;
 	char why[512] = "";
-	int err = ntm_privs_check(false, why, sizeof(why));
+	int err = ntm_privs_check(NTM_PRIVS_BPF, false, why, sizeof(why));
 
 	if (err) {
 		ntm_err("%s", why);
@@ -251,7 +251,7 @@ static int open_all(struct daemon *d)
 	if (!err)
 		err = ntm_relay_control_open(&r->control, r, why, sizeof(why));
 	if (!err)
-		err = ntm_privs_drop(why, sizeof(why));
+		err = ntm_privs_drop(NTM_PRIVS_BPF, why, sizeof(why));
 	if (err) {
 		ntm_err("%s", why[0] ? why : strerror(-err));
 		return err;
