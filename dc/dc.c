@@ -11,6 +11,7 @@
 
 #define SWEEP_MS 1000
 #define PURGE_MS 3600000
+#define CLOCK_JUMP_S 60
 #define WRITE_BEHIND_MS 20
 
 void ntm_dc_expire_nodes(struct ntm_dc *dc)
@@ -25,6 +26,27 @@ void ntm_dc_expire_nodes(struct ntm_dc *dc)
 	ntm_dc_relays_expire(dc);
 }
 
+/*
+ * What is old goes by the real-time clock, and that may be set. Rows that are needed must not go by an hour that was
+ * never: the clock has run straight for PURGE_MS before anything does.
+ */
+static void purge(struct ntm_dc *dc, uint64_t now_ms)
+{
+	int64_t now_s = time(NULL), ahead = now_s - (int64_t)(now_ms / 1000), jump = ahead - dc->clock_ahead;
+
+	dc->clock_ahead = ahead;
+	if (jump < -CLOCK_JUMP_S || jump > CLOCK_JUMP_S) {
+		if (dc->purged_ms)
+			ntm_warn("the clock was set by %lld s: lifetimes of tokens and ages of paths are by it",
+				 (long long)jump);
+		dc->purged_ms = now_ms;
+	}
+	if (now_ms - dc->purged_ms < PURGE_MS)
+		return;
+	dc->purged_ms = now_ms;
+	dc->store->ops->purge_paths(dc->store, now_s - NTM_DC_PATH_KEEP_S);
+}
+
 static void on_sweep(uv_timer_t *t)
 {
 	struct ntm_dc *dc = t->data;
@@ -32,10 +54,7 @@ static void on_sweep(uv_timer_t *t)
 
 	ntm_dc_sessions_expire(&dc->sessions, now);
 	ntm_dc_paths_expire(&dc->paths, now);
-	if (now - dc->purged_ms >= PURGE_MS) {
-		dc->purged_ms = now;
-		dc->store->ops->purge_paths(dc->store, time(NULL) - NTM_DC_PATH_KEEP_S);
-	}
+	purge(dc, now);
 	ntm_dc_retired_expire(dc, now);
 	ntm_dc_expire_nodes(dc);
 	ntm_dc_answer_delayed(dc);

@@ -96,7 +96,8 @@ struct ntm_dc {
 	struct ntm_histogram direction_seconds;
 	struct ntm_dc_counters counters;
 	uv_timer_t sweep, write_behind;
-	uint64_t purged_ms; /* when old paths were cleared from the store last */
+	uint64_t purged_ms;  /* when old rows were cleared from the store last, or when that began to wait */
+	int64_t clock_ahead; /* seconds since 1970 at monotonic 0, as last looked at */
 	uint64_t started_ms;
 };
 

@@ -5,6 +5,9 @@
 #   start DIR   makes it the first time; starts it; prints a conninfo
 #   stop DIR    at once, as a crash: what was committed is there at the next start
 #   crash DIR   all its processes are killed
+#   standby DIR OF  makes and starts a standby of the server below OF, which commits nothing without it from then on; prints
+#               a conninfo
+#   promote DIR it becomes the primary
 #   remove DIR  stops it and deletes its files
 #
 # The server refuses to run as root; then it is the user postgres, or nobody. Exit status 77: not installed.
@@ -53,6 +56,20 @@ crash)
 	# who nobody has reaped yet would look alive to the next start; it looks at its shared memory besides
 	rm -f "$dir/data/postmaster.pid" "$dir"/socket/.s.PGSQL.*.lock
 	;;
+standby)
+	of=$3
+	mkdir -p "$dir/socket"
+	chown "$user" "$dir" "$dir/socket"
+	as "$(dirname "$(readlink -f "$bin/initdb")")/pg_basebackup" -D "$dir/data" -h "$of/socket" -U ntm -R -X stream
+	sed -i '/primary_conninfo/d' "$dir/data/postgresql.auto.conf"
+	printf "%s\n" "unix_socket_directories = '$dir/socket'" \
+		"primary_conninfo = 'host=$of/socket user=ntm application_name=standby'" >>"$dir/data/postgresql.conf"
+	as "$bin/pg_ctl" -D "$dir/data" -l "$dir/data/log" -w -t 30 start >/dev/null
+	as "$(dirname "$(readlink -f "$bin/initdb")")/psql" -h "$of/socket" -U ntm -d postgres -q -c "ALTER SYSTEM SET synchronous_standby_names = 'standby'" \
+		-c "SELECT pg_reload_conf()" >/dev/null
+	echo "host=$dir/socket user=ntm dbname=postgres"
+	;;
+promote) as "$bin/pg_ctl" -D "$dir/data" -w -t 30 promote >/dev/null ;;
 remove)
 	stop
 	rm -rf "$dir"
