@@ -22,6 +22,8 @@ struct doctor {
 void doctor_add(struct doctor *d, enum doctor_state state, const char *check, const char *advice, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 
+/* By node.conf, or as the agent says: no BPF is at work here. */
+bool doctor_user_datapath(const struct doctor *d);
 void doctor_kernel(struct doctor *d);                  /* doctor_kernel.c */
 void doctor_capabilities(struct doctor *d);            /* doctor_kernel.c */
 void doctor_uplinks(struct doctor *d);                 /* doctor_uplink.c */

@@ -12,6 +12,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "ctl.h"
 #include "doctor.h"
 
 static bool kernel_at_least(unsigned want_major, unsigned want_minor)
@@ -197,12 +198,27 @@ static void check_bulk(struct doctor *d)
 		doctor_add(d, DOCTOR_OK, "bulk lane", NULL, "TUN devices; UDP goes one by one before Linux 6.2");
 }
 
+bool doctor_user_datapath(const struct doctor *d)
+{
+	const char *datapath = ctl_text(d->status, "datapath");
+
+	return d->conf ? d->conf->user_datapath : datapath && !strcmp(datapath, "user");
+}
+
 void doctor_kernel(struct doctor *d)
 {
 	static const char own_kernel[] = "use a kernel as distributions build it";
 
 	libbpf_set_print(NULL);
 	check_release(d);
+	if (d->conf && d->conf->user_datapath) {
+		if (!access("/dev/net/tun", R_OK | W_OK) || !strcmp(d->conf->interface, NTM_INTERFACE_FD))
+			doctor_add(d, DOCTOR_OK, "TUN", NULL, "datapath = user: no BPF is needed");
+		else
+			doctor_add(d, DOCTOR_FAIL, "TUN", "load the module tun; in a container, allow /dev/net/tun",
+				   "/dev/net/tun: %s", strerror(errno));
+		return;
+	}
 	check_btf(d);
 	check_unprivileged(d);
 	if (check_load(d)) /* then all the others would fail for the same reason */
@@ -238,6 +254,9 @@ void doctor_capabilities(struct doctor *d)
 		size_t len = strlen(missing);
 
 		if (caps && !cap_get_flag(caps, needed[i].cap, CAP_EFFECTIVE, &v) && v == CAP_SET)
+			continue;
+		if (d->conf && d->conf->user_datapath &&
+		    (needed[i].cap != CAP_NET_ADMIN || !strcmp(d->conf->interface, NTM_INTERFACE_FD)))
 			continue;
 		snprintf(missing + len, sizeof(missing) - len, "%s%s (%s)", len ? ", " : "", needed[i].name,
 			 needed[i].purpose);

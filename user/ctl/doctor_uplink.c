@@ -113,7 +113,8 @@ static void check_uplink(struct doctor *d, int fd, const char *name)
 			   r.ifr_mtu - (OUTER_MTU_MIN - 1280));
 	else
 		doctor_add(d, DOCTOR_OK, check, NULL, "MTU %d", r.ifr_mtu);
-	check_xdp(d, name, info.driver, check);
+	if (!doctor_user_datapath(d))
+		check_xdp(d, name, info.driver, check);
 }
 
 /* Packets that XDP redirects into a veth only arrive if its end polls (NAPI), which GRO turns on. */
@@ -121,6 +122,10 @@ static void check_virtual(struct doctor *d, int fd)
 {
 	struct ethtool_value gro = {.cmd = ETHTOOL_GGRO};
 
+	if (doctor_user_datapath(d) && !strcmp(d->ifname, NTM_INTERFACE_FD)) {
+		doctor_add(d, DOCTOR_WARN, "interface", "give it one with `ntm tun`", "no TUN device was given yet");
+		return;
+	}
 	if (!if_nametoindex(d->ifname)) {
 		if (d->status)
 			doctor_add(d, DOCTOR_FAIL, d->ifname, "restart ntm-node; it makes the interface",
