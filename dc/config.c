@@ -110,6 +110,8 @@ static const struct ntm_conf_key keys[] = {
     DC("zone", ntm_conf_zone, zone, true),
     DC("listen", parse_listen, listen, true),
     DC("private_key_file", ntm_conf_path, private_key_file, true),
+    DC("next_private_key_file", ntm_conf_path, next_key_file, false),
+    DC("previous_private_key_file", ntm_conf_path, previous_key_file, false),
     DC("vip4_pool", parse_vip4_pool, vip4_pool, true),
     DC("vip6_pool", parse_vip6_pool, vip6_pool, true),
     DC("store", parse_store, store_file, true),
@@ -131,9 +133,9 @@ static const struct ntm_conf_key keys[] = {
     DC("cookie_threshold", ntm_conf_uint, cookie_threshold, false),
     DC("lifetime", parse_seconds, lifetime_s, false),
     DC("keepalive", parse_seconds, keepalive_s, false),
-    REMOTE("relay", "public_key", ntm_conf_key32, public_key),
+    REMOTE("relay", "public_key", ntm_conf_keys, keys),
     REMOTE("relay", "endpoint", parse_listen, endpoints),
-    REMOTE("peer", "public_key", ntm_conf_key32, public_key),
+    REMOTE("peer", "public_key", ntm_conf_keys, keys),
     REMOTE("peer", "endpoint", parse_listen, endpoints),
 };
 
@@ -190,6 +192,8 @@ void ntm_dc_config_free(struct ntm_dc_config *c)
 	free(c->dns_listen.addrs);
 	ntm_dc_dns_config_free(&c->dns);
 	free(c->private_key_file);
+	free(c->next_key_file);
+	free(c->previous_key_file);
 	free(c->store_file);
 	free(c->runtime_dir);
 	free(c->policy_file);
@@ -210,6 +214,15 @@ static bool one_of_each_family(const struct ntm_dc_remote *r)
 	return n[0] < 2 && n[1] < 2;
 }
 
+static bool share_key(const struct ntm_dc_remote *a, const struct ntm_dc_remote *b)
+{
+	for (size_t i = 0; i < a->keys.n; i++) {
+		if (ntm_key_list_has(&b->keys, a->keys.keys[i]))
+			return true;
+	}
+	return false;
+}
+
 static int check_relays(const char *file, const struct ntm_dc_config *c, char *err, size_t cap)
 {
 	if (c->relays.n > NTM_DC_RELAYS_MAX) {
@@ -225,7 +238,7 @@ static int check_relays(const char *file, const struct ntm_dc_config *c, char *e
 			return -EINVAL;
 		}
 		for (size_t k = 0; k < i; k++) {
-			if (!memcmp(c->relays.items[k]->public_key, r->public_key, NTM_DH_LEN)) {
+			if (share_key(c->relays.items[k], r)) {
 				snprintf(err, cap, "%s: [relay %s] and [relay %s] have one key", file,
 					 c->relays.items[k]->name, r->name);
 				return -EINVAL;

@@ -12,7 +12,7 @@
 /* [relay NAME] and [peer ZONE]. */
 struct ntm_dc_remote {
 	char *name;
-	uint8_t public_key[NTM_DH_LEN];
+	struct ntm_key_list keys; /* several while it changes its key */
 	struct ntm_addr_list endpoints;
 };
 struct ntm_dc_remotes {
@@ -27,6 +27,7 @@ struct ntm_dc_config {
 	struct ntm_addr_list dns_listen;
 	struct ntm_dc_dns_config dns;
 	char *private_key_file;
+	char *next_key_file, *previous_key_file; /* NULL: none */
 	char *store_file; /* of "sqlite:FILE"; or "postgres:CONNINFO" as it is: see ntm_store_open() */
 	char *runtime_dir;
 	char *policy_file;              /* NULL: everybody reaches everybody */

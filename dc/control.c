@@ -363,6 +363,32 @@ static void add_processes(const struct ntm_dc *dc, json_object *o)
 	add_bool(o, "store_up", dc->store->ops->health(dc->store).up);
 }
 
+/* Its keys, and how many of the nodes that are online have been told of all. */
+static void add_keys(const struct ntm_dc *dc, json_object *o)
+{
+	json_object *list = json_object_new_array();
+	const struct ntm_dc_node *n;
+	char text[NTM_KEY_TEXT_LEN + 1];
+	int64_t told = 0;
+
+	for (size_t i = 0; i < dc->ids.n; i++) {
+		json_object *k = json_object_new_object();
+
+		ntm_key_to_text(dc->ids.items[i].pub, text);
+		add_string(k, "public_key", text);
+		add_string(k, "state", ntm_dc_key_state_name(dc->ids.items[i].state));
+		json_object_array_add(list, k);
+	}
+	TAILQ_FOREACH(n, &dc->nodes.online, online_link)
+	told += n->keys_generation == dc->ids.generation;
+	for (unsigned i = 0; i < dc->relays.n; i++) {
+		n = dc->relays.items[i]->node;
+		told += n && n->online && n->keys_generation == dc->ids.generation;
+	}
+	json_object_object_add(o, "keys", list);
+	add_int(o, "keys_told", told);
+}
+
 static void cmd_status(struct ntm_dc *dc, struct ntm_ctl_client *c)
 {
 	json_object *o = json_object_new_object(), *listen = json_object_new_array();
@@ -379,6 +405,7 @@ static void cmd_status(struct ntm_dc *dc, struct ntm_ctl_client *c)
 		json_object_array_add(
 		    listen, json_object_new_string(ntm_addr_format(ntm_dc_net_bound(dc->net, (uint16_t)i), text)));
 	json_object_object_add(o, "listen", listen);
+	add_keys(dc, o);
 	add_int(o, "uptime_s", (int64_t)((ntm_dc_now(dc) - dc->started_ms) / 1000));
 	if (dc->store->ops->count_nodes(dc->store, &n))
 		json_object_object_add(o, "nodes", NULL);

@@ -105,7 +105,9 @@ int ntm_dc_start(struct ntm_dc *dc, uv_loop_t *loop, const struct ntm_dc_config 
 	TAILQ_INIT(&dc->retired);
 
 	snprintf(why, cap, "out of memory");
-	err = ntm_cookie_jar_init(&dc->jar, pub, conf->cookie_threshold);
+	err = ntm_dc_identities_init(&dc->ids, priv, pub, conf->cookie_threshold);
+	if (!err)
+		err = ntm_dc_identities_load(&dc->ids, conf, why, cap);
 	if (!err)
 		err = ntm_dc_nodes_init(&dc->nodes);
 	if (!err)
@@ -219,7 +221,8 @@ void ntm_dc_reload(struct ntm_dc *dc, const struct ntm_dc_config *now)
 	err = ntm_dc_peers_reload(dc, &now->peers);
 	if (err)
 		ntm_err("not all peers were taken over: %s", strerror(-err));
-	dc->jar.threshold = now->cookie_threshold;
+	if (ntm_dc_identities_load(&dc->ids, now, why, sizeof(why)))
+		ntm_err("%s: the next and the previous key stay as they were", why);
 	if (ntm_dc_audit_open(&dc->audit, now->audit_file, why, sizeof(why)))
 		ntm_err("%s: the audit log stays as it was", why);
 	if (ntm_dc_policy_set(dc, now->policy_file, why, sizeof(why)))

@@ -17,6 +17,7 @@
 #include "cluster.h"
 #include "config.h"
 #include "dns.h"
+#include "identity.h"
 #include "net.h"
 #include "nodes.h"
 #include "outbox.h"
@@ -44,6 +45,7 @@
 	X(errors_sent, "requests answered with an error") \
 	X(registrations, "registrations answered") \
 	X(enrolments, "nodes let in by a token") \
+	X(key_changes, "nodes and relays that took over another key") \
 	X(directions, "direction requests answered") \
 	X(denials, "direction requests that the policy denies") \
 	X(keepalives, "keep-alives answered") \
@@ -71,8 +73,8 @@ TAILQ_HEAD(ntm_dc_retired_list, ntm_dc_retired);
 struct ntm_dc {
 	uv_loop_t *loop;
 	const struct ntm_dc_config *conf;
-	uint8_t priv[NTM_DH_LEN], pub[NTM_DH_LEN];
-	struct ntm_cookie_jar jar;
+	uint8_t priv[NTM_DH_LEN], pub[NTM_DH_LEN]; /* the current ones */
+	struct ntm_dc_identities ids;
 	struct ntm_dc_ratelimit handshakes;
 	struct ntm_store *store;
 	struct ntm_dc_net *net;
@@ -151,6 +153,10 @@ void ntm_dc_seen(struct ntm_dc *dc, struct ntm_dc_session *s);
  */
 int ntm_dc_label(const struct ntm_dc *dc, const char *name, char label[NTM_LABEL_MAX + 1]);
 int ntm_dc_fqdn(const struct ntm_dc *dc, const char *label, char *out, size_t cap); /* -ENAMETOOLONG */
+
+/* rekey.c */
+void ntm_dc_key_update(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m);
+void ntm_dc_key_changed(struct ntm_dc *dc, struct ntm_dc_node *node); /* counted, logged */
 
 /* write_behind.c: what the store may learn a little later. all: everything that is waiting, else a batch */
 void ntm_dc_write_behind(struct ntm_dc *dc, bool all);

@@ -119,33 +119,36 @@ static void on_session_init(struct ntm_dc *dc, const struct ntm_dc_route *from, 
 	struct ntm_session_resp answer;
 	struct ntm_session keys;
 	uint64_t now = ntm_dc_now(dc), id;
+	struct ntm_dc_identity *own;
+	enum ntm_mac_verdict verdict;
 	int err;
 
 	if (len != sizeof(struct ntm_session_init)) {
 		dc->counters.bad_form++;
 		return;
 	}
-	switch (ntm_cookie_check(&dc->jar, data, len, &from->peer, now)) {
+	own = ntm_dc_identity_of(&dc->ids, data, len, &from->peer, now, &verdict);
+	switch (verdict) {
 	case NTM_MAC_BAD:
 		dc->counters.bad_mac1++;
 		ntm_warn_limited("%s: session init for another key", ntm_addr_format(&from->peer, addr));
 		return;
 	case NTM_MAC_COOKIE:
 		dc->counters.cookies_sent++;
-		if (!ntm_cookie_reply(&dc->jar, data, len, &from->peer, now, &cookie))
+		if (!ntm_cookie_reply(&own->jar, data, len, &from->peer, now, &cookie))
 			ntm_dc_net_send(dc->net, from, &cookie, sizeof(cookie));
 		return;
 	case NTM_MAC_OK:
 		break;
 	}
-	if (dc->jar.in_window >= dc->jar.threshold && !ntm_dc_rate_allow(&dc->handshakes, from->peer.ip, now)) {
+	if (own->jar.in_window >= own->jar.threshold && !ntm_dc_rate_allow(&dc->handshakes, from->peer.ip, now)) {
 		dc->counters.rate_limited++;
 		ntm_warn_limited("%s: too many handshakes from this address", ntm_addr_format(&from->peer, addr));
 		return;
 	}
 	err = ntm_dc_session_new_id(&dc->sessions, &id);
 	if (!err)
-		err = ntm_session_accept(dc->priv, dc->pub, data, len, id, NTM_DC_SESSION_LIFETIME_S, now, &keys,
+		err = ntm_session_accept(own->priv, own->pub, data, len, id, NTM_DC_SESSION_LIFETIME_S, now, &keys,
 					 &answer);
 	if (err) {
 		dc->counters.bad_handshake++;
@@ -266,6 +269,9 @@ static void on_node_message(struct ntm_dc *dc, struct ntm_dc_session *s, const s
 		return;
 	case NTM_M_KEEP_ALIVE:
 		ntm_dc_keep_alive(dc, s, from, m);
+		return;
+	case NTM_M_KEY_UPDATE_REQUEST:
+		ntm_dc_key_update(dc, s, m);
 		return;
 	case NTM_M_RELEASE:
 		ntm_dc_release(dc, s, m);

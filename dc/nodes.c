@@ -97,6 +97,13 @@ struct ntm_dc_node *ntm_dc_node_add(struct ntm_dc_nodes *ns, const struct ntm_no
 	return n;
 }
 
+void ntm_dc_node_set_key(struct ntm_dc_nodes *ns, struct ntm_dc_node *n, const uint8_t key[NTM_DH_LEN])
+{
+	ntm_table_del(&ns->by_key, &n->by_key);
+	memcpy(n->rec.public_key, key, NTM_DH_LEN);
+	ntm_table_add(&ns->by_key, &n->by_key, ntm_table_hash(key, NTM_DH_LEN));
+}
+
 void ntm_dc_node_remove(struct ntm_dc_nodes *ns, struct ntm_dc_node *n)
 {
 	ntm_dc_node_offline(ns, n);

@@ -35,6 +35,8 @@ struct ntm_dc_node {
 	unsigned n_rtts;
 	uint32_t offers_generation, offers_txid; /* relays it was told last, and in the answer to what */
 	uint32_t zones_generation, zones_txid;   /* likewise of other zones */
+	uint32_t keys_generation, keys_txid;     /* and of the DC's keys */
+	uint64_t rekeyed_ms;                     /* when its own key changed last; 0: not in this process */
 	uint64_t gateway_path;                   /* the last one it got; may be gone */
 	bool in_order;                           /* on the list `online` of all nodes */
 	/* several processes of this DC (cluster.h) */
@@ -62,7 +64,9 @@ struct ntm_dc_node *ntm_dc_node_by_label(const struct ntm_dc_nodes *ns, const ch
 struct ntm_dc_node *ntm_dc_node_by_index(const struct ntm_dc_nodes *ns, uint32_t index);
 
 struct ntm_dc_node *ntm_dc_node_add(struct ntm_dc_nodes *ns, const struct ntm_node_record *rec); /* NULL: no memory */
-void ntm_dc_node_remove(struct ntm_dc_nodes *ns, struct ntm_dc_node *node);                      /* frees it */
+/* It has another key from now on. */
+void ntm_dc_node_set_key(struct ntm_dc_nodes *ns, struct ntm_dc_node *node, const uint8_t key[NTM_DH_LEN]);
+void ntm_dc_node_remove(struct ntm_dc_nodes *ns, struct ntm_dc_node *node); /* frees it */
 
 /* Heard of, authenticated: it is online. */
 void ntm_dc_node_seen(struct ntm_dc_nodes *ns, struct ntm_dc_node *node, uint64_t now_ms);

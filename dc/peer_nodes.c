@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../user/common/crypto.h"
 #include "peers_int.h"
 
 #define FOREIGN_ID (1ULL << 63) /* the store's are below */
@@ -161,6 +160,12 @@ struct ntm_dc_node *ntm_dc_foreign_by_vip(const struct ntm_dc *dc, const uint8_t
 	return NULL;
 }
 
+static void lower(const char *name, char out[NTM_NAME_MAX + 1])
+{
+	for (size_t i = 0; i <= NTM_NAME_MAX; i++)
+		out[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + 32 : name[i]);
+}
+
 static int check(const struct ntm_dc *dc, const struct ntm_dc_peer *peer, const struct ntm_sig *m)
 {
 	const uint32_t need = 1u << NTM_F_NAME | 1u << NTM_F_PUBLIC_KEY | 1u << NTM_F_VIP4 | 1u << NTM_F_VIP6;
@@ -173,20 +178,42 @@ static int check(const struct ntm_dc *dc, const struct ntm_dc_peer *peer, const 
 	known = ntm_dc_foreign_by_key(dc, m->public_key);
 	if (!ntm_dc_peer_owns_name(peer, m->name) || !ntm_dc_peer_owns_vip(peer, ip) ||
 	    !ntm_dc_peer_owns_vip(peer, m->vip6) || ntm_ip_is_v4(m->vip6) || (known && known->peer != peer) ||
-	    ntm_dc_node_by_key(&dc->nodes, m->public_key) || ntm_equal(m->public_key, dc->pub, NTM_DH_LEN))
+	    ntm_dc_node_by_key(&dc->nodes, m->public_key) || ntm_dc_identity_has(&dc->ids, m->public_key))
 		return -EPERM;
 	return 0;
+}
+
+/* Known by its key; or by its name, when its zone has given that another key. */
+static struct ntm_dc_node *known_before(struct ntm_dc *dc, const struct ntm_dc_peer *peer, const struct ntm_sig *m)
+{
+	struct ntm_dc_foreigners *fs = dc->peers->foreigners;
+	struct ntm_dc_node *node = ntm_dc_foreign_by_key(dc, m->public_key);
+	char fqdn[NTM_NAME_MAX + 1];
+	struct foreigner *f;
+
+	if (node)
+		return node;
+	lower(m->name, fqdn);
+	node = ntm_dc_foreign_by_name(dc, fqdn);
+	if (!node || node->peer != peer)
+		return NULL;
+	f = foreigner(node);
+	ntm_table_del(&fs->by_key, &f->by_key);
+	memcpy(node->rec.public_key, m->public_key, NTM_DH_LEN);
+	ntm_table_add(&fs->by_key, &f->by_key, ntm_table_hash(m->public_key, NTM_DH_LEN));
+	return node;
 }
 
 int ntm_dc_foreign_learn(struct ntm_dc *dc, struct ntm_dc_peer *peer, const struct ntm_sig *m, struct ntm_dc_node **out)
 {
 	struct ntm_dc_foreigners *fs = dc->peers->foreigners;
-	struct ntm_dc_node *node = ntm_dc_foreign_by_key(dc, m->public_key);
 	int err = check(dc, peer, m);
+	struct ntm_dc_node *node;
 	struct foreigner *f;
 
 	if (err)
 		return err;
+	node = known_before(dc, peer, m);
 	if (node) {
 		f = foreigner(node);
 		unlink_names(fs, f);
@@ -204,8 +231,7 @@ int ntm_dc_foreign_learn(struct ntm_dc *dc, struct ntm_dc_peer *peer, const stru
 		ntm_table_add(&fs->by_key, &f->by_key, ntm_table_hash(m->public_key, NTM_DH_LEN));
 		fs->n++;
 	}
-	for (size_t i = 0; i < sizeof(f->fqdn); i++)
-		f->fqdn[i] = (char)(m->name[i] >= 'A' && m->name[i] <= 'Z' ? m->name[i] + 32 : m->name[i]);
+	lower(m->name, f->fqdn);
 	snprintf(node->rec.label, sizeof(node->rec.label), "%.*s", (int)strcspn(f->fqdn, "."), f->fqdn);
 	memcpy(f->vip4, m->vip4, 4);
 	memcpy(f->vip6, m->vip6, 16);

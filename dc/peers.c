@@ -63,11 +63,18 @@ static void begin_handshake(struct ntm_dc *dc, struct ntm_dc_peer *p)
 	if (p->backoff_ms > RETRY_MAX_MS)
 		p->backoff_ms = RETRY_MAX_MS;
 	p->next_try_ms = now + p->backoff_ms;
+	if (p->shaking && p->keys.n > 1) { /* unanswered: it may have gone over to its other key */
+		p->key = (p->key + 1) % p->keys.n;
+		err = ntm_cookie_client_init(&p->cookies, p->keys.keys[p->key]);
+		if (err)
+			return;
+		err = -EAFNOSUPPORT;
+	}
 	end_handshake(p);
 	for (size_t i = 0; err && i < p->n_endpoints; i++)
 		err = ntm_dc_net_route(dc->net, &p->endpoints[p->next_endpoint++ % p->n_endpoints], &any, &p->route);
 	if (!err)
-		err = ntm_session_begin(&p->init, dc->priv, dc->pub, p->public_key, &p->cookies, now);
+		err = ntm_session_begin(&p->init, dc->priv, dc->pub, p->keys.keys[p->key], &p->cookies, now);
 	if (err) {
 		ntm_warn_limited("peer %s cannot be called: %s", p->zone, strerror(-err));
 		return;
@@ -116,18 +123,28 @@ static void on_tick(uv_timer_t *t)
 	ntm_dc_asked_expire(dc, NULL);
 }
 
+/* Keys and endpoints, which may change under way. */
+static int set_access(struct ntm_dc_peer *p, const struct ntm_dc_remote *r)
+{
+	struct ntm_addr *endpoints = calloc(r->endpoints.n, sizeof(*endpoints));
+
+	if (!endpoints)
+		return -ENOMEM;
+	memcpy(endpoints, r->endpoints.addrs, r->endpoints.n * sizeof(*endpoints));
+	free(p->endpoints);
+	p->endpoints = endpoints;
+	p->n_endpoints = r->endpoints.n;
+	p->keys = r->keys;
+	p->key = 0;
+	return ntm_cookie_client_init(&p->cookies, p->keys.keys[0]);
+}
+
 static int set_peer(struct ntm_dc_peer *p, const struct ntm_dc_remote *r)
 {
 	snprintf(p->zone, sizeof(p->zone), "%s", r->name);
-	memcpy(p->public_key, r->public_key, sizeof(p->public_key));
-	p->endpoints = calloc(r->endpoints.n, sizeof(*p->endpoints));
-	if (!p->endpoints)
-		return -ENOMEM;
-	memcpy(p->endpoints, r->endpoints.addrs, r->endpoints.n * sizeof(*p->endpoints));
-	p->n_endpoints = r->endpoints.n;
 	p->self.peer = p;
 	snprintf(p->self.rec.label, sizeof(p->self.rec.label), "%.*s", NTM_LABEL_MAX, p->zone);
-	return ntm_cookie_client_init(&p->cookies, p->public_key);
+	return set_access(p, r);
 }
 
 static void free_peers(struct ntm_dc_peers *ps)
@@ -203,33 +220,62 @@ void ntm_dc_peers_stop(struct ntm_dc *dc)
 	uv_close((uv_handle_t *)&ps->timer, timer_closed);
 }
 
-static bool same_peers(const struct ntm_dc_peers *ps, const struct ntm_dc_remotes *now)
+static bool same_zones(const struct ntm_dc_peers *ps, const struct ntm_dc_remotes *now)
 {
 	if ((ps ? ps->n : 0) != now->n)
 		return false;
 	for (size_t i = 0; i < now->n; i++) {
-		const struct ntm_dc_remote *r = now->items[i];
-		const struct ntm_dc_peer *p = &ps->items[i];
-
-		if (strcmp(p->zone, r->name) || memcmp(p->public_key, r->public_key, sizeof(p->public_key)) ||
-		    p->n_endpoints != r->endpoints.n)
+		if (strcmp(ps->items[i].zone, now->items[i]->name) != 0)
 			return false;
-		for (size_t k = 0; k < p->n_endpoints; k++) {
-			if (!ntm_addr_equal(&p->endpoints[k], &r->endpoints.addrs[k]))
-				return false;
-		}
 	}
 	return true;
+}
+
+static bool same_access(const struct ntm_dc_peer *p, const struct ntm_dc_remote *r)
+{
+	if (memcmp(&p->keys, &r->keys, sizeof(p->keys)) != 0 || p->n_endpoints != r->endpoints.n)
+		return false;
+	for (size_t k = 0; k < p->n_endpoints; k++) {
+		if (!ntm_addr_equal(&p->endpoints[k], &r->endpoints.addrs[k]))
+			return false;
+	}
+	return true;
+}
+
+/* Sessions made with a key that is no longer its own end; paths to its nodes stay. */
+static int change_access(struct ntm_dc *dc, struct ntm_dc_peer *p, const struct ntm_dc_remote *r)
+{
+	int err;
+
+	end_handshake(p);
+	err = set_access(p, r);
+	for (size_t i = 0; i < NTM_DC_PEER_SESSIONS && p->sessions[i];) {
+		if (ntm_key_list_has(&p->keys, p->sessions[i]->keys.peer_key))
+			i++;
+		else
+			ntm_dc_session_remove(&dc->sessions, p->sessions[i]);
+	}
+	p->next_try_ms = 0;
+	p->backoff_ms = 0;
+	return err;
 }
 
 int ntm_dc_peers_reload(struct ntm_dc *dc, const struct ntm_dc_remotes *now)
 {
 	uint32_t generation = ntm_dc_peers_generation(dc);
 	char why[128] = "";
-	int err;
+	int err = 0;
 
-	if (same_peers(dc->peers, now))
-		return 0;
+	if (same_zones(dc->peers, now)) {
+		for (size_t i = 0; i < now->n; i++) {
+			int rc = same_access(&dc->peers->items[i], now->items[i])
+				     ? 0
+				     : change_access(dc, &dc->peers->items[i], now->items[i]);
+
+			err = rc ? rc : err;
+		}
+		return err;
+	}
 	ntm_dc_peers_stop(dc);
 	err = ntm_dc_peers_start(dc, now, why, sizeof(why));
 	if (err)
@@ -242,7 +288,7 @@ int ntm_dc_peers_reload(struct ntm_dc *dc, const struct ntm_dc_remotes *now)
 struct ntm_dc_peer *ntm_dc_peer_by_key(const struct ntm_dc *dc, const uint8_t key[NTM_DH_LEN])
 {
 	for (size_t i = 0; dc->peers && i < dc->peers->n; i++) {
-		if (!memcmp(dc->peers->items[i].public_key, key, NTM_DH_LEN))
+		if (ntm_key_list_has(&dc->peers->items[i].keys, key))
 			return &dc->peers->items[i];
 	}
 	return NULL;

@@ -30,7 +30,10 @@ struct ntm_dc_session;
 
 /* The table as the configuration has it. 0, or -errno with a sentence in why. */
 int ntm_dc_peers_start(struct ntm_dc *dc, const struct ntm_dc_remotes *conf, char *why, size_t cap);
-/* All of it anew if the configuration differs; sessions and what is under way with peers are lost then. */
+/*
+ * All of it anew if there are other zones; sessions and what is under way with peers are lost then. Of the same zones,
+ * keys and endpoints change in place.
+ */
 int ntm_dc_peers_reload(struct ntm_dc *dc, const struct ntm_dc_remotes *now);
 void ntm_dc_peers_stop(struct ntm_dc *dc); /* while the loop runs; frees once it has run its callbacks */
 

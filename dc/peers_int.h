@@ -10,7 +10,8 @@
 
 struct ntm_dc_peer {
 	char zone[NTM_NAME_MAX + 1];
-	uint8_t public_key[NTM_DH_LEN];
+	struct ntm_key_list keys; /* several while it changes its key */
+	size_t key;               /* tried, or the one that answered */
 	struct ntm_addr *endpoints;
 	size_t n_endpoints, next_endpoint;
 	struct ntm_dc_session *sessions[NTM_DC_PEER_SESSIONS]; /* the one heard on last first */

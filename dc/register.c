@@ -59,6 +59,23 @@ void ntm_dc_seen(struct ntm_dc *dc, struct ntm_dc_session *s)
 	ntm_dc_dns_moved(dc, &n->rec);
 }
 
+/* A relay whose key was changed while it was not running: the configuration names both. -ENOENT: it is none. */
+static int relay_comes_with_other_key(struct ntm_dc *dc, const struct ntm_dc_session *s, const char *label,
+				      struct ntm_node_record *rec)
+{
+	struct ntm_dc_relay *r = ntm_dc_relay_may_use(&dc->relays, s->keys.peer_key);
+	int err = r && !strcmp(r->info.name, label) ? ntm_dc_relay_rekey(dc, r, s->keys.peer_key) : -ENOENT;
+
+	if (!err)
+		err = dc->store->ops->node_by_key(dc->store, s->keys.peer_key, rec);
+	if (!err) {
+		struct ntm_dc_node now = {.rec = *rec};
+
+		ntm_dc_key_changed(dc, &now);
+	}
+	return err;
+}
+
 /* The node of this key in memory, brought there from the store or by a token. NULL: an error was answered. */
 static struct ntm_dc_node *admit(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m,
 				 const char *label)
@@ -72,6 +89,8 @@ static struct ntm_dc_node *admit(struct ntm_dc *dc, struct ntm_dc_session *s, co
 	if (node && !strcmp(node->rec.label, label))
 		return node;
 	err = dc->store->ops->node_by_key(dc->store, s->keys.peer_key, &rec);
+	if (err == -ENOENT)
+		err = relay_comes_with_other_key(dc, s, label, &rec);
 	if (err == -ENOENT) {
 		struct ntm_enrolment e = {
 		    .label = label,
@@ -122,6 +141,9 @@ static struct ntm_dc_node *admit(struct ntm_dc *dc, struct ntm_dc_session *s, co
 		ntm_dc_reply_error(dc, s, m->txid, NTM_E_INTERNAL, "the store failed");
 		return NULL;
 	}
+	node = ntm_dc_node_by_key(&dc->nodes, rec.public_key); /* a relay with another key was here before */
+	if (node)
+		return node;
 	node = ntm_dc_node_add(&dc->nodes, &rec);
 	if (!node) {
 		ntm_dc_reply_error(dc, s, m->txid, NTM_E_INTERNAL, "out of memory");
@@ -167,6 +189,13 @@ static void tell_zones(struct ntm_dc *dc, struct ntm_dc_node *node, struct ntm_s
 	node->zones_generation = ntm_dc_peers_generation(dc);
 	node->zones_txid = r->txid;
 	ntm_dc_peers_tell(dc, r);
+}
+
+static void tell_keys(struct ntm_dc *dc, struct ntm_dc_node *node, struct ntm_sig *r)
+{
+	node->keys_generation = dc->ids.generation;
+	node->keys_txid = r->txid;
+	ntm_dc_identities_tell(&dc->ids, r);
 }
 
 /* Relays with long names may be too many for one message: the last are left out. */
@@ -215,6 +244,7 @@ void ntm_dc_register(struct ntm_dc *dc, struct ntm_dc_session *s, const struct n
 	r.have = 1u << NTM_F_NAME | 1u << NTM_F_ZONE | 1u << NTM_F_VIP4 | 1u << NTM_F_VIP6 | 1u << NTM_F_POOL4 |
 		 1u << NTM_F_POOL6 | 1u << NTM_F_REFLEXIVE | 1u << NTM_F_LIFETIME | 1u << NTM_F_KEEPALIVE;
 	tell_zones(dc, node, &r);
+	tell_keys(dc, node, &r);
 	take_reports(dc, node, m);
 	if (node->relay) {
 		r.keepalive_s = NTM_DC_RELAY_KEEPALIVE_S;
@@ -261,6 +291,8 @@ void ntm_dc_keep_alive(struct ntm_dc *dc, struct ntm_dc_session *s, const struct
 		offer_relays(dc, node, &r);
 	if (node->zones_generation != ntm_dc_peers_generation(dc) || node->zones_txid == m->txid)
 		tell_zones(dc, node, &r);
+	if (node->keys_generation != dc->ids.generation || node->keys_txid == m->txid)
+		tell_keys(dc, node, &r);
 	fit(&r);
 	answer_keep_alive(dc, s, ntm_sig_has(m, NTM_F_DELAY) ? from : &s->route, &r);
 	ntm_wipe(&r, sizeof(r));

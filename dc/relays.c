@@ -35,6 +35,15 @@ struct ntm_dc_relay *ntm_dc_relay_by_key(const struct ntm_dc_relays *rs, const u
 	return NULL;
 }
 
+struct ntm_dc_relay *ntm_dc_relay_may_use(const struct ntm_dc_relays *rs, const uint8_t key[NTM_DH_LEN])
+{
+	for (unsigned i = 0; i < rs->n; i++) {
+		if (ntm_key_list_has(&rs->items[i]->keys, key))
+			return rs->items[i];
+	}
+	return NULL;
+}
+
 struct ntm_dc_relay *ntm_dc_relay_by_name(const struct ntm_dc_relays *rs, const char *label)
 {
 	for (unsigned i = 0; i < rs->n; i++) {
@@ -115,7 +124,7 @@ static bool same_info(const struct ntm_relay_info *a, const struct ntm_relay_inf
 static bool configured(const struct ntm_dc_remotes *conf, const char *label, const uint8_t key[NTM_DH_LEN])
 {
 	for (size_t i = 0; i < conf->n; i++) {
-		if (!strcmp(conf->items[i]->name, label) && !memcmp(conf->items[i]->public_key, key, NTM_DH_LEN))
+		if (!strcmp(conf->items[i]->name, label) && ntm_key_list_has(&conf->items[i]->keys, key))
 			return true;
 	}
 	return false;
@@ -156,19 +165,39 @@ static int revoke_leftovers(struct ntm_dc *dc, const struct ntm_dc_remotes *conf
 	return err;
 }
 
+/* Of its keys the one that it had last, else the first. */
+static int key_in_use(struct ntm_dc *dc, const struct ntm_dc_remote *conf, const uint8_t **key)
+{
+	struct ntm_node_record rec;
+
+	*key = conf->keys.keys[0];
+	for (size_t i = 0; i < conf->keys.n; i++) {
+		int err = dc->store->ops->node_by_key(dc->store, conf->keys.keys[i], &rec);
+
+		if (err && err != -ENOENT)
+			return err;
+		if (!err && !rec.revoked_s && !strcmp(rec.label, conf->name)) {
+			*key = conf->keys.keys[i];
+			return 0;
+		}
+	}
+	return 0;
+}
+
 static int let_in(struct ntm_dc *dc, const struct ntm_dc_remote *conf, struct ntm_dc_relay **out)
 {
 	struct ntm_admission a = {
 	    .label = conf->name,
-	    .public_key = conf->public_key,
 	    .last_index = dc->conf->pool.last,
 	    .now_s = time(NULL),
 	};
 	struct ntm_dc_relay *r;
 	struct ntm_node_record rec;
-	const char *why;
-	int err = dc->store->ops->admit(dc->store, &a, &rec, &why);
+	const char *why = "";
+	int err = key_in_use(dc, conf, &a.public_key);
 
+	if (!err)
+		err = dc->store->ops->admit(dc->store, &a, &rec, &why);
 	if (err == -EEXIST || err == -ENOSPC) {
 		ntm_err("relay %s is left out: %s", conf->name, err == -ENOSPC ? "no virtual address is left" : why);
 		return 0;
@@ -179,19 +208,41 @@ static int let_in(struct ntm_dc *dc, const struct ntm_dc_remote *conf, struct nt
 	r = calloc(1, sizeof(*r));
 	if (!r)
 		return -ENOMEM;
-	err = ntm_probe_secret(dc->priv, conf->public_key, r->probe_secret);
+	err = ntm_probe_secret(dc->priv, a.public_key, r->probe_secret);
 	if (err) {
 		free(r);
 		return err;
 	}
-	memcpy(r->public_key, conf->public_key, NTM_DH_LEN);
+	memcpy(r->public_key, a.public_key, NTM_DH_LEN);
+	r->keys = conf->keys;
 	r->info = info_of(conf);
 	r->id = ++dc->relays.last_id;
-	r->node = ntm_dc_node_by_key(&dc->nodes, conf->public_key);
+	r->node = ntm_dc_node_by_key(&dc->nodes, a.public_key);
 	if (r->node)
 		r->node->relay = r;
 	*out = r;
 	return 0;
+}
+
+int ntm_dc_relay_rekey(struct ntm_dc *dc, struct ntm_dc_relay *r, const uint8_t key[NTM_DH_LEN])
+{
+	uint8_t secret[NTM_KEY_LEN];
+	struct ntm_node_record rec;
+	int err = ntm_probe_secret(dc->priv, key, secret);
+
+	if (!err)
+		err = dc->store->ops->node_by_key(dc->store, r->public_key, &rec);
+	if (!err)
+		err = dc->store->ops->rekey(dc->store, rec.id, key);
+	if (!err) {
+		memcpy(r->public_key, key, NTM_DH_LEN);
+		memcpy(r->probe_secret, secret, sizeof(secret));
+		if (r->node)
+			ntm_dc_node_set_key(&dc->nodes, r->node, key);
+		dc->relays.generation++; /* nodes probe it by other keys */
+	}
+	ntm_wipe(secret, sizeof(secret));
+	return err;
 }
 
 static uint64_t free_bit(const struct ntm_dc_relays *rs)
@@ -215,10 +266,11 @@ int ntm_dc_relays_apply(struct ntm_dc *dc, const struct ntm_dc_remotes *conf)
 	rs->generation++;
 	/* those that stay keep their bits: first they, then the new ones get what is free */
 	for (size_t i = 0; i < conf->n && rs->n < NTM_DC_RELAYS_MAX; i++) {
-		struct ntm_dc_relay *r = ntm_dc_relay_by_key(&was, conf->items[i]->public_key);
+		struct ntm_dc_relay *r = ntm_dc_relay_by_name(&was, conf->items[i]->name);
 		struct ntm_relay_info info = info_of(conf->items[i]);
 
-		if (r && !strcmp(r->info.name, info.name)) {
+		if (r && ntm_key_list_has(&conf->items[i]->keys, r->public_key)) {
+			r->keys = conf->items[i]->keys;
 			if (!same_info(&r->info, &info))
 				ntm_info("relay %s has other endpoints now", info.name);
 			r->info = info;
@@ -232,7 +284,7 @@ int ntm_dc_relays_apply(struct ntm_dc *dc, const struct ntm_dc_remotes *conf)
 	for (size_t i = 0; !err && i < conf->n && rs->n < NTM_DC_RELAYS_MAX; i++) {
 		struct ntm_dc_relay *r = NULL;
 
-		if (ntm_dc_relay_by_key(rs, conf->items[i]->public_key))
+		if (ntm_dc_relay_by_name(rs, conf->items[i]->name))
 			continue;
 		err = let_in(dc, conf->items[i], &r);
 		if (!r)

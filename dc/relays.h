@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "../user/common/conf.h"
 #include "../user/common/signal_codec.h"
 
 enum {
@@ -28,7 +29,9 @@ struct ntm_dc_relay {
 	uint32_t id;  /* never given again by this process, never 0 */
 	uint64_t bit; /* one that no other relay of the table has */
 	struct ntm_relay_info info;
-	uint8_t public_key[NTM_DH_LEN], probe_secret[NTM_KEY_LEN];
+	uint8_t public_key[NTM_DH_LEN]; /* the one it uses, of those that it may */
+	struct ntm_key_list keys;
+	uint8_t probe_secret[NTM_KEY_LEN];
 	struct ntm_dc_node *node; /* NULL: not registered since this process began */
 	enum ntm_dc_relay_state state;
 	struct ntm_load load; /* as last reported */
@@ -57,7 +60,14 @@ int ntm_dc_relays_apply(struct ntm_dc *dc, const struct ntm_dc_remotes *conf);
 void ntm_dc_relays_free(struct ntm_dc_relays *rs);
 struct ntm_dc_relay *ntm_dc_relay_by_id(const struct ntm_dc_relays *rs, uint32_t id);
 struct ntm_dc_relay *ntm_dc_relay_by_key(const struct ntm_dc_relays *rs, const uint8_t key[NTM_DH_LEN]);
+/* The one that may have this key, whether it uses it or not. */
+struct ntm_dc_relay *ntm_dc_relay_may_use(const struct ntm_dc_relays *rs, const uint8_t key[NTM_DH_LEN]);
 struct ntm_dc_relay *ntm_dc_relay_by_name(const struct ntm_dc_relays *rs, const char *label);
+
+/*
+ * It uses another one of its keys from now on, which is no node's. 0, or -errno, and then nothing has changed.
+ */
+int ntm_dc_relay_rekey(struct ntm_dc *dc, struct ntm_dc_relay *r, const uint8_t key[NTM_DH_LEN]);
 
 /* Its node came, went, reported: finds the state anew. */
 void ntm_dc_relay_update(struct ntm_dc *dc, struct ntm_dc_relay *r);

@@ -144,6 +144,12 @@ struct ntm_store_ops {
 	 */
 	int (*revoke)(struct ntm_store *s, const char *label, int64_t now_s, struct ntm_node_record *out);
 
+	/*
+	 * The node, which lives, has this key from now on and the former one is nobody's. -ENOENT; -EEXIST: the key is
+	 * a node's, perhaps a revoked one's. Durable on return.
+	 */
+	int (*rekey)(struct ntm_store *s, uint64_t id, const uint8_t key[NTM_DH_LEN]);
+
 	/* Many at once, in one transaction; may be lost by a power failure. */
 	int (*save_presence)(struct ntm_store *s, const struct ntm_presence *p, size_t n);
 	int (*save_paths)(struct ntm_store *s, const struct ntm_path_record *p, size_t n); /* replaces the pair's */

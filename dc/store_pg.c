@@ -216,6 +216,7 @@ static const struct ntm_store_ops pg_ops = {
     .admit = ntm_pg_admit,
     .token_create = ntm_pg_token_create,
     .revoke = ntm_pg_revoke,
+    .rekey = ntm_pg_rekey,
     .save_presence = ntm_pg_save_presence,
     .save_paths = ntm_pg_save_paths,
     .each_path = ntm_pg_each_path,

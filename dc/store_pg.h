@@ -103,6 +103,7 @@ int ntm_pg_enrol(struct ntm_store *base, const struct ntm_enrolment *e, struct n
 int ntm_pg_admit(struct ntm_store *base, const struct ntm_admission *a, struct ntm_node_record *out, const char **why);
 int ntm_pg_token_create(struct ntm_store *base, const char *token, const char *label, int64_t now_s, int64_t expires_s);
 int ntm_pg_revoke(struct ntm_store *base, const char *label, int64_t now_s, struct ntm_node_record *out);
+int ntm_pg_rekey(struct ntm_store *base, uint64_t id, const uint8_t key[NTM_DH_LEN]);
 /* store_pg_paths.c */
 int ntm_pg_save_paths(struct ntm_store *base, const struct ntm_path_record *p, size_t n);
 int ntm_pg_remove_path(struct ntm_store *base, const struct ntm_path_record *p);

@@ -292,3 +292,36 @@ int ntm_pg_revoke(struct ntm_store *base, const char *label, int64_t now_s, stru
 		*out = j.rec;
 	return err;
 }
+
+struct rekey_job {
+	uint64_t id;
+	const uint8_t *key;
+};
+
+static int rekey_inside(struct ntm_pg_store *s, void *arg)
+{
+	const struct rekey_job *j = arg;
+	struct ntm_pg_args a = {0};
+	struct ntm_node_record rec;
+	PGresult *res;
+	int err = ntm_pg_node_by_key(&s->base, j->key, &rec);
+
+	if (err != -ENOENT)
+		return err ? err : -EEXIST;
+	ntm_pg_int(&a, (int64_t)j->id);
+	ntm_pg_blob(&a, j->key, NTM_DH_LEN);
+	err = ntm_pg_query(s, "UPDATE nodes SET public_key = $2 WHERE id = $1 AND revoked_s IS NULL RETURNING id", &a,
+			   &res);
+	if (err)
+		return err;
+	err = PQntuples(res) ? 0 : -ENOENT;
+	PQclear(res);
+	return err;
+}
+
+int ntm_pg_rekey(struct ntm_store *base, uint64_t id, const uint8_t key[NTM_DH_LEN])
+{
+	struct rekey_job j = {id, key};
+
+	return ntm_pg_transaction(ntm_pg(base), true, rekey_inside, &j);
+}

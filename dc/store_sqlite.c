@@ -47,6 +47,7 @@ static const char *const sql[S_COUNT] = {
     [S_RELAY_ADD] = "INSERT INTO nodes (label, public_key, address, created_s, relay) VALUES (?1, ?2, ?3, ?4, 1)",
     [S_RELAY_SET] = "UPDATE nodes SET label = ?2, address = ?3, revoked_s = NULL, relay = 1 WHERE id = ?1",
     [S_REVOKE] = "UPDATE nodes SET revoked_s = ?2, online = 0 WHERE id = ?1",
+    [S_REKEY] = "UPDATE nodes SET public_key = ?2 WHERE id = ?1 AND revoked_s IS NULL",
     [S_PRESENCE] = "UPDATE nodes SET endpoint = ?2, via = ?3, last_seen_s = ?4, online = ?5 "
 		   "WHERE id = ?1 AND revoked_s IS NULL",
     [S_PATH_SAVE] = "INSERT INTO paths (a, b, path_id, created_s) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (a, b) "
@@ -166,6 +167,7 @@ static const struct ntm_store_ops sqlite_ops = {
     .admit = ntm_sq_admit,
     .token_create = ntm_sq_token_create,
     .revoke = ntm_sq_revoke,
+    .rekey = ntm_sq_rekey,
     .save_presence = ntm_sq_save_presence,
     .save_paths = ntm_sq_save_paths,
     .each_path = ntm_sq_each_path,

@@ -32,6 +32,7 @@ enum ntm_sq_stmt {
 	S_RELAY_ADD,
 	S_RELAY_SET,
 	S_REVOKE,
+	S_REKEY,
 	S_PRESENCE,
 	S_PATH_SAVE,
 	S_PATHS_OF,
@@ -87,6 +88,7 @@ int ntm_sq_enrol(struct ntm_store *base, const struct ntm_enrolment *e, struct n
 int ntm_sq_admit(struct ntm_store *base, const struct ntm_admission *a, struct ntm_node_record *out, const char **why);
 int ntm_sq_token_create(struct ntm_store *base, const char *token, const char *label, int64_t now_s, int64_t expires_s);
 int ntm_sq_revoke(struct ntm_store *base, const char *label, int64_t now_s, struct ntm_node_record *out);
+int ntm_sq_rekey(struct ntm_store *base, uint64_t id, const uint8_t key[NTM_DH_LEN]);
 /* store_sqlite_paths.c */
 int ntm_sq_save_paths(struct ntm_store *base, const struct ntm_path_record *p, size_t n);
 int ntm_sq_remove_path(struct ntm_store *base, const struct ntm_path_record *p);

@@ -252,3 +252,31 @@ int ntm_sq_revoke(struct ntm_store *base, const char *label, int64_t now_s, stru
 		*out = rec;
 	return err;
 }
+
+static int rekey_inside(struct sqlite_store *s, uint64_t id, const uint8_t key[NTM_DH_LEN])
+{
+	struct ntm_node_record rec;
+	int err = ntm_sq_node_by_key(&s->base, key, &rec);
+
+	if (err != -ENOENT)
+		return err ? err : -EEXIST;
+	sqlite3_bind_int64(s->st[S_REKEY], 1, (int64_t)id);
+	sqlite3_bind_blob(s->st[S_REKEY], 2, key, NTM_DH_LEN, SQLITE_TRANSIENT);
+	err = ntm_sq_run(s, S_REKEY);
+	return err ? err : sqlite3_changes(s->db) ? 0 : -ENOENT;
+}
+
+int ntm_sq_rekey(struct ntm_store *base, uint64_t id, const uint8_t key[NTM_DH_LEN])
+{
+	struct sqlite_store *s = ntm_sq(base);
+	int err = ntm_sq_run(s, S_BEGIN);
+
+	if (err)
+		return err;
+	err = rekey_inside(s, id, key);
+	if (!err)
+		err = ntm_sq_run(s, S_COMMIT);
+	if (err)
+		ntm_sq_rollback(s);
+	return err;
+}

@@ -39,6 +39,8 @@ enum ntm_msg {
 	NTM_M_PEER_HELLO_RESPONSE = 19,
 	NTM_M_PEER_DIRECTION_REQUEST = 20, /* DC of the asking node → DC of the wanted one */
 	NTM_M_PEER_DIRECTION_RESPONSE = 21,
+	NTM_M_KEY_UPDATE_REQUEST = 22, /* node → DC: its key from now on */
+	NTM_M_KEY_UPDATE_RESPONSE = 23,
 };
 
 enum ntm_field {
@@ -75,12 +77,21 @@ enum ntm_field {
 	NTM_F_GATEWAY = 29, /* u8 1: the wanted peer is any gateway RS; in Route Direction: this path is to/from it */
 	NTM_F_PEER_ZONE =
 	    30, /* as NTM_F_POOL4 and NTM_F_POOL6, then UTF-8 zone: whose nodes can be asked for; repeatable */
-	NTM_F_WANTED = 31, /* UTF-8, FQDN of the node that a message between DCs is about or for */
+	NTM_F_WANTED = 31,    /* UTF-8, FQDN of the node that a message between DCs is about or for */
+	NTM_F_DC_KEY = 32,    /* u8, enum ntm_dc_key_state; 32 bytes, X25519: a key of the DC; repeatable */
+	NTM_F_KEY_PROOF = 33, /* 32 bytes: that the sender has the private part of PUBLIC_KEY */
 };
 
 #define NTM_RELAY_OFFERS_MAX 8
 #define NTM_PEER_ZONES_MAX 7
+#define NTM_DC_KEYS_MAX 3
 #define NTM_RELAY_RTT_NONE 0xffffffffu
+
+enum ntm_dc_key_state {
+	NTM_DC_KEY_CURRENT = 1,
+	NTM_DC_KEY_NEXT = 2,     /* will be */
+	NTM_DC_KEY_PREVIOUS = 3, /* was: sessions with it are still answered */
+};
 
 enum ntm_check_flags {
 	NTM_CHECK_NOMINATE = 1, /* the initiator's choice: both ends use this pair from now on */

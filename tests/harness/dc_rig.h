@@ -124,7 +124,8 @@ static inline void configure_relay(struct testnode *t, const char *name)
 	cr_assert_lt(i, 4);
 	relay_list[i] = &relay_conf[i];
 	relay_conf[i].name = (char *)name;
-	memcpy(relay_conf[i].public_key, t->pub, NTM_DH_LEN);
+	memcpy(relay_conf[i].keys.keys[0], t->pub, NTM_DH_LEN);
+	relay_conf[i].keys.n = 1;
 	relay_conf[i].endpoints.addrs = calloc(2, sizeof(struct ntm_addr));
 	relay_conf[i].endpoints.n = 2;
 	snprintf(text, sizeof(text), "192.0.2.2%zu:4680", i);

@@ -483,7 +483,8 @@ static struct ntm_node *agent(struct world *w, int i, struct ntm_node *old)
 	}
 	strcpy(n->conf.name, i ? "bob" : "alice");
 	n->conf.port = NTM_PORT;
-	memcpy(n->conf.dc_key, w->dc.pub, NTM_DH_LEN);
+	memcpy(n->conf.dc_keys.keys[0], w->dc.pub, NTM_DH_LEN);
+	n->conf.dc_keys.n = 1;
 	n->conf.dc_endpoints.addrs = calloc(2, sizeof(struct ntm_addr));
 	n->conf.dc_endpoints.addrs[0] = world_address(w, WORLD_DC, false);
 	n->conf.dc_endpoints.addrs[1] = world_address(w, WORLD_DC, true);

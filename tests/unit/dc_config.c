@@ -69,7 +69,7 @@ Test(config, the_documented_file_is_accepted)
 	cr_assert_eq(c.relays.n, 2);
 	cr_assert_str_eq(c.relays.items[0]->name, "rs1");
 	cr_assert_eq(c.relays.items[0]->endpoints.n, 2);
-	cr_assert_eq(c.relays.items[1]->public_key[31], 31);
+	cr_assert_eq(c.relays.items[1]->keys.keys[0][31], 31);
 	cr_assert_eq(c.peers.n, 1);
 	cr_assert_str_eq(c.peers.items[0]->name, "other.example");
 	cr_assert_eq(c.cookie_threshold, 2000);

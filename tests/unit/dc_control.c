@@ -86,7 +86,8 @@ static void setup_with_relay(void)
 {
 	cr_assert_eq(ntm_crypto_init(), 0);
 	cr_assert_eq(ntm_x25519_generate(relay.priv, relay.pub), 0);
-	memcpy(relay_conf.public_key, relay.pub, NTM_DH_LEN);
+	memcpy(relay_conf.keys.keys[0], relay.pub, NTM_DH_LEN);
+	relay_conf.keys.n = 1;
 	relay_conf.name = (char *)"rs1";
 	ntm_addr_parse("192.0.2.20:4680", 0, &relay_addr);
 	relay_conf.endpoints = (struct ntm_addr_list){&relay_addr, 1};

@@ -33,11 +33,13 @@ static void setup_zones(const char *pool4)
 	ntm_prefix_parse("fd4e:544e::/48", &conf2.vip6_pool);
 	cr_assert_eq(ntm_pool_init(&conf2.pool, &conf2.vip4_pool, &conf2.vip6_pool, why, sizeof(why)), 0);
 	peer_of[1] = (struct ntm_dc_remote){.name = "ntm.example", .endpoints = {&listen_addr, 1}};
-	memcpy(peer_of[1].public_key, dc_pub, NTM_DH_LEN);
+	memcpy(peer_of[1].keys.keys[0], dc_pub, NTM_DH_LEN);
+	peer_of[1].keys.n = 1;
 	conf2.peers = (struct ntm_dc_remotes){&peer_list[1], 1};
 	start_second();
 	peer_of[0] = (struct ntm_dc_remote){.name = "b.example", .endpoints = {&listen2, 1}};
-	memcpy(peer_of[0].public_key, dc2_pub, NTM_DH_LEN);
+	memcpy(peer_of[0].keys.keys[0], dc2_pub, NTM_DH_LEN);
+	peer_of[0].keys.n = 1;
 	conf.peers = (struct ntm_dc_remotes){&peer_list[0], 1};
 	cr_assert_eq(ntm_dc_peers_reload(&dc, &conf.peers), 0);
 }
@@ -155,6 +157,41 @@ Test(peer, both_ask_at_once_and_get_one_path)
 	cr_assert_neq(da.role, db_.role);
 	testnode_close(&a);
 	testnode_close(&b);
+	end_zones();
+}
+
+Test(peer, one_that_changes_its_key_is_known_by_both)
+{
+	uint8_t priv[NTM_DH_LEN], pub[NTM_DH_LEN], was[NTM_DH_LEN];
+	struct testnode a, b;
+	struct ntm_sig d;
+
+	setup_zones("100.112.0.0/29");
+	meet();
+	join(&a, "alice");
+	join_second(&b, "bob");
+	cr_assert_eq(testnode_direct(&a, "bob.b.example", &d), 0);
+	await_direction(&b);
+	memcpy(was, dc2_pub, NTM_DH_LEN);
+	cr_assert_eq(ntm_x25519_generate(priv, pub), 0);
+	memcpy(peer_of[0].keys.keys[1], pub, NTM_DH_LEN);
+	peer_of[0].keys.n = 2;
+	cr_assert_eq(ntm_dc_peers_reload(&dc, &conf.peers), 0);
+	cr_assert(both_up(), "a second key disturbs nothing");
+	cr_assert_not_null(ntm_dc_path_by_id(&dc.paths, d.path_id));
+	stop_second();
+	memcpy(dc2_priv, priv, NTM_DH_LEN);
+	memcpy(dc2_pub, pub, NTM_DH_LEN);
+	start_second();
+	meet();
+	memcpy(peer_of[0].keys.keys[0], pub, NTM_DH_LEN);
+	peer_of[0].keys.n = 1;
+	cr_assert_eq(ntm_dc_peers_reload(&dc, &conf.peers), 0);
+	cr_assert(both_up());
+	cr_assert_null(ntm_dc_peer_by_key(&dc, was));
+	cr_assert_not_null(ntm_dc_path_by_id(&dc.paths, d.path_id), "the path is there still");
+	testnode_close(&b);
+	testnode_close(&a);
 	end_zones();
 }
 

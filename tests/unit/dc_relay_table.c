@@ -126,7 +126,7 @@ Test(relay_table, configuration_is_read_again)
 
 	/* another key: the holder of the former is out */
 	cr_assert_eq(testnode_open(&new, &loop, &listen_addr, dc_pub), 0);
-	memcpy(relay_conf[0].public_key, new.pub, NTM_DH_LEN);
+	memcpy(relay_conf[0].keys.keys[0], new.pub, NTM_DH_LEN);
 	cr_assert_eq(ntm_dc_relays_apply(&dc, &conf.relays), 0);
 	cr_assert_eq(testnode_recv(&rs, &r, 1000), 0);
 	expect_error(&r, NTM_E_DENIED);

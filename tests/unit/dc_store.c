@@ -251,6 +251,33 @@ Test(store, revocation_lasts)
 	cr_assert_eq(rec.revoked_s, NOW);
 }
 
+Test(store, a_node_gets_another_key)
+{
+	struct ntm_node_record alice, bob, rec;
+	uint8_t was[NTM_DH_LEN], now[NTM_DH_LEN];
+
+	token("t1", NULL);
+	token("t2", NULL);
+	cr_assert_eq(enrol("alice", 1, "t1", &alice), 0);
+	cr_assert_eq(enrol("bob", 2, "t2", &bob), 0);
+	memset(was, 1, sizeof(was));
+	memset(now, 9, sizeof(now));
+	cr_assert_eq(store->ops->rekey(store, alice.id, bob.public_key), -EEXIST);
+	cr_assert_eq(store->ops->rekey(store, alice.id, was), -EEXIST);
+	cr_assert_eq(store->ops->rekey(store, bob.id + 100, now), -ENOENT);
+	cr_assert_eq(store->ops->rekey(store, alice.id, now), 0);
+	reopen();
+	cr_assert_eq(store->ops->node_by_key(store, was, &rec), -ENOENT);
+	cr_assert_eq(store->ops->node_by_key(store, now, &rec), 0);
+	cr_assert_eq(rec.id, alice.id);
+	cr_assert_eq(rec.index, alice.index);
+	cr_assert_str_eq(rec.label, "alice");
+	/* a revoked node has no say, and its key stays its own */
+	cr_assert_eq(store->ops->revoke(store, "alice", NOW, &rec), 0);
+	cr_assert_eq(store->ops->rekey(store, alice.id, was), -ENOENT);
+	cr_assert_eq(store->ops->rekey(store, bob.id, now), -EEXIST);
+}
+
 Test(store, name_of_a_revoked_node_needs_a_token_bound_to_it)
 {
 	struct ntm_node_record old = node("alice", 1), rec;

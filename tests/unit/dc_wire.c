@@ -243,7 +243,7 @@ Test(wire, under_load_a_cookie_is_asked_for)
 
 	token("secret", NULL);
 	cr_assert_eq(testnode_open(&t, &loop, &listen_addr, dc_pub), 0);
-	dc.jar.threshold = 0;
+	dc.ids.items[0].jar.threshold = 0;
 	cr_assert_eq(testnode_connect(&t), 0);
 	cr_assert_eq(t.cookies_got, 1);
 	cr_assert_eq(dc.counters.cookies_sent, 1);

@@ -444,7 +444,7 @@ Test(path, route_directions_that_make_no_sense_are_refused)
 		if (!(good.have >> f & 1) || f == NTM_F_NAME || f == NTM_F_CANDIDATE)
 			continue;
 		m = good;
-		m.have &= ~(1u << f);
+		m.have &= ~NTM_SIG_BIT(f);
 		cr_assert_eq(ntm_path_directed(w.n[0], &m, &t), -EBADMSG, "field %u is needed", f);
 	}
 	m = good;

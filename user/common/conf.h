@@ -53,4 +53,13 @@ struct ntm_string_list {
 };
 int ntm_conf_strings(const char *v, void *string_list, char *why, size_t cap); /* comma-separated; malloc'd */
 
+/* Public keys, comma-separated: of one party, which is changing its key. */
+enum { NTM_CONF_KEYS_MAX = 3 };
+struct ntm_key_list {
+	uint8_t keys[NTM_CONF_KEYS_MAX][32];
+	size_t n;
+};
+int ntm_conf_keys(const char *v, void *key_list, char *why, size_t cap);
+bool ntm_key_list_has(const struct ntm_key_list *l, const uint8_t key[32]);
+
 #endif

@@ -242,3 +242,35 @@ int ntm_conf_addrs(const char *v, void *addr_list, char *why, size_t cap)
 	strings_free(&words);
 	return err;
 }
+
+bool ntm_key_list_has(const struct ntm_key_list *l, const uint8_t key[NTM_DH_LEN])
+{
+	for (size_t i = 0; i < l->n; i++) {
+		if (!memcmp(l->keys[i], key, NTM_DH_LEN))
+			return true;
+	}
+	return false;
+}
+
+int ntm_conf_keys(const char *v, void *key_list, char *why, size_t cap)
+{
+	struct ntm_string_list words = {0};
+	struct ntm_key_list list = {0};
+	int err = ntm_conf_strings(v, &words, why, cap);
+
+	if (!err && words.n > NTM_CONF_KEYS_MAX)
+		err = refuse(why, cap, "more than 3 keys");
+	for (size_t i = 0; i < words.n && !err; i++) {
+		uint8_t key[NTM_DH_LEN];
+
+		err = ntm_conf_key32(words.items[i], key, why, cap);
+		if (!err && ntm_key_list_has(&list, key))
+			err = refuse(why, cap, "the same key twice");
+		if (!err)
+			memcpy(list.keys[list.n++], key, NTM_DH_LEN);
+	}
+	if (!err)
+		memcpy(key_list, &list, sizeof(list));
+	strings_free(&words);
+	return err;
+}

@@ -37,17 +37,24 @@ struct ntm_peer_zone {
 	char zone[NTM_NAME_MAX + 1];
 	struct ntm_prefix pool4, pool6;
 };
+struct ntm_dc_key {
+	uint8_t state; /* enum ntm_dc_key_state */
+	uint8_t key[NTM_DH_LEN];
+};
 struct ntm_load { /* struct ntm_relay_load in host order */
 	uint32_t paths, paths_max, packets_per_s, drops_per_s;
 	uint64_t bytes_per_s;
 	uint16_t cpu_permille, flags;
 };
 
-/* Which fields are present: bit (1u << NTM_F_*) of `have`. Strings are NUL-terminated here. */
+/* Which fields are present: bit NTM_SIG_BIT(NTM_F_*) of `have`. Strings are NUL-terminated here. */
+#define NTM_SIG_BIT(f) (1ull << (f))
+#define NTM_SIG_LAST_FIELD NTM_F_KEY_PROOF
+#define NTM_SIG_KNOWN_FIELDS ((NTM_SIG_BIT(NTM_SIG_LAST_FIELD) << 1) - 2)
 struct ntm_sig {
 	uint8_t msg;   /* enum ntm_msg */
 	uint32_t txid; /* host order */
-	uint32_t have;
+	uint64_t have;
 	char name[NTM_NAME_MAX + 1];
 	char zone[NTM_NAME_MAX + 1];
 	char token[NTM_TOKEN_MAX + 1];
@@ -78,6 +85,9 @@ struct ntm_sig {
 	struct ntm_peer_zone peer_zones[NTM_PEER_ZONES_MAX];
 	unsigned n_peer_zones;
 	char wanted[NTM_NAME_MAX + 1];
+	struct ntm_dc_key dc_keys[NTM_DC_KEYS_MAX];
+	unsigned n_dc_keys;
+	uint8_t key_proof[NTM_KEY_LEN];
 };
 
 static inline bool ntm_sig_has(const struct ntm_sig *m, enum ntm_field f)
@@ -89,9 +99,9 @@ void ntm_sig_init(struct ntm_sig *m, enum ntm_msg msg, uint32_t txid); /* zeroes
 /* Encodes every field in `have`. 0 or -ENOSPC, -EINVAL (a string too long). */
 int ntm_sig_encode(const struct ntm_sig *m, uint8_t *out, size_t cap, size_t *len);
 /*
- * 0 or -EBADMSG: truncated, a known field of the wrong length, a field twice (but candidates, offers, zones and round
- * trips, of which more than their MAX are an error), a string with NUL or control characters. *m is zeroed on failure
- * but for msg and txid where the fixed header was whole (so that an error can be answered).
+ * 0 or -EBADMSG: truncated, a known field of the wrong length, a field twice (but candidates, offers, zones, keys
+ * of the DC and round trips, of which more than their MAX are an error), a string with NUL or control characters. *m is
+ * zeroed on failure but for msg and txid where the fixed header was whole (so that an error can be answered).
  */
 int ntm_sig_decode(struct ntm_sig *m, const uint8_t *in, size_t len);
 const char *ntm_error_name(enum ntm_error e); /* "no_such_name"; never NULL */

@@ -42,6 +42,7 @@ int ping_main(const struct ctl *ctl, int argc, char **argv);
 int doctor_main(const struct ctl *ctl, int argc, char **argv);
 int moved_main(const struct ctl *ctl, int argc, char **argv);
 int monitor_main(const struct ctl *ctl, int argc, char **argv);
+int rotate_key_main(const struct ctl *ctl, int argc, char **argv);
 int dc_main(const struct ctl *ctl, int argc, char **argv);
 
 /* One sentence to stderr; both return what main returns. */

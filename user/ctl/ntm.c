@@ -20,6 +20,7 @@ static const struct ctl_command commands[] = {
     {"ping", ping_main, "NAME [-c COUNT] [-i SECONDS]", "round trips through the tunnel, agent to agent"},
     {"doctor", doctor_main, "[-c NODE.CONF] [--repair]", "what is missing on this host, and what to do about it"},
     {"moved", moved_main, "", "tell the agent that this host's addresses changed"},
+    {"rotate-key", rotate_key_main, "", "a new key for the node, or with -r a relay, that runs"},
     {"monitor", monitor_main, "", "print events as they happen"},
     {"dc", dc_main, "COMMAND", "administer a DC: token create, nodes, revoke, paths"},
     {0},

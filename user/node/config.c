@@ -310,7 +310,7 @@ static const struct ntm_conf_key keys[] = {
     {"node", "max_paths", parse_max_paths, FIELD(max_paths), false},
     {"node", "log_level", ntm_node_conf_log_level, FIELD(log_level), false},
     {"dc", "endpoint", ntm_node_conf_endpoints, FIELD(dc_endpoints), true},
-    {"dc", "public_key", ntm_conf_key32, FIELD(dc_key), true},
+    {"dc", "public_key", ntm_conf_keys, FIELD(dc_keys), true},
     {"dc", "token", parse_token, FIELD(dc_token), false},
     {"dns", "mode", parse_dns_mode, FIELD(dns_mode), false},
     {"dns", "listen", parse_listen, FIELD(dns_listen), false},

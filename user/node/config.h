@@ -44,8 +44,8 @@ struct ntm_node_config {
 	enum ntm_log_level log_level;
 
 	struct ntm_addr_list dc_endpoints;
-	uint8_t dc_key[NTM_DH_LEN];
-	char *dc_token; /* NULL: none */
+	struct ntm_key_list dc_keys; /* the first is expected to be the current one */
+	char *dc_token;              /* NULL: none */
 
 	enum ntm_dns_mode dns_mode;
 	struct ntm_addr dns_listen;

@@ -381,7 +381,7 @@ static void on_request(struct ntm_ctl_client *client, const char *cmd, json_obje
 		cmd_moved(c, client);
 	else if (!strcmp(cmd, "monitor"))
 		job_new(c, client, JOB_MONITOR);
-	else
+	else if (!ntm_control_rotate(c->node, client, cmd))
 		ntm_ctl_error(client, "unknown_command", "%s: not a command of ntm-node", cmd);
 }
 
@@ -389,6 +389,7 @@ static void on_closed(struct ntm_ctl_client *client, void *arg)
 {
 	struct ntm_control *c = arg;
 
+	ntm_rotation_forget(c->node, client);
 	for (struct job *j = c->jobs, *next; j; j = next) {
 		next = j->next;
 		if (j->client == client)

@@ -25,6 +25,7 @@ int ntm_node_core_init(struct ntm_node *n)
 	ntm_relays_init(n);
 	ntm_mapping_init(n);
 	ntm_mobility_init(n);
+	ntm_rotation_init(n);
 	n->start_ms = ntm_timers_ms(&n->timers);
 	return err;
 }
@@ -37,6 +38,7 @@ void ntm_node_core_free(struct ntm_node *n)
 	ntm_relays_stop(n);
 	ntm_mapping_stop(n);
 	ntm_mobility_stop(n);
+	ntm_rotation_stop(n);
 	ntm_dc_free(&n->dc);
 	ntm_tunnels_free(&n->tunnels);
 	ntm_hold_clear(&n->hold);

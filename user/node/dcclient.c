@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../common/crypto.h"
+#include "../common/keystore.h"
 #include "dcclient_int.h"
 #include "node.h"
 
@@ -91,6 +92,12 @@ static bool path_wanted(const struct ntm_node *n)
 	return false;
 }
 
+static int use_key(struct ntm_dcclient *dc, size_t i)
+{
+	dc->key = i;
+	return ntm_cookie_client_init(&dc->cookie, dc->keys.items[i].key);
+}
+
 static void hs_failed(struct ntm_dcclient *dc)
 {
 	size_t endpoints = dc->node->conf.dc_endpoints.n;
@@ -102,7 +109,10 @@ static void hs_failed(struct ntm_dcclient *dc)
 	hs_stop(dc);
 	dc->failures++;
 	dc->endpoint = (dc->endpoint + 1) % endpoints;
-	if (dc->failures % endpoints) {
+	/* all addresses with one key, then with the next one that the DC may have */
+	if (dc->failures % endpoints == 0 && use_key(dc, (dc->key + 1) % dc->keys.n))
+		ntm_warn("dc: the next of its keys cannot be used");
+	if (dc->failures % (endpoints * dc->keys.n)) {
 		hs_begin(dc);
 		return;
 	}
@@ -150,7 +160,7 @@ static void hs_begin(struct ntm_dcclient *dc)
 	}
 	dc->hs_addr = n->conf.dc_endpoints.addrs[dc->endpoint];
 	dc->hs = calloc(1, sizeof(*dc->hs));
-	if (!dc->hs || ntm_session_begin(dc->hs, n->priv, n->pub, n->conf.dc_key, &dc->cookie, now)) {
+	if (!dc->hs || ntm_session_begin(dc->hs, n->priv, n->pub, dc->keys.items[dc->key].key, &dc->cookie, now)) {
 		ntm_err("dc: cannot begin a session");
 		hs_stop(dc);
 		ntm_timer_arm(&n->timers, &dc->hs_timer, RETRY_MAX_MS);
@@ -292,7 +302,7 @@ static void on_init(struct ntm_dcclient *dc, const struct ntm_addr *from, const 
 	} while (!id || ntm_dc_slot_of(dc, id) >= 0);
 	if (ntm_session_accept(n->priv, n->pub, msg, len, id, LIFETIME_DEFAULT_S, now, &s.s, &answer))
 		return;
-	if (!ntm_equal(s.s.peer_key, n->conf.dc_key, NTM_DH_LEN)) {
+	if (ntm_dckeys_find(&dc->keys, s.s.peer_key) == dc->keys.n) {
 		ntm_warn_limited("dc: session init from a key that is not the DC's, dropped");
 		ntm_session_clear(&s.s);
 		return;
@@ -386,7 +396,9 @@ int ntm_dc_init(struct ntm_dcclient *dc, struct ntm_node *n)
 	ntm_timer_init(&dc->lifetime_timer, on_lifetime, dc);
 	ntm_dc_init_messages(dc);
 	err = ntm_random(&dc->next_txid, sizeof(dc->next_txid));
-	return err ? err : ntm_cookie_client_init(&dc->cookie, n->conf.dc_key);
+	if (!err)
+		err = ntm_dckeys_init(&dc->keys, &n->conf.dc_keys, n->conf.private_key_file);
+	return err ? err : use_key(dc, 0);
 }
 
 void ntm_dc_start(struct ntm_dcclient *dc)
@@ -412,9 +424,39 @@ void ntm_dc_free(struct ntm_dcclient *dc)
 	ntm_dc_requests_free(dc);
 	for (int i = 0; i < NTM_DC_SLOTS; i++)
 		drop_slot(dc, (enum ntm_dc_slot)i);
+	ntm_dckeys_free(&dc->keys);
 }
 
 bool ntm_dc_connected(const struct ntm_dcclient *dc)
 {
 	return dc->slot[NTM_DC_CUR].used && dc->registered;
+}
+
+const uint8_t *ntm_dc_session_key(const struct ntm_dcclient *dc)
+{
+	return ntm_dc_connected(dc) ? dc->slot[NTM_DC_CUR].s.peer_key : NULL;
+}
+
+void ntm_dc_renew(struct ntm_dcclient *dc)
+{
+	if (dc->started)
+		hs_begin(dc);
+}
+
+void ntm_dc_keys_told(struct ntm_dcclient *dc, const struct ntm_sig *m)
+{
+	const uint8_t *by = dc->slot[NTM_DC_CUR].s.peer_key;
+	char text[NTM_KEY_TEXT_LEN + 1];
+
+	if (!ntm_dckeys_learn(&dc->keys, m, by))
+		return;
+	for (size_t i = 0; i < dc->keys.n; i++) {
+		ntm_key_to_text(dc->keys.items[i].key, text);
+		ntm_info("dc: its %s key is %s", i ? "other" : "current", text);
+	}
+	if (use_key(dc, 0))
+		ntm_warn("dc: its current key cannot be used");
+	/* The session's key is about to go: from now on the current one. */
+	else if (dc->keys.items[ntm_dckeys_find(&dc->keys, by) % dc->keys.n].state == NTM_DC_KEY_PREVIOUS)
+		hs_begin(dc);
 }

@@ -12,6 +12,7 @@
 
 #include "../common/session.h"
 #include "../common/signal_codec.h"
+#include "dckeys.h"
 #include "timer.h"
 
 struct ntm_node;
@@ -56,6 +57,8 @@ struct ntm_dcclient {
 	bool registered; /* on CUR */
 	bool started;
 	size_t endpoint; /* index into conf.dc_endpoints, used for the next handshake */
+	struct ntm_dckeys keys;
+	size_t key; /* likewise, into keys */
 
 	struct ntm_session_init_state *hs; /* in progress */
 	struct ntm_addr hs_addr;
@@ -100,6 +103,10 @@ void ntm_dc_keepalive_now(struct ntm_dcclient *dc);
  */
 int ntm_dc_keepalive_aside(struct ntm_dcclient *dc, uint16_t delay_s, uint32_t *txid);
 bool ntm_dc_connected(const struct ntm_dcclient *dc);
+/* The DC's key of the session in use; NULL: there is none. */
+const uint8_t *ntm_dc_session_key(const struct ntm_dcclient *dc);
+/* Own key or the DC's has changed: a new session, beside which the former one is used until it is there. */
+void ntm_dc_renew(struct ntm_dcclient *dc);
 /* The configuration's endpoints have changed (SIGHUP). */
 void ntm_dc_endpoints_changed(struct ntm_dcclient *dc);
 

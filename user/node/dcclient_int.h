@@ -14,6 +14,8 @@ uint64_t ntm_dc_patience_ms(const struct ntm_dcclient *dc); /* unanswered for so
 /* To all endpoints but that of the session: NATs and firewalls let in what the DC may send from there. */
 void ntm_dc_open_ways(struct ntm_dcclient *dc);
 
+void ntm_dc_keys_told(struct ntm_dcclient *dc, const struct ntm_sig *m); /* DC_KEY of a message on CUR */
+
 /* dcrequest.c */
 int ntm_dc_call_on(struct ntm_dcclient *dc, enum ntm_dc_slot slot, struct ntm_sig *m, uint32_t deadline_ms, bool resend,
 		   ntm_dc_answer cb, void *arg);

@@ -93,6 +93,8 @@ static void registered(struct ntm_dcclient *dc, const struct ntm_sig *m)
 		ntm_node_emit(n, ev);
 	}
 	ntm_dc_open_ways(dc);
+	ntm_dc_keys_told(dc, m);
+	ntm_rotation_registered(n);
 	ntm_relays_offered(n, m, true);
 	ntm_mapping_start(n);
 	if (n->hooks.registered)
@@ -132,6 +134,8 @@ static void on_registration(void *arg, int err, const struct ntm_sig *m)
 		registered(dc, m);
 		return;
 	}
+	if (m->msg == NTM_M_ERROR && m->error_code == NTM_E_BAD_TOKEN && ntm_rotation_resume(dc->node))
+		return;
 	if (m->msg == NTM_M_ERROR)
 		refused(dc, m);
 	dc->registered = false;
@@ -201,6 +205,7 @@ static void on_keepalive_answer(void *arg, int err, const struct ntm_sig *m)
 			ntm_dc_register(dc, NTM_DC_CUR);
 		return;
 	}
+	ntm_dc_keys_told(dc, m);
 	ntm_relays_offered(dc->node, m, false);
 	err = ntm_node_peer_zones(dc->node, m, true);
 	if (err)
@@ -302,6 +307,7 @@ void ntm_dc_message(struct ntm_dcclient *dc, enum ntm_dc_slot slot, const uint8_
 		/* fall through */
 	case NTM_M_REGISTRATION_RESPONSE:
 	case NTM_M_UPDATE_RESPONSE:
+	case NTM_M_KEY_UPDATE_RESPONSE:
 		ntm_dc_answered(dc, &m);
 		break;
 	case NTM_M_ERROR: {

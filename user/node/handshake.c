@@ -141,6 +141,10 @@ static void give_up(struct ntm_tunnel *t)
 	if (t->hs_backoff_ms > REKEY_RETRY_MAX_MS)
 		t->hs_backoff_ms = REKEY_RETRY_MAX_MS;
 	t->hs_next_ms = now_ms(t) + t->hs_backoff_ms;
+	/* Its agent is there, but does not take the keys that this end knows it by: one of the two has changed its own.
+	 */
+	if (t->hs_backoff_ms == REKEY_RETRY_MAX_MS && ntm_live_agent_answers(t))
+		ntm_live_redirect(t);
 	ntm_debug("path to %s: no answer to new keys, next try in %" PRIu64 " s", ntm_tunnel_label(t, text),
 		  t->hs_backoff_ms / 1000);
 }

@@ -31,6 +31,7 @@ enum {
 	BACKOFF_MIN_MS = 1000,
 	BACKOFF_MAX_MS = 30000,
 	IDLE_RELEASE_S = 3600,
+	AGENT_S = 150, /* keep-alives of an idle path are closer together */
 	RECENT_S = 60,      /* traffic in this time: worth a new path before anybody asks */
 	LANE_LOST_MS = 200, /* of the bulk lane being down, before new keys are made for its sake */
 	LANE_REKEY_S = 1,
@@ -82,6 +83,11 @@ bool ntm_live_recent(const struct ntm_tunnel *t)
 bool ntm_live_wanted(const struct ntm_tunnel *t)
 {
 	return t->state == NTM_TUN_SILENT && !t->peer_offline && since(now_ns(t), t->last_data_ns) < 5 * second;
+}
+
+bool ntm_live_agent_answers(const struct ntm_tunnel *t)
+{
+	return t->ctl_rx_ns && since(now_ns(t), t->ctl_rx_ns) < AGENT_S * second;
 }
 
 /* The peer's VIP6 is the name that never changes. */

@@ -123,7 +123,7 @@ static void reload(struct ntm_node *n)
 		needs_restart("node.runtime_dir");
 	if (n->conf.max_paths != c.max_paths)
 		needs_restart("node.max_paths");
-	if (memcmp(n->conf.dc_key, c.dc_key, NTM_DH_LEN))
+	if (memcmp(&n->conf.dc_keys, &c.dc_keys, sizeof(c.dc_keys)) != 0)
 		needs_restart("dc.public_key");
 	if (c.gateway_table != n->conf.gateway_table || c.gateway_mark != n->conf.gateway_mark ||
 	    !c.gateway_routes.n != !n->conf.gateway_routes.n) {

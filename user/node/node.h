@@ -24,6 +24,7 @@
 #include "hold.h"
 #include "mobility.h"
 #include "relays.h"
+#include "rotation.h"
 #include "timer.h"
 #include "tunnel.h"
 
@@ -96,6 +97,7 @@ struct ntm_node {
 	struct ntm_mapping mapping;
 	struct ntm_mobility mobility;
 	struct ntm_gwclient gateway;
+	struct ntm_rotation rotation;
 	bool is_gateway; /* an RS: the other end of a gateway path is its client */
 	bool embedded;   /* in somebody else's process: its service manager is told nothing */
 	bool adopted, ready;

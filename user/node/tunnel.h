@@ -66,6 +66,7 @@ struct ntm_tunnel {
 	bool gateway;      /* one end is the other's way to general nodes */
 	bool redirected;   /* another one was asked for in its place */
 	bool peer_offline; /* so the DC, when last asked */
+	bool former_key;   /* made with a static key of this node that is no longer its own (rotation.c) */
 
 	struct ntm_binding bind;
 	struct ntm_checks checks;
@@ -197,6 +198,7 @@ bool ntm_live_recent(const struct ntm_tunnel *t);  /* has carried traffic lately
  */
 enum { NTM_WANTED_MS = 1000 };
 bool ntm_live_wanted(const struct ntm_tunnel *t);
+bool ntm_live_agent_answers(const struct ntm_tunnel *t); /* the peer's agent was heard of lately */
 void ntm_live_unreachable(struct ntm_tunnel *t); /* no uplink of its endpoint's family is left */
 
 /* pmtu.c */

@@ -81,7 +81,7 @@ static const struct ntm_conf_key keys[] = {
     {"relay", "on_stop", parse_on_stop, FIELD(on_stop), false},
     {"relay", "log_level", ntm_node_conf_log_level, FIELD(node.log_level), false},
     {"dc", "endpoint", ntm_node_conf_endpoints, FIELD(node.dc_endpoints), true},
-    {"dc", "public_key", ntm_conf_key32, FIELD(node.dc_key), true},
+    {"dc", "public_key", ntm_conf_keys, FIELD(node.dc_keys), true},
 };
 
 int ntm_relay_config_load(struct ntm_relay_config *c, const char *file, char *err, size_t cap)

@@ -180,14 +180,15 @@ static void on_request(struct ntm_ctl_client *client, const char *cmd, json_obje
 		ntm_ctl_result(client, ntm_control_peers(&c->relay->node));
 	else if (!strcmp(cmd, "moved"))
 		cmd_moved(c->relay, client);
-	else
+	else if (!ntm_control_rotate(&c->relay->node, client, cmd))
 		ntm_ctl_error(client, "unknown_command", "%s: not a command of ntm-relay", cmd);
 }
 
 static void on_closed(struct ntm_ctl_client *client, void *arg)
 {
-	(void)client; /* every command is answered at once */
-	(void)arg;
+	struct ntm_relay_control *c = arg;
+
+	ntm_rotation_forget(&c->relay->node, client); /* every other command is answered at once */
 }
 
 int ntm_relay_control_open(struct ntm_relay_control **out, struct ntm_relay *r, char *why, size_t cap)

@@ -59,7 +59,7 @@ static void name_the_rest(const struct ntm_relay_config *a, const struct ntm_rel
 	    {!strcmp(a->node.interface, b->node.interface), "relay.gateway_interface"},
 	    {a->max_paths == b->max_paths, "relay.max_paths"},
 	    {a->idle_s == b->idle_s, "relay.idle_s"},
-	    {!memcmp(a->node.dc_key, b->node.dc_key, NTM_DH_LEN), "dc.public_key"},
+	    {!memcmp(&a->node.dc_keys, &b->node.dc_keys, sizeof(a->node.dc_keys)), "dc.public_key"},
 	};
 
 	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
