@@ -48,6 +48,7 @@ void ntm_dc_audit(struct ntm_dc *dc, const char *actor, const char *action, cons
 	ssize_t n = -1;
 	int len;
 
+	ntm_dc_event(dc, action, actor, object, detail);
 	if (a->fd < 0)
 		return;
 	o = json_object_new_object();

@@ -215,6 +215,9 @@ static struct ntm_dc_node *find(struct ntm_dc *dc, const struct ntm_cluster *m)
 		return node;
 	memcpy(rec.label, m->label, sizeof(rec.label));
 	memcpy(rec.public_key, m->public_key, sizeof(rec.public_key));
+	node = ntm_dc_node_rekeyed(dc, &rec);
+	if (node)
+		return node;
 	node = ntm_dc_node_add(&dc->nodes, &rec);
 	if (!node)
 		return NULL;

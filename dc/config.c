@@ -129,7 +129,7 @@ static const struct ntm_conf_key keys[] = {
     DC("policy", ntm_conf_path, policy_file, false),
     DC("admin_group", ntm_conf_string, admin_group, false),
     DC("audit_log", ntm_conf_path, audit_file, false),
-    DC("metrics_listen", ntm_conf_addr, metrics_listen, false),
+    DC("metrics_listen", ntm_conf_listen, metrics_listen, false),
     DC("cookie_threshold", ntm_conf_uint, cookie_threshold, false),
     DC("lifetime", parse_seconds, lifetime_s, false),
     DC("keepalive", parse_seconds, keepalive_s, false),
@@ -199,6 +199,7 @@ void ntm_dc_config_free(struct ntm_dc_config *c)
 	free(c->policy_file);
 	free(c->audit_file);
 	free(c->admin_group);
+	free(c->metrics_listen.path);
 	free_remotes(&c->relays);
 	free_remotes(&c->peers);
 	memset(c, 0, sizeof(*c));

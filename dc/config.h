@@ -30,10 +30,10 @@ struct ntm_dc_config {
 	char *next_key_file, *previous_key_file; /* NULL: none */
 	char *store_file; /* of "sqlite:FILE"; or "postgres:CONNINFO" as it is: see ntm_store_open() */
 	char *runtime_dir;
-	char *policy_file;              /* NULL: everybody reaches everybody */
-	char *audit_file;               /* NULL: none */
-	char *admin_group;              /* NULL: root only */
-	struct ntm_addr metrics_listen; /* port 0: off */
+	char *policy_file;                /* NULL: everybody reaches everybody */
+	char *audit_file;                 /* NULL: none */
+	char *admin_group;                /* NULL: root only */
+	struct ntm_listen metrics_listen; /* not given: off */
 	struct ntm_prefix vip4_pool, vip6_pool;
 	struct ntm_pool pool;
 	uint32_t cookie_threshold; /* handshakes a second without cookies */

@@ -267,9 +267,9 @@ static void cmd_paths(struct ntm_dc *dc, struct ntm_ctl_client *c)
 
 		snprintf(text, sizeof(text), "%016" PRIx64, p->id);
 		add_string(o, "path_id", text);
-		add_string(o, "a", ntm_dc_fqdn(dc, p->ends[0]->rec.label, text, sizeof(text)) ? NULL : text);
-		add_string(o, "b", ntm_dc_fqdn(dc, p->ends[1]->rec.label, text, sizeof(text)) ? NULL : text);
-		add_string(o, "relay", relay ? relay->info.name : NULL);
+		add_string(o, "a", ntm_dc_node_fqdn(dc, p->ends[0], text, sizeof(text)) ? NULL : text);
+		add_string(o, "b", ntm_dc_node_fqdn(dc, p->ends[1], text, sizeof(text)) ? NULL : text);
+		add_string(o, "relay", relay ? relay->info.name : p->peer_relay ? p->peer_relay->name : NULL);
 		add_bool(o, "gateway", p->gateway);
 		add_int(o, "age_s", (int64_t)((ntm_dc_now(dc) - p->created_ms) / 1000));
 		json_object_array_add(list, o);
@@ -448,17 +448,21 @@ static void on_command(struct ntm_ctl_client *c, const char *cmd, json_object *r
 		cmd_paths(dc, c);
 	else if (!strcmp(cmd, "relays"))
 		cmd_relays(dc, c);
+	else if (!strcmp(cmd, "events"))
+		ntm_dc_events_command(dc, c, request);
 	else if (!strcmp(cmd, "status"))
 		cmd_status(dc, c);
 	else
-		ntm_ctl_error(c, "unknown_command",
-			      "this is a DC: it knows token_create, node_add, nodes, revoke, paths, relays, status");
+		ntm_ctl_error(
+		    c, "unknown_command",
+		    "this is a DC: it knows token_create, node_add, nodes, revoke, paths, relays, events, backup, status");
 }
 
 static void on_closed(struct ntm_ctl_client *c, void *arg)
 {
 	/* every other command is answered before it returns */
 	ntm_dc_backup_closed(arg, c);
+	ntm_dc_events_closed(arg, c);
 }
 
 int ntm_dc_control_start(struct ntm_dc *dc)

@@ -19,6 +19,7 @@ void ntm_dc_expire_nodes(struct ntm_dc *dc)
 
 	while ((n = ntm_dc_nodes_expire(&dc->nodes, ntm_dc_now(dc), dc->conf->lifetime_s * 1000ULL))) {
 		ntm_info("%s is offline: nothing heard for %u s", n->rec.label, dc->conf->lifetime_s);
+		ntm_dc_event(dc, "offline", NULL, n->rec.label, "nothing heard");
 		ntm_dc_dns_moved(dc, &n->rec);
 		ntm_dc_cluster_changed(dc, n);
 	}
@@ -193,6 +194,7 @@ void ntm_dc_free(struct ntm_dc *dc)
 	ntm_dc_retired_free(dc);
 	ntm_dc_policy_free(dc->policy);
 	ntm_dc_audit_close(&dc->audit);
+	ntm_dc_events_free(&dc->events);
 	ntm_dc_relays_free(&dc->relays);
 	ntm_dc_dns_free(dc);
 	ntm_dc_nodes_free(&dc->nodes);
@@ -230,7 +232,7 @@ void ntm_dc_reload(struct ntm_dc *dc, const struct ntm_dc_config *now)
 	ntm_dc_audit(dc, "signal", "reload", NULL, NULL);
 	if (strcmp(was->zone, now->zone) || strcmp(was->store_file, now->store_file) ||
 	    strcmp(was->private_key_file, now->private_key_file) || strcmp(was->runtime_dir, now->runtime_dir) ||
-	    !ntm_addr_equal(&was->metrics_listen, &now->metrics_listen) || !same_addrs(&was->listen, &now->listen) ||
+	    !ntm_listen_equal(&was->metrics_listen, &now->metrics_listen) || !same_addrs(&was->listen, &now->listen) ||
 	    !same_addrs(&was->process_address, &now->process_address) ||
 	    !same_addrs(&was->dns_listen, &now->dns_listen) || was->dns.mode != now->dns.mode ||
 	    was->dns.publish != now->dns.publish || memcmp(&was->vip4_pool, &now->vip4_pool, sizeof(now->vip4_pool)) ||

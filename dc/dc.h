@@ -17,6 +17,7 @@
 #include "cluster.h"
 #include "config.h"
 #include "dns.h"
+#include "events.h"
 #include "identity.h"
 #include "net.h"
 #include "nodes.h"
@@ -93,6 +94,7 @@ struct ntm_dc {
 	struct ntm_dc_invites *invites; /* NULL: nobody left to invite */
 	struct ntm_dc_policy *policy;   /* NULL: everybody reaches everybody */
 	struct ntm_dc_audit_log audit;
+	struct ntm_dc_events events;
 	struct ntm_dc_backup_job *backup;   /* under way; NULL: none */
 	struct ntm_metrics_server *metrics; /* NULL: off */
 	struct ntm_histogram direction_seconds;
@@ -156,6 +158,8 @@ int ntm_dc_fqdn(const struct ntm_dc *dc, const char *label, char *out, size_t ca
 
 /* rekey.c */
 void ntm_dc_key_update(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m);
+/* The node that was known by another key than rec has, brought up to date; NULL: there is none. */
+struct ntm_dc_node *ntm_dc_node_rekeyed(struct ntm_dc *dc, const struct ntm_node_record *rec);
 void ntm_dc_key_changed(struct ntm_dc *dc, struct ntm_dc_node *node); /* counted, logged */
 
 /* write_behind.c: what the store may learn a little later. all: everything that is waiting, else a batch */
@@ -189,6 +193,8 @@ void ntm_dc_revoked(struct ntm_dc *dc, const struct ntm_node_record *rec);
 struct ntm_dc_relay *ntm_dc_path_relay(const struct ntm_dc *dc, const struct ntm_dc_path *p); /* NULL: none */
 /* Chooses a relay for the path and tells it. suspect: one to be avoided; may be NULL. */
 void ntm_dc_relay_direct(struct ntm_dc *dc, struct ntm_dc_path *p, const struct ntm_dc_relay *suspect);
+/* Tells this relay of the path; it is the path's from now on. 0 or -errno. */
+int ntm_dc_relay_take(struct ntm_dc *dc, struct ntm_dc_path *p, struct ntm_dc_relay *r);
 /* The relay that this node is does not take the path: both ends get another. */
 void ntm_dc_relay_failed(struct ntm_dc *dc, struct ntm_dc_node *node, uint64_t path_id, const char *why);
 void ntm_dc_relay_release(struct ntm_dc *dc, const struct ntm_dc_path *p);

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "../user/common/crypto.h"
@@ -208,6 +209,21 @@ static bool take_budget(struct ntm_dc_node *n, uint64_t now)
 	return true;
 }
 
+static void tell_path(struct ntm_dc *dc, const struct ntm_dc_path *p)
+{
+	const struct ntm_dc_relay *relay = ntm_dc_path_relay(dc, p);
+	char other[NTM_NAME_MAX + 1], detail[NTM_LABEL_MAX + 32];
+
+	if (ntm_dc_node_fqdn(dc, p->ends[1], other, sizeof(other)))
+		return;
+	snprintf(detail, sizeof(detail), "%016" PRIx64 "%s%s", p->id,
+		 relay        ? ", relay "
+		 : p->gateway ? ", gateway"
+			      : "",
+		 relay ? relay->info.name : "");
+	ntm_dc_event(dc, "path", p->ends[0]->rec.label, other, detail);
+}
+
 /* A new path between the two, told to its responder and its relay; the initiator's answer is the caller's to send. */
 static int make_path(struct ntm_dc *dc, struct ntm_dc_node *me, struct ntm_dc_node *other, const struct ntm_sig *m,
 		     bool gateway, struct ntm_dc_path **out)
@@ -247,6 +263,7 @@ static int make_path(struct ntm_dc *dc, struct ntm_dc_node *me, struct ntm_dc_no
 		ntm_dc_path_remove(&dc->paths, p);
 		return err;
 	}
+	tell_path(dc, p);
 	*out = p;
 	return 0;
 }

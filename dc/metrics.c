@@ -19,6 +19,8 @@ static void counters(const struct ntm_dc *dc, struct ntm_metrics *m)
 			(double)net->tx_dropped);
 	ntm_metrics_one(m, "ntm_dc_requests_unanswered_total", "counter", "Requests to nodes without an answer.",
 			(double)dc->outbox.unanswered);
+	ntm_metrics_one(m, "ntm_dc_events_total", "counter", "Events, as `ntm dc events` shows them.",
+			(double)dc->events.count);
 	ntm_metrics_one(m, "ntm_dc_audit_failures_total", "counter", "Lines missing in the audit log.",
 			(double)dc->audit.failures);
 }
@@ -97,7 +99,7 @@ static void collect(struct ntm_metrics *m, void *arg)
 int ntm_dc_metrics_start(struct ntm_dc *dc, char *why, size_t cap)
 {
 	dc->direction_seconds = (struct ntm_histogram)NTM_LATENCY_HISTOGRAM;
-	if (!dc->conf->metrics_listen.port)
+	if (!ntm_listen_given(&dc->conf->metrics_listen))
 		return 0;
 	return ntm_metrics_start(&dc->metrics, dc->loop, &dc->conf->metrics_listen, collect, dc, why, cap);
 }

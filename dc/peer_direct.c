@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Directions between zones. The asking node's DC gets the wanted one's record from its DC, makes the path (ID, PSK, a
- * relay of its own) and gives the wanted one's DC its Route Direction to pass on. When both ends ask at once, the DC of
- * the zone whose name sorts first makes the path, and the other one answers its node by that.
+ * relay of its own, or the one that came with the record) and gives the wanted one's DC its Route Direction to pass on.
+ * When both ends ask at once, the DC of the zone whose name sorts first makes the path, and the other one answers its
+ * node by that.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -87,6 +88,10 @@ static int ask(struct ntm_dc *dc, struct ntm_dc_peer *peer, struct ntm_dc_sessio
 		memcpy(q.vip6, m->vip6, 16);
 		memcpy(a->vip, q.vip6, 16);
 		q.have |= 1u << NTM_F_VIP6;
+	}
+	if (ntm_sig_has(m, NTM_F_STALE)) {
+		q.stale_path_id = m->stale_path_id;
+		q.have |= 1u << NTM_F_STALE;
 	}
 	err = ntm_dc_node_fqdn(dc, s->node, q.name, sizeof(q.name));
 	if (!err)
@@ -265,6 +270,22 @@ static struct ntm_dc_asked *asked_by(struct ntm_dc *dc, const struct ntm_dc_node
 	return NULL;
 }
 
+/* For the case that the asking one's DC has none that will do. */
+static void offer_relay(struct ntm_dc *dc, const struct ntm_dc_node *node, const struct ntm_sig *m, struct ntm_sig *r)
+{
+	struct ntm_dc_relay_wish wish = {.ends = {node}};
+	const struct ntm_dc_path *dead =
+	    ntm_sig_has(m, NTM_F_STALE) ? ntm_dc_path_by_id(&dc->paths, m->stale_path_id) : NULL;
+	const struct ntm_dc_relay *relay;
+
+	wish.suspect = dead ? ntm_dc_path_relay(dc, dead) : NULL;
+	relay = ntm_dc_relay_choose(&dc->relays, &wish);
+	if (!relay)
+		return;
+	r->relay = relay->info;
+	r->have |= 1u << NTM_F_RELAY;
+}
+
 static void on_record_request(struct ntm_dc *dc, struct ntm_dc_peer *peer, struct ntm_dc_session *s,
 			      const struct ntm_sig *m)
 {
@@ -301,11 +322,45 @@ static void on_record_request(struct ntm_dc *dc, struct ntm_dc_peer *peer, struc
 	ntm_sig_init(&r, NTM_M_PEER_DIRECTION_RESPONSE, m->txid);
 	r.reflexive = node->rec.endpoint;
 	r.have = 1u << NTM_F_REFLEXIVE;
+	offer_relay(dc, node, m, &r);
 	err = ntm_dc_describe(dc, node, &r);
 	if (err)
 		ntm_dc_reply_error(dc, s, m->txid, NTM_E_INTERNAL, "%s", strerror(-err));
 	else
 		ntm_dc_reply(dc, s, &r);
+}
+
+static bool same_relay(const struct ntm_relay_info *a, const struct ntm_relay_info *b)
+{
+	return !strcmp(a->name, b->name) && ntm_addr_equal(&a->ep4, &b->ep4) && ntm_addr_equal(&a->ep6, &b->ep6);
+}
+
+/* Which relay the peer chose; one of ours, that was offered to it, has to be told. */
+static int set_relay(struct ntm_dc *dc, struct ntm_dc_path *p, const struct ntm_sig *m)
+{
+	struct ntm_dc_relay *own, *was = ntm_dc_path_relay(dc, p);
+
+	free(p->peer_relay);
+	p->peer_relay = NULL;
+	own = ntm_sig_has(m, NTM_F_RELAY) ? ntm_dc_relay_by_name(&dc->relays, m->relay.name) : NULL;
+	if (own && !same_relay(&own->info, &m->relay))
+		own = NULL;
+	if (was && was != own)
+		ntm_dc_relay_release(dc, p);
+	if (own && own == was)
+		return 0;
+	p->relay_id = 0;
+	if (!ntm_sig_has(m, NTM_F_RELAY))
+		return 0;
+	if (own && own->node && own->node->session && !(own->bit & p->refused))
+		return ntm_dc_relay_take(dc, p, own);
+	if (own)
+		return 0;
+	p->peer_relay = malloc(sizeof(*p->peer_relay));
+	if (!p->peer_relay)
+		return -ENOMEM;
+	*p->peer_relay = m->relay;
+	return 0;
 }
 
 /* The record of a path that the peer made. */
@@ -330,16 +385,8 @@ static int adopt(struct ntm_dc *dc, struct ntm_dc_node *own, struct ntm_dc_node 
 		ntm_dc_path_saved(&dc->paths, p);
 		ntm_dc_path_rename(&dc->paths, p, m->path_id, m->psk);
 	}
-	free(p->peer_relay);
-	p->peer_relay = NULL;
-	if (ntm_sig_has(m, NTM_F_RELAY)) {
-		p->peer_relay = malloc(sizeof(*p->peer_relay));
-		if (!p->peer_relay)
-			return -ENOMEM;
-		*p->peer_relay = m->relay;
-	}
 	*out = p;
-	return 0;
+	return set_relay(dc, p, m);
 }
 
 /* To the question that the node has open, or as a request of ours. */
@@ -376,11 +423,13 @@ static void acknowledge(struct ntm_dc *dc, struct ntm_dc_session *s, const struc
 	ntm_dc_reply(dc, s, &ack);
 }
 
-static bool told_before(const struct ntm_dc_path *p, const struct ntm_sig *m)
+static bool told_before(const struct ntm_dc *dc, const struct ntm_dc_path *p, const struct ntm_sig *m)
 {
+	const struct ntm_dc_relay *own = p ? ntm_dc_path_relay(dc, p) : NULL;
+	const struct ntm_relay_info *relay = own ? &own->info : p ? p->peer_relay : NULL;
+
 	return p && p->fresh && ntm_dc_path_foreign_end(p) && ntm_equal(p->psk, m->psk, NTM_PSK_LEN) &&
-	       !p->peer_relay == !ntm_sig_has(m, NTM_F_RELAY) &&
-	       (!p->peer_relay || !memcmp(p->peer_relay, &m->relay, sizeof(m->relay)));
+	       !relay == !ntm_sig_has(m, NTM_F_RELAY) && (!relay || same_relay(relay, &m->relay));
 }
 
 static void on_direction(struct ntm_dc *dc, struct ntm_dc_peer *peer, struct ntm_dc_session *s, const struct ntm_sig *m)
@@ -400,7 +449,7 @@ static void on_direction(struct ntm_dc *dc, struct ntm_dc_peer *peer, struct ntm
 	if (!own)
 		return;
 	err = ntm_dc_foreign_learn(dc, peer, m, &other);
-	if (!err && told_before(ntm_dc_path_by_id(&dc->paths, m->path_id), m) &&
+	if (!err && told_before(dc, ntm_dc_path_by_id(&dc->paths, m->path_id), m) &&
 	    ntm_dc_path_by_id(&dc->paths, m->path_id) == ntm_dc_path_find(&dc->paths, own, other)) {
 		acknowledge(dc, s, m);
 		return;

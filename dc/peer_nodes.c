@@ -13,6 +13,7 @@ struct foreigner {
 	struct ntm_dc_node node;
 	char fqdn[NTM_NAME_MAX + 1];
 	uint8_t vip4[4], vip6[16];
+	struct ntm_relay_info relay; /* no name: none was offered */
 	bool leaving;
 	struct ntm_table_link by_key, by_name, by_vip4, by_vip6;
 	TAILQ_ENTRY(foreigner) link;
@@ -237,6 +238,8 @@ int ntm_dc_foreign_learn(struct ntm_dc *dc, struct ntm_dc_peer *peer, const stru
 	memcpy(f->vip6, m->vip6, 16);
 	link_names(fs, f);
 	TAILQ_INSERT_TAIL(&fs->all, f, link);
+	if (m->msg == NTM_M_PEER_DIRECTION_RESPONSE)
+		f->relay = ntm_sig_has(m, NTM_F_RELAY) ? m->relay : (struct ntm_relay_info){0};
 	if (ntm_sig_has(m, NTM_F_REFLEXIVE))
 		node->rec.endpoint = m->reflexive;
 	node->mtu = ntm_sig_has(m, NTM_F_MTU) ? m->mtu : 0;
@@ -262,6 +265,11 @@ void ntm_dc_node_vips(const struct ntm_dc *dc, const struct ntm_dc_node *node, u
 	}
 	memcpy(vip4, foreigner(node)->vip4, 4);
 	memcpy(vip6, foreigner(node)->vip6, 16);
+}
+
+const struct ntm_relay_info *ntm_dc_foreign_relay(const struct ntm_dc_node *node)
+{
+	return node->peer && foreigner(node)->relay.name[0] ? &foreigner(node)->relay : NULL;
 }
 
 struct ntm_dc_node *ntm_dc_path_foreign_end(const struct ntm_dc_path *p)

@@ -38,8 +38,10 @@ static struct ntm_dc_session *current(const struct ntm_dc_peer *p)
 
 static void down(struct ntm_dc *dc, struct ntm_dc_peer *p, const char *why)
 {
-	if (p->up)
+	if (p->up) {
 		ntm_warn("peer %s is away: %s", p->zone, why);
+		ntm_dc_event(dc, "peer", NULL, p->zone, "away");
+	}
 	p->up = false;
 	p->next_try_ms = 0;
 	p->backoff_ms = 0;
@@ -499,8 +501,10 @@ static bool greeted(struct ntm_dc *dc, struct ntm_dc_peer *p, const struct ntm_s
 		dc->peers->generation++;
 		remember(dc, p);
 	}
-	if (!p->up)
+	if (!p->up) {
 		ntm_info("peer %s is there", p->zone);
+		ntm_dc_event(dc, "peer", NULL, p->zone, "there");
+	}
 	p->up = true;
 	p->backoff_ms = 0;
 	return true;

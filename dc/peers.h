@@ -75,6 +75,8 @@ struct ntm_dc_node *ntm_dc_foreign_by_vip(const struct ntm_dc *dc, const uint8_t
 struct ntm_dc_node *ntm_dc_foreign_by_key(const struct ntm_dc *dc, const uint8_t key[32]);
 int ntm_dc_node_fqdn(const struct ntm_dc *dc, const struct ntm_dc_node *node, char *out, size_t cap);
 void ntm_dc_node_vips(const struct ntm_dc *dc, const struct ntm_dc_node *node, uint8_t vip4[4], uint8_t vip6[16]);
+/* The relay that its DC has for paths to it; NULL: none was offered. */
+const struct ntm_relay_info *ntm_dc_foreign_relay(const struct ntm_dc_node *node);
 struct ntm_dc_node *ntm_dc_path_foreign_end(const struct ntm_dc_path *p); /* NULL: both are ours */
 
 /* peer_direct.c */

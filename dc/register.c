@@ -38,6 +38,7 @@ void ntm_dc_seen(struct ntm_dc *dc, struct ntm_dc_session *s)
 	static struct ntm_log_limit limit;
 	struct ntm_dc_node *n = s->node;
 	struct ntm_addr via = *ntm_dc_net_bound(dc->net, s->route.sock);
+	char addr[NTM_ADDR_STRLEN];
 
 	memcpy(via.ip, s->route.local, sizeof(via.ip));
 	if (n->online) {
@@ -45,6 +46,7 @@ void ntm_dc_seen(struct ntm_dc *dc, struct ntm_dc_session *s)
 	} else {
 		ntm_log_limited(&limit, NTM_LOG_INFO, "%s is online", n->rec.label);
 		ntm_dc_node_seen(&dc->nodes, n, ntm_dc_now(dc));
+		ntm_dc_event(dc, "online", NULL, n->rec.label, ntm_addr_format(&s->route.peer, addr));
 		ntm_dc_repeat_releases(dc, n);
 		ntm_dc_policy_recheck(dc, n);
 		ntm_dc_dns_moved(dc, &n->rec);
@@ -141,7 +143,10 @@ static struct ntm_dc_node *admit(struct ntm_dc *dc, struct ntm_dc_session *s, co
 		ntm_dc_reply_error(dc, s, m->txid, NTM_E_INTERNAL, "the store failed");
 		return NULL;
 	}
-	node = ntm_dc_node_by_key(&dc->nodes, rec.public_key); /* a relay with another key was here before */
+	/* a relay with another key was here before; or another process was told of a new key */
+	node = ntm_dc_node_by_key(&dc->nodes, rec.public_key);
+	if (!node)
+		node = ntm_dc_node_rekeyed(dc, &rec);
 	if (node)
 		return node;
 	node = ntm_dc_node_add(&dc->nodes, &rec);

@@ -10,6 +10,7 @@
 #include "../user/common/key_proof.h"
 #include "../user/common/keystore.h"
 #include "../user/common/log.h"
+#include "../user/common/relay_crypto.h"
 #include "dc.h"
 
 enum { PAUSE_MS = 1000 }; /* each change is a write to the disk */
@@ -62,6 +63,22 @@ void ntm_dc_key_changed(struct ntm_dc *dc, struct ntm_dc_node *node)
 	ntm_dc_audit(dc, node->rec.label, "key_changed", node->rec.label, text);
 }
 
+struct ntm_dc_node *ntm_dc_node_rekeyed(struct ntm_dc *dc, const struct ntm_node_record *rec)
+{
+	struct ntm_dc_node *node = ntm_dc_node_by_label(&dc->nodes, rec->label);
+	struct ntm_dc_relay *r;
+
+	if (!node || node->rec.id != rec->id || node->rec.index != rec->index)
+		return NULL;
+	ntm_dc_node_set_key(&dc->nodes, node, rec->public_key);
+	r = node->relay;
+	if (r && !ntm_probe_secret(dc->priv, rec->public_key, r->probe_secret)) {
+		memcpy(r->public_key, rec->public_key, NTM_DH_LEN);
+		dc->relays.generation++;
+	}
+	return node;
+}
+
 void ntm_dc_key_update(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m)
 {
 	struct ntm_dc_node *node = s->node;
@@ -104,5 +121,6 @@ void ntm_dc_key_update(struct ntm_dc *dc, struct ntm_dc_session *s, const struct
 	node->rekeyed_ms = now;
 	memcpy(s->keys.peer_key, m->public_key, NTM_DH_LEN); /* whose session it is, until it ends */
 	ntm_dc_key_changed(dc, node);
+	ntm_dc_cluster_changed(dc, node);
 	answer(dc, s, m);
 }

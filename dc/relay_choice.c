@@ -43,10 +43,9 @@ static const struct ntm_dc_rtt *measured(const struct ntm_dc_node *n, const stru
 	return NULL;
 }
 
-/* By the addresses that it is known by: has this node a family in common with the relay? */
-static bool shares_family(const struct ntm_dc_node *n, const struct ntm_dc_relay *r)
+bool ntm_dc_relay_shares_family(const struct ntm_dc_node *n, const struct ntm_relay_info *info)
 {
-	bool v4 = r->info.ep4.port, v6 = r->info.ep6.port;
+	bool v4 = info->ep4.port, v6 = info->ep6.port;
 
 	if (n->rec.endpoint.port && (ntm_ip_is_v4(n->rec.endpoint.ip) ? v4 : v6))
 		return true;
@@ -69,7 +68,7 @@ static bool add_end(const struct ntm_dc_node *n, const struct ntm_dc_relay *r, u
 	*us += UNKNOWN_RTT_US;
 	if (rtt)
 		*doubt |= UNREACHED;
-	return shares_family(n, r);
+	return ntm_dc_relay_shares_family(n, &r->info);
 }
 
 static bool available(const struct ntm_dc_relay *r, const struct ntm_dc_relay_wish *w)

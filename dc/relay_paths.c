@@ -30,7 +30,7 @@ struct ntm_dc_relay *ntm_dc_path_relay(const struct ntm_dc *dc, const struct ntm
 	return p->gateway ? NULL : ntm_dc_relay_by_id(&dc->relays, p->relay_id);
 }
 
-static int send_relay_direction(struct ntm_dc *dc, struct ntm_dc_path *p, struct ntm_dc_relay *r)
+int ntm_dc_relay_take(struct ntm_dc *dc, struct ntm_dc_path *p, struct ntm_dc_relay *r)
 {
 	struct ntm_sig m;
 	int err;
@@ -52,6 +52,24 @@ static int send_relay_direction(struct ntm_dc *dc, struct ntm_dc_path *p, struct
 	return err;
 }
 
+/* No relay of ours will do: the one that the other end's DC has for it, and will tell when it is directed itself. */
+static void take_other_zones(struct ntm_dc_path *p)
+{
+	const struct ntm_relay_info *offered;
+
+	for (int i = 0; i < 2; i++) {
+		offered = ntm_dc_foreign_relay(p->ends[i]);
+		if (!offered || !ntm_dc_relay_shares_family(p->ends[!i], offered))
+			continue;
+		p->peer_relay = malloc(sizeof(*p->peer_relay));
+		if (p->peer_relay)
+			*p->peer_relay = *offered;
+		else
+			ntm_warn_limited("path %016" PRIx64 " gets no relay: out of memory", p->id);
+		return;
+	}
+}
+
 void ntm_dc_relay_direct(struct ntm_dc *dc, struct ntm_dc_path *p, const struct ntm_dc_relay *suspect)
 {
 	const struct ntm_dc_relay_wish wish = {
@@ -63,9 +81,13 @@ void ntm_dc_relay_direct(struct ntm_dc *dc, struct ntm_dc_path *p, const struct 
 	int err;
 
 	p->relay_id = 0;
-	if (!r)
+	free(p->peer_relay);
+	p->peer_relay = NULL;
+	if (!r) {
+		take_other_zones(p);
 		return;
-	err = send_relay_direction(dc, p, r);
+	}
+	err = ntm_dc_relay_take(dc, p, r);
 	if (err)
 		ntm_warn_limited("path %016" PRIx64 " gets no relay: %s", p->id, strerror(-err));
 }

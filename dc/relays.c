@@ -80,6 +80,7 @@ void ntm_dc_relay_update(struct ntm_dc *dc, struct ntm_dc_relay *r)
 	if (now == NTM_DC_RELAY_OFFLINE)
 		dc->counters.relays_lost++;
 	ntm_info("relay %s is %s", r->info.name, state_names[now]);
+	ntm_dc_event(dc, "relay", NULL, r->info.name, state_names[now]);
 }
 
 void ntm_dc_relay_report(struct ntm_dc *dc, struct ntm_dc_relay *r, const struct ntm_load *load)

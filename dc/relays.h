@@ -87,7 +87,7 @@ static inline bool ntm_dc_relay_is_gateway(const struct ntm_dc_relay *r)
 
 /* relay_choice.c */
 struct ntm_dc_relay_wish {
-	const struct ntm_dc_node *ends[2];  /* the second is NULL for a gateway */
+	const struct ntm_dc_node *ends[2];  /* the second is NULL for a gateway, and for an end that is not known yet */
 	uint64_t refused;                   /* bits of relays that are out of the question */
 	const struct ntm_dc_relay *suspect; /* taken only if there is no other; may be NULL */
 	bool gateway;                       /* it must be one */
@@ -97,6 +97,8 @@ struct ntm_dc_relay_wish {
  * there is none. Depends on nothing but the arguments.
  */
 struct ntm_dc_relay *ntm_dc_relay_choose(const struct ntm_dc_relays *rs, const struct ntm_dc_relay_wish *wish);
+/* Has this node, by the addresses that it is known by, a family in common with the relay? */
+bool ntm_dc_relay_shares_family(const struct ntm_dc_node *n, const struct ntm_relay_info *info);
 uint64_t ntm_dc_relay_load_us(const struct ntm_dc_relay *r); /* the load's worth in microseconds */
 
 #endif

@@ -15,6 +15,7 @@ void ntm_dc_release(struct ntm_dc *dc, struct ntm_dc_session *s, const struct nt
 
 	if (!ntm_sig_has(m, NTM_F_PATH_ID)) {
 		ntm_log_limited(&limit, NTM_LOG_INFO, "%s leaves", s->node->rec.label);
+		ntm_dc_event(dc, "offline", NULL, s->node->rec.label, "it left");
 		ntm_dc_node_offline(&dc->nodes, s->node);
 		ntm_dc_dns_moved(dc, &s->node->rec);
 		ntm_dc_cluster_changed(dc, s->node);

@@ -16,6 +16,7 @@
 #                     NAT        NAT, both "hard"      erin           frank
 #                      |          |                    IPv6 only      IPv4 only
 #                    carol      dave
+# and last dcb, the coordinator of lab.example, on the router, and grace, its node, behind a NAT as carol is.
 # shellcheck source=harness/lib.sh
 . "$(dirname "$0")/harness/lib.sh"
 # shellcheck source=harness/natlab.sh

@@ -14,6 +14,7 @@ import sys
 import time
 
 sys.dont_write_bytecode = True  # of the next import
+import dc_report
 import plot
 import relay_report
 import rows
@@ -109,7 +110,7 @@ def number(x, digits):
     return f"{x:,.{digits}f}"
 
 
-def report(names, median, aead_figures, relay_figures, args):
+def report(names, median, aead_figures, relay_figures, dc_figures, args):
     peers = [n for n in names if n != "ours"]
     lines, table = [], []
     table.append("| figure | " + " | ".join(TITLES[n] for n in names) + " | " +
@@ -138,8 +139,10 @@ def report(names, median, aead_figures, relay_figures, args):
     about = (f"Linux {platform.release().split('-')[0]}, {machine()['processor'] or platform.machine()}, {os.cpu_count()} CPUs with both ends of every tunnel on them; "
              f"veth wire with `tso off gso off gro on tx-udp-segmentation off`; median of {args.rounds} alternated rounds.")
     relay_lines, relay_table = relay_report.report(relay_figures)
-    return lines + relay_lines, "\n".join([about, "", *table, *(["", *crypto] if sizes else []),
-                                           *(["", *relay_table] if relay_table else []), ""])
+    dc_lines, dc_table = dc_report.report(dc_figures)
+    return lines + relay_lines + dc_lines, "\n".join([about, "", *table, *(["", *crypto] if sizes else []),
+                                           *(["", *relay_table] if relay_table else []),
+                                           *(["", *dc_table] if dc_table else []), ""])
 
 
 def machine():
@@ -179,7 +182,7 @@ def main():
     p.add_argument("--udp-rounds", type=int, default=3)
     p.add_argument("--seconds", type=int, default=4, help="of a TCP run")
     p.add_argument("--pings", type=int, default=1000)
-    p.add_argument("--only", help="figures, comma-separated: " + ",".join([*FIGURES, "aead", "relay", "rows"]))
+    p.add_argument("--only", help="figures, comma-separated: " + ",".join([*FIGURES, "aead", "relay", "dc", "rows"]))
     p.add_argument("contender", nargs="+")
     args = p.parse_args()
     contenders = {}
@@ -187,7 +190,7 @@ def main():
         name, a, b, addr = text.split("=")
         contenders[name] = {"a": a, "b": b, "addr": addr}
     names = [n for n in ORDER if n in contenders]
-    wanted = args.only.split(",") if args.only else [*FIGURES, "aead", "relay", "rows"]
+    wanted = args.only.split(",") if args.only else [*FIGURES, "aead", "relay", "dc", "rows"]
 
     samples, median = {}, {}
     for fig in FIGURES:
@@ -205,9 +208,10 @@ def main():
     aead_figures = aead(args) if "aead" in wanted else {}
 
     relay_figures = relay_report.measure(args.build) if "relay" in wanted else {}
+    dc_figures = dc_report.measure() if "dc" in wanted else {}
 
     more = rows.measure(args.build) if "rows" in wanted else []
-    lines, text = report(names, median, aead_figures, relay_figures, args)
+    lines, text = report(names, median, aead_figures, relay_figures, dc_figures, args)
     text += "".join("\n" + line for line in rows.table(more)) + ("\n" if more else "")
     lines += [f"{r['figure']}, {r['unit']}: ours {rows.number(r['ours'])}" +
               "".join(f", {n} {rows.number(v)}, ratio {r['ratios'].get(n, 0):.2f}" for n, v in r["peers"].items())
@@ -218,7 +222,8 @@ def main():
     path = os.path.join(args.out, "report.json")
     with open(path, "w", encoding="utf-8") as f:
         json.dump({"machine": machine(), "rows": all_rows(median, aead_figures, relay_figures) + more,
-                   "samples": samples, "relay": {n: v for n, (v, _) in relay_figures.items()}}, f, indent=1)
+                   "samples": samples, "relay": {n: v for n, (v, _) in relay_figures.items()},
+                   "dc": {n: v for n, (v, _) in dc_figures.items()}}, f, indent=1)
     subprocess.run([sys.executable, plot.__file__, path, os.path.join(args.out, "plots")], check=True)
     print("\n".join(lines))
 

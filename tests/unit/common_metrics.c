@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "../../user/common/metrics.h"
@@ -85,12 +87,12 @@ static void ask(const char *request, char *answer, size_t cap)
 Test(metrics, server_answers_get_metrics_and_nothing_else, .timeout = 20)
 {
 	static char answer[65536], longer[4200];
-	struct ntm_addr a;
+	struct ntm_listen a = {0};
 	pthread_t thread;
 	char why[256];
 
-	ntm_addr_parse("127.0.0.1:1", 0, &a);
-	a.port = 0;
+	ntm_addr_parse("127.0.0.1:1", 0, &a.addr);
+	a.addr.port = 0;
 	uv_loop_init(&loop);
 	uv_async_init(&loop, &end, on_end);
 	cr_assert_eq(ntm_metrics_start(&server, &loop, &a, collect, NULL, why, sizeof(why)), 0, "%s", why);
@@ -112,5 +114,40 @@ Test(metrics, server_answers_get_metrics_and_nothing_else, .timeout = 20)
 	cr_assert_not_null(strstr(answer, " 431 "));
 	uv_async_send(&end);
 	pthread_join(thread, NULL);
+	cr_assert_eq(uv_loop_close(&loop), 0);
+}
+
+Test(metrics, unix_socket_takes_the_place_of_a_dead_one, .timeout = 20)
+{
+	struct ntm_listen at = {0};
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	struct ntm_metrics_server *second;
+	char answer[256], path[64], why[256];
+	struct stat st;
+	int fd;
+
+	snprintf(path, sizeof(path), "/tmp/ntm-metrics-%d.sock", (int)getpid());
+	at.path = path;
+	snprintf(un.sun_path, sizeof(un.sun_path), "%s", path);
+	fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	cr_assert_eq(bind(fd, (struct sockaddr *)&un, sizeof(un)), 0);
+	close(fd); /* nobody listens there any more */
+	uv_loop_init(&loop);
+	cr_assert_eq(ntm_metrics_start(&server, &loop, &at, collect, NULL, why, sizeof(why)), 0, "%s", why);
+	cr_assert_eq(stat(path, &st), 0);
+	cr_assert_eq(st.st_mode & 0777, 0660);
+	cr_assert_lt(ntm_metrics_start(&second, &loop, &at, collect, NULL, why, sizeof(why)), 0);
+	cr_assert(strstr(why, path), "%s", why);
+	fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	cr_assert_eq(connect(fd, (struct sockaddr *)&un, sizeof(un)), 0);
+	cr_assert_eq(send(fd, "GET /metrics HTTP/1.0\r\n\r\n", 25, 0), 25);
+	for (int i = 0; i < 100 && recv(fd, answer, sizeof(answer), MSG_DONTWAIT | MSG_PEEK) < 12; i++)
+		uv_run(&loop, UV_RUN_ONCE);
+	cr_assert_geq(recv(fd, answer, sizeof(answer), 0), 12);
+	cr_assert_eq(memcmp(answer, "HTTP/1.1 200", 12), 0);
+	close(fd);
+	ntm_metrics_stop(server);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	cr_assert_eq(stat(path, &st), -1, "it goes with the server");
 	cr_assert_eq(uv_loop_close(&loop), 0);
 }

@@ -475,6 +475,36 @@ Test(dns_answer, names_of_255_bytes)
 	expect_negative(LDNS_RCODE_NXDOMAIN, "ntm.example.");
 }
 
+/* In a label any byte is allowed: a dot in one is no separator, a NUL no end. */
+Test(dns_answer, every_byte_in_a_name)
+{
+	static const uint8_t zone[] = "\3ntm\7example";
+
+	for (unsigned b = 0; b < 256; b++) {
+		for (unsigned at = 0; at < 3; at++) {
+			uint8_t *p = query + NTM_DNS_HEADER;
+
+			query_len = rig_query(query, sizeof(query), "n1.ntm.example.", LDNS_RR_TYPE_A, 0);
+			*p++ = 3;
+			memcpy(p, "n1x", 3);
+			p[at] = (uint8_t)b;
+			p += 3;
+			memcpy(p, zone, sizeof(zone));
+			p += sizeof(zone);
+			memcpy(p, "\0\1\0\1", 4);
+			query_len = (size_t)(p + 4 - query);
+			send_query();
+			cr_assert(reply, "byte %u", b);
+			/* n10 to n19 are there */
+			cr_assert_eq(rcode(),
+				     at == 2 && b >= '0' && b <= '9' ? LDNS_RCODE_NOERROR : LDNS_RCODE_NXDOMAIN,
+				     "byte %u at %u: %d", b, at, rcode());
+			cr_assert_arr_eq(out + NTM_DNS_HEADER, query + NTM_DNS_HEADER, query_len - NTM_DNS_HEADER,
+					 "the question comes back as it was");
+		}
+	}
+}
+
 Test(dns_answer, a_source_that_fails_is_a_servfail)
 {
 	rig.err = -EIO;

@@ -2,6 +2,8 @@
 /* Two zones, a DC each, as their nodes and a scripted third DC see them. */
 #include "../harness/dc_rig.h"
 
+#include "../../user/common/relay_crypto.h"
+
 static struct ntm_dc dc2;
 static struct ntm_dc_config conf2;
 static uint8_t dc2_priv[NTM_DH_LEN], dc2_pub[NTM_DH_LEN];
@@ -133,6 +135,102 @@ Test(peer, a_node_of_the_other_zone_is_directed_by_both)
 	await_release(&a, da.path_id);
 	testnode_close(&a);
 	testnode_close(&b);
+	end_zones();
+}
+
+static struct ntm_dc_remote relay2_conf[2], *relay2_list[2] = {&relay2_conf[0], &relay2_conf[1]};
+static struct ntm_addr relay2_addrs[2];
+
+static void join_second_relay(struct testnode *t, const char *name)
+{
+	size_t i = conf2.relays.n++;
+	struct ntm_sig answer;
+	char text[32];
+
+	cr_assert_eq(testnode_open(t, &loop, &listen2, dc2_pub), 0);
+	snprintf(text, sizeof(text), "192.0.2.%zu:4680", 90 + i);
+	cr_assert_eq(ntm_addr_parse(text, 0, &relay2_addrs[i]), 0);
+	relay2_conf[i] = (struct ntm_dc_remote){.name = (char *)name, .endpoints = {&relay2_addrs[i], 1}};
+	memcpy(relay2_conf[i].keys.keys[0], t->pub, NTM_DH_LEN);
+	relay2_conf[i].keys.n = 1;
+	conf2.relays.items = relay2_list;
+	cr_assert_eq(ntm_dc_relays_apply(&dc2, &conf2.relays), 0);
+	cr_assert_eq(testnode_connect(t), 0);
+	answer = register_relay(t, name, 0);
+	cr_assert_eq(answer.msg, NTM_M_REGISTRATION_RESPONSE, "%s", answer.error_text);
+}
+
+static void expect_secret(const struct ntm_sig *m, const struct ntm_sig *direction)
+{
+	uint8_t secret[NTM_KEY_LEN];
+
+	cr_assert_eq(m->path_id, direction->path_id);
+	cr_assert_eq(ntm_relay_secret(direction->psk, secret), 0);
+	cr_assert_arr_eq(m->relay_secret, secret, NTM_KEY_LEN);
+}
+
+Test(peer, the_other_zones_relay_where_this_one_has_none)
+{
+	struct testnode a, b, rs1, rs2;
+	struct ntm_sig m, da, back;
+
+	setup_zones("100.112.0.0/29");
+	meet();
+	join(&a, "alice");
+	join_second(&b, "bob");
+	join_second_relay(&rs1, "rs1");
+	join_second_relay(&rs2, "rs2");
+	cr_assert_eq(testnode_direct(&a, "bob.b.example", &da), 0);
+	cr_assert_eq(da.msg, NTM_M_ROUTE_DIRECTION, "%s", da.error_text);
+	cr_assert(ntm_sig_has(&da, NTM_F_RELAY));
+	cr_assert_str_eq(da.relay.name, "rs1");
+	cr_assert(ntm_addr_equal(&da.relay.ep4, &relay2_addrs[0]));
+	/* it is told by its own DC; when it refuses, both ends hear of the next one */
+	m = await_relay_direction(&rs1, NTM_E_BUSY);
+	expect_secret(&m, &da);
+	back = await_direction(&b);
+	cr_assert_str_eq(back.relay.name, "rs1");
+	m = await_relay_direction(&rs2, (enum ntm_error)0);
+	expect_secret(&m, &da);
+	back = await_direction(&b);
+	cr_assert_str_eq(back.relay.name, "rs2");
+	cr_assert_eq(back.path_id, da.path_id);
+	back = await_direction(&a);
+	cr_assert_str_eq(back.relay.name, "rs2");
+	cr_assert_eq(back.path_id, da.path_id);
+	cr_assert_arr_eq(back.psk, da.psk, NTM_PSK_LEN);
+	/* the path ends at the relay, too, when one end is revoked by the zone that does not have the relay */
+	cr_assert_eq(ntm_dc_revoke(&dc, "alice"), 0);
+	await_release(&rs2, da.path_id);
+	await_release(&b, da.path_id);
+	testnode_close(&a);
+	testnode_close(&b);
+	testnode_close(&rs1);
+	testnode_close(&rs2);
+	end_zones();
+}
+
+Test(peer, this_zones_relay_comes_first)
+{
+	struct testnode a, b, own, theirs;
+	struct ntm_sig da, back;
+
+	setup_zones("100.112.0.0/29");
+	meet();
+	join(&a, "alice");
+	join_second(&b, "bob");
+	join_second_relay(&theirs, "rs1");
+	join_relay(&own, "rs1", 0);
+	cr_assert_eq(testnode_direct(&a, "bob.b.example", &da), 0);
+	cr_assert(ntm_addr_equal(&da.relay.ep4, &relay_conf[0].endpoints.addrs[0]));
+	await_relay_direction(&own, (enum ntm_error)0);
+	back = await_direction(&b);
+	cr_assert(ntm_addr_equal(&back.relay.ep4, &da.relay.ep4));
+	expect_silence(&theirs); /* its name is the same, and it is another one */
+	testnode_close(&a);
+	testnode_close(&b);
+	testnode_close(&own);
+	testnode_close(&theirs);
 	end_zones();
 }
 

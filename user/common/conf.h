@@ -47,6 +47,18 @@ struct ntm_addr_list {
 	size_t n;
 };
 int ntm_conf_addrs(const char *v, void *addr_list, char *why, size_t cap); /* comma-separated; malloc'd */
+/* ADDR:PORT, or unix:FILE */
+struct ntm_listen {
+	struct ntm_addr addr; /* port 0: not this */
+	char *path;           /* malloc'd; NULL: not this */
+};
+int ntm_conf_listen(const char *v, void *ntm_listen, char *why, size_t cap);
+static inline bool ntm_listen_given(const struct ntm_listen *l)
+{
+	return l->addr.port || l->path;
+}
+bool ntm_listen_equal(const struct ntm_listen *a, const struct ntm_listen *b);
+
 struct ntm_string_list {
 	char **items;
 	size_t n;

@@ -274,3 +274,31 @@ int ntm_conf_keys(const char *v, void *key_list, char *why, size_t cap)
 	strings_free(&words);
 	return err;
 }
+
+int ntm_conf_listen(const char *v, void *field, char *why, size_t cap)
+{
+	struct ntm_listen *l = field;
+	struct ntm_addr addr;
+	int err;
+
+	if (!strncmp(v, "unix:", 5)) {
+		if (!v[5])
+			return refuse(why, cap, "unix: and no file");
+		err = ntm_conf_path(v + 5, &l->path, why, cap);
+		if (!err)
+			l->addr = (struct ntm_addr){0};
+		return err;
+	}
+	if (ntm_addr_parse(v, 0, &addr) || !addr.port)
+		return refuse(why, cap, "not an address with port, 127.0.0.1:9464 or [::1]:9464, nor unix:FILE");
+	free(l->path);
+	*l = (struct ntm_listen){.addr = addr};
+	return 0;
+}
+
+bool ntm_listen_equal(const struct ntm_listen *a, const struct ntm_listen *b)
+{
+	if (!a->path != !b->path || (a->path && strcmp(a->path, b->path) != 0))
+		return false;
+	return ntm_addr_equal(&a->addr, &b->addr);
+}

@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "addr.h"
+#include "conf.h"
 
 /* --- text --- */
 
@@ -52,8 +53,11 @@ void ntm_metrics_process(struct ntm_metrics *m);
 struct ntm_metrics_server;
 typedef void (*ntm_metrics_collect)(struct ntm_metrics *m, void *arg);
 
-/* Listens at addr. 0, or -errno with a sentence in why. Port 0: any, see ntm_metrics_port(). */
-int ntm_metrics_start(struct ntm_metrics_server **out, uv_loop_t *loop, const struct ntm_addr *addr,
+/*
+ * Listens. 0, or -errno with a sentence in why. Port 0: any, see ntm_metrics_port(). A unix socket takes the place of
+ * one that nobody listens at, has mode 0660 and goes with the server.
+ */
+int ntm_metrics_start(struct ntm_metrics_server **out, uv_loop_t *loop, const struct ntm_listen *at,
 		      ntm_metrics_collect collect, void *arg, char *why, size_t cap);
 uint16_t ntm_metrics_port(const struct ntm_metrics_server *s); /* host order; 0: unknown */
 /* Closes its handles; freed once the loop has run. NULL: nothing. */

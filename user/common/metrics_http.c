@@ -4,6 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "log.h"
 #include "metrics.h"
@@ -17,8 +21,15 @@ enum {
 
 struct conn;
 
+union stream {
+	uv_tcp_t tcp;
+	uv_pipe_t pipe;
+};
+
 struct ntm_metrics_server {
-	uv_tcp_t listener;
+	union stream listener;
+	bool is_unix;
+	char *path; /* of the socket, to be removed */
 	struct conn *conns;
 	unsigned n;
 	bool stopped, closed;
@@ -29,7 +40,7 @@ struct ntm_metrics_server {
 struct conn {
 	struct ntm_metrics_server *server;
 	struct conn *next, **prev;
-	uv_tcp_t tcp;
+	union stream io;
 	uv_timer_t deadline;
 	unsigned handles; /* not closed yet */
 	bool closing, answered;
@@ -42,8 +53,10 @@ struct conn {
 
 static void server_unref(struct ntm_metrics_server *s)
 {
-	if (s->closed && !s->conns)
+	if (s->closed && !s->conns) {
+		free(s->path);
 		free(s);
+	}
 }
 
 static void on_closed(uv_handle_t *h)
@@ -67,7 +80,7 @@ static void conn_close(struct conn *c)
 	if (c->closing)
 		return;
 	c->closing = true;
-	uv_close((uv_handle_t *)&c->tcp, on_closed);
+	uv_close((uv_handle_t *)&c->io, on_closed);
 	uv_close((uv_handle_t *)&c->deadline, on_closed);
 }
 
@@ -88,7 +101,7 @@ static void answer(struct conn *c, const char *status, const char *extra, const 
 	int len;
 
 	c->answered = true;
-	uv_read_stop((uv_stream_t *)&c->tcp);
+	uv_read_stop((uv_stream_t *)&c->io);
 	if (text)
 		bufs[1] = uv_buf_init((char *)text, (unsigned)strlen(text));
 	else
@@ -99,7 +112,7 @@ static void answer(struct conn *c, const char *status, const char *extra, const 
 	    status, text ? "text/plain" : "text/plain; version=0.0.4", (size_t)bufs[1].len, extra);
 	bufs[0] = uv_buf_init(c->head, (unsigned)len);
 	c->write.data = c;
-	if (uv_write(&c->write, (uv_stream_t *)&c->tcp, bufs, 2, on_written))
+	if (uv_write(&c->write, (uv_stream_t *)&c->io, bufs, 2, on_written))
 		conn_close(c);
 }
 
@@ -162,6 +175,14 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 		answer(c, "431 Request Header Fields Too Large", "", "too long\n");
 }
 
+static void init_stream(const struct ntm_metrics_server *s, uv_loop_t *loop, union stream *io)
+{
+	if (s->is_unix)
+		uv_pipe_init(loop, &io->pipe, 0);
+	else
+		uv_tcp_init(loop, &io->tcp);
+}
+
 static void on_connection(uv_stream_t *listener, int status)
 {
 	struct ntm_metrics_server *s = listener->data;
@@ -177,18 +198,18 @@ static void on_connection(uv_stream_t *listener, int status)
 		return;
 	}
 	c->server = s;
-	uv_tcp_init(listener->loop, &c->tcp);
+	init_stream(s, listener->loop, &c->io);
 	uv_timer_init(listener->loop, &c->deadline);
 	c->handles = 2;
-	c->tcp.data = c->deadline.data = c;
+	((uv_handle_t *)&c->io)->data = c->deadline.data = c;
 	c->next = s->conns;
 	c->prev = &s->conns;
 	if (c->next)
 		c->next->prev = &c->next;
 	s->conns = c;
 	s->n++;
-	if (uv_accept(listener, (uv_stream_t *)&c->tcp) || s->n > CONNECTIONS_MAX ||
-	    uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read)) {
+	if (uv_accept(listener, (uv_stream_t *)&c->io) || s->n > CONNECTIONS_MAX ||
+	    uv_read_start((uv_stream_t *)&c->io, on_alloc, on_read)) {
 		ntm_warn_limited("metrics: connection refused, %u are open", s->n - 1);
 		conn_close(c);
 		return;
@@ -204,13 +225,52 @@ static void on_listener_closed(uv_handle_t *h)
 	server_unref(s);
 }
 
-int ntm_metrics_start(struct ntm_metrics_server **out, uv_loop_t *loop, const struct ntm_addr *addr,
+static int bind_tcp(struct ntm_metrics_server *s, const struct ntm_addr *addr)
+{
+	struct sockaddr_storage sa;
+
+	ntm_addr_to_sockaddr(addr, ntm_ip_is_v4(addr->ip) ? AF_INET : AF_INET6, &sa);
+	return uv_tcp_bind(&s->listener.tcp, (const struct sockaddr *)&sa, 0);
+}
+
+/* Is somebody there? A socket that a process left when it was killed is in the way of its successor. */
+static bool answers(const char *path)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool yes;
+
+	snprintf(un.sun_path, sizeof(un.sun_path), "%s", path);
+	yes = fd < 0 || !connect(fd, (const struct sockaddr *)&un, sizeof(un)) || errno != ECONNREFUSED;
+	if (fd >= 0)
+		close(fd);
+	return yes;
+}
+
+static int bind_unix(struct ntm_metrics_server *s, const char *path)
+{
+	struct stat st;
+	int err;
+
+	if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+		return -ENAMETOOLONG;
+	if (!lstat(path, &st) && S_ISSOCK(st.st_mode) && !answers(path) && unlink(path))
+		return -errno;
+	err = uv_pipe_bind(&s->listener.pipe, path);
+	if (err)
+		return err;
+	s->path = strdup(path);
+	if (!s->path)
+		return -ENOMEM;
+	return chmod(path, 0660) ? -errno : 0;
+}
+
+int ntm_metrics_start(struct ntm_metrics_server **out, uv_loop_t *loop, const struct ntm_listen *at,
 		      ntm_metrics_collect collect, void *arg, char *why, size_t cap)
 {
 	struct ntm_metrics_server *s = calloc(1, sizeof(*s));
-	int family = ntm_ip_is_v4(addr->ip) ? AF_INET : AF_INET6, err;
-	struct sockaddr_storage sa;
 	char text[NTM_ADDR_STRLEN];
+	int err;
 
 	if (!s) {
 		snprintf(why, cap, "out of memory");
@@ -218,14 +278,15 @@ int ntm_metrics_start(struct ntm_metrics_server **out, uv_loop_t *loop, const st
 	}
 	s->collect = collect;
 	s->arg = arg;
-	uv_tcp_init(loop, &s->listener);
-	s->listener.data = s;
-	ntm_addr_to_sockaddr(addr, family, &sa);
-	err = uv_tcp_bind(&s->listener, (const struct sockaddr *)&sa, 0);
+	s->is_unix = at->path != NULL;
+	init_stream(s, loop, &s->listener);
+	((uv_handle_t *)&s->listener)->data = s;
+	err = at->path ? bind_unix(s, at->path) : bind_tcp(s, &at->addr);
 	if (!err)
 		err = uv_listen((uv_stream_t *)&s->listener, CONNECTIONS_MAX, on_connection);
 	if (err) {
-		snprintf(why, cap, "metrics at %s: %s", ntm_addr_format(addr, text), uv_strerror(err));
+		snprintf(why, cap, "metrics at %s: %s", at->path ? at->path : ntm_addr_format(&at->addr, text),
+			 uv_strerror(err));
 		ntm_metrics_stop(s);
 		return err;
 	}
@@ -239,7 +300,7 @@ uint16_t ntm_metrics_port(const struct ntm_metrics_server *s)
 	int len = sizeof(sa);
 	struct ntm_addr a;
 
-	if (uv_tcp_getsockname(&s->listener, (struct sockaddr *)&sa, &len) ||
+	if (s->is_unix || uv_tcp_getsockname(&s->listener.tcp, (struct sockaddr *)&sa, &len) ||
 	    ntm_addr_from_sockaddr(&a, (struct sockaddr *)&sa))
 		return 0;
 	return ntohs(a.port);
@@ -250,6 +311,8 @@ void ntm_metrics_stop(struct ntm_metrics_server *s)
 	if (!s || s->stopped)
 		return;
 	s->stopped = true;
+	if (s->path && unlink(s->path) && errno != ENOENT)
+		ntm_warn("%s: %s", s->path, strerror(errno));
 	for (struct conn *c = s->conns; c; c = c->next)
 		conn_close(c);
 	uv_close((uv_handle_t *)&s->listener, on_listener_closed);

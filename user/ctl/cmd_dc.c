@@ -2,6 +2,7 @@
 /* Administration of a DC. */
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -184,6 +185,63 @@ static int backup_main(const struct ctl *ctl, int argc, char **argv)
 	return CTL_OK;
 }
 
+static bool print_event(json_object *ev, void *json)
+{
+	char time[CTL_CELL_LEN], event[CTL_CELL_LEN];
+
+	if (*(bool *)json) {
+		puts(json_object_to_json_string_ext(ev, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+	} else {
+		const char *actor = ctl_text(ev, "actor"), *object = ctl_text(ev, "object"),
+			   *detail = ctl_text(ev, "detail");
+
+		printf("%s  %-12s", ctl_cell(ev, "time", CTL_TEXT, time), ctl_cell(ev, "event", CTL_TEXT, event));
+		if (actor && (!object || strcmp(actor, object) != 0))
+			printf("  %s%s", actor, object ? " ->" : " ");
+		else
+			putchar(' ');
+		if (object)
+			printf(" %s", object);
+		if (detail)
+			printf("  (%s)", detail);
+		putchar('\n');
+	}
+	fflush(stdout);
+	return !ferror(stdout);
+}
+
+static int events_main(const struct ctl *ctl, int argc, char **argv)
+{
+	json_object *request = ctl_request("events"), *result;
+	bool json = ctl->json, follow = false;
+	int opt, ret;
+
+	optind = 0;
+	opterr = 0;
+	while ((opt = getopt(argc, argv, "n:f")) != -1) {
+		char *end = NULL;
+		long n = opt == 'n' ? strtol(optarg, &end, 10) : 0;
+
+		if (opt == 'f') {
+			follow = true;
+		} else if (opt != 'n' || end == optarg || *end || n < 0) {
+			json_object_put(request);
+			return ctl_usage(ctl, "events: -n takes a number, -f follows");
+		} else {
+			ctl_add(request, "last", json_object_new_int64(n));
+		}
+	}
+	if (optind < argc) {
+		json_object_put(request);
+		return ctl_usage(ctl, "events: unexpected argument %s", argv[optind]);
+	}
+	ctl_add(request, "follow", json_object_new_boolean(follow));
+	ret = ctl_call(ctl, CTL_DC_DIR, request, follow ? -1 : ANSWER_MS, print_event, &json, &result);
+	if (!ret)
+		json_object_put(result);
+	return ret;
+}
+
 static const struct ctl_command commands[] = {
     {"backup", backup_main, "FILE", "copy the store while the DC runs"},
     {"node", node_main, "add NAME --key PUBLIC_KEY", "let a node in by its key, without a token"},
@@ -192,13 +250,14 @@ static const struct ctl_command commands[] = {
     {"revoke", revoke_main, "NAME", "shut a node out, at once"},
     {"paths", dc_paths_main, "", "the paths that were directed"},
     {"relays", dc_relays_main, "", "the relays of the configuration"},
+    {"events", events_main, "[-n COUNT] [-f]", "what happened last; -f: and what happens from now on"},
     {0},
 };
 
 int dc_main(const struct ctl *ctl, int argc, char **argv)
 {
 	if (argc < 2)
-		return ctl_usage(ctl, "dc: which command? token create, nodes, revoke, paths");
+		return ctl_usage(ctl, "dc: which command? `ntm dc help` lists them");
 	if (!strcmp(argv[1], "help")) {
 		ctl_help(commands, "ntm [-r DC_RUNTIME_DIR] dc");
 		return CTL_OK;

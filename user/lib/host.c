@@ -259,7 +259,7 @@ static int parse(struct ntm_node_config *c, const struct ntm_config *config, str
 	}
 	if (!err) {
 		field = "dc_public_key";
-		err = config->dc_public_key ? ntm_conf_key32(config->dc_public_key, c->dc_key, why, sizeof(why))
+		err = config->dc_public_key ? ntm_conf_keys(config->dc_public_key, &c->dc_keys, why, sizeof(why))
 					    : -EINVAL;
 	}
 	if (!err && config->uplinks) {

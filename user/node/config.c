@@ -308,6 +308,7 @@ static const struct ntm_conf_key keys[] = {
     {"node", "bulk", parse_bulk, FIELD(no_bulk), false},
     {"node", "runtime_dir", ntm_conf_path, FIELD(runtime_dir), false},
     {"node", "max_paths", parse_max_paths, FIELD(max_paths), false},
+    {"node", "metrics_listen", ntm_conf_listen, FIELD(metrics_listen), false},
     {"node", "log_level", ntm_node_conf_log_level, FIELD(log_level), false},
     {"dc", "endpoint", ntm_node_conf_endpoints, FIELD(dc_endpoints), true},
     {"dc", "public_key", ntm_conf_keys, FIELD(dc_keys), true},
@@ -350,6 +351,7 @@ void ntm_node_config_free(struct ntm_node_config *c)
 	free(c->private_key_file);
 	free(c->interface);
 	free(c->runtime_dir);
+	free(c->metrics_listen.path);
 	free(c->dc_token);
 	free(c->dc_endpoints.addrs);
 	free(c->dns_upstreams.addrs);

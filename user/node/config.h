@@ -42,6 +42,7 @@ struct ntm_node_config {
 	uint32_t uplink_settle_ms;            /* a better uplink must last so long before it takes over */
 	uint32_t max_paths;                   /* 0: default */
 	enum ntm_log_level log_level;
+	struct ntm_listen metrics_listen; /* not given: off */
 
 	struct ntm_addr_list dc_endpoints;
 	struct ntm_key_list dc_keys; /* the first is expected to be the current one */

@@ -26,6 +26,7 @@ int ntm_node_core_init(struct ntm_node *n)
 	ntm_mapping_init(n);
 	ntm_mobility_init(n);
 	ntm_rotation_init(n);
+	n->direction_seconds = n->handover_seconds = (struct ntm_histogram)NTM_LATENCY_HISTOGRAM;
 	n->start_ms = ntm_timers_ms(&n->timers);
 	return err;
 }

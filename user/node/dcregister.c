@@ -120,6 +120,15 @@ static void refused(struct ntm_dcclient *dc, const struct ntm_sig *m)
 	ntm_node_emit(dc->node, ev);
 }
 
+/* The other ends have been told to drop every path; there is nothing left to keep. */
+static void revoked(struct ntm_dcclient *dc)
+{
+	for (struct ntm_tunnel *t = dc->node->tunnels.all, *next; t; t = next) {
+		next = t->next_all;
+		ntm_path_end(t, NTM_PATH_END_QUIET, "this node was revoked");
+	}
+}
+
 static void on_registration(void *arg, int err, const struct ntm_sig *m)
 {
 	struct ntm_dcclient *dc = arg;
@@ -139,6 +148,8 @@ static void on_registration(void *arg, int err, const struct ntm_sig *m)
 	if (m->msg == NTM_M_ERROR)
 		refused(dc, m);
 	dc->registered = false;
+	if (m->msg == NTM_M_ERROR && m->error_code == NTM_E_DENIED)
+		revoked(dc);
 	schedule_keepalive(dc, REGISTER_RETRY_MS);
 }
 
@@ -313,9 +324,11 @@ void ntm_dc_message(struct ntm_dcclient *dc, enum ntm_dc_slot slot, const uint8_
 	case NTM_M_ERROR: {
 		bool lost = m.error_code == NTM_E_NOT_REGISTERED && !dc->reg_txid;
 
-		if (!ntm_dc_answered(dc, &m) && m.error_code == NTM_E_DENIED && dc->registered) {
+		/* of its own accord; the answer to a request that was sent twice comes twice */
+		if (!ntm_dc_answered(dc, &m) && !m.txid && m.error_code == NTM_E_DENIED && dc->registered) {
 			ntm_err("dc: %s", m.error_text[0] ? m.error_text : "this node was revoked");
 			dc->registered = false;
+			revoked(dc);
 		}
 		if (lost && dc->registered) {
 			dc->registered = false;

@@ -87,6 +87,10 @@ static void tell(struct ntm_node *n, struct ntm_direction *d, int result, struct
 	silent = ntm_tunnel_by_vip(n, d->vip);
 	if (silent)
 		silent->peer_offline = result == NTM_E_OFFLINE;
+	n->directions_done++;
+	n->directions_failed += result != 0;
+	if (!result)
+		ntm_histogram_observe(&n->direction_seconds, (double)(ntm_timers_ms(&n->timers) - d->begin_ms) / 1e3);
 	/* A waiter may ask again at once: the slot must be free by then. */
 	memcpy(waiters, d->waiters, count * sizeof(waiters[0]));
 	ntm_timer_stop(&n->timers, &d->timer);

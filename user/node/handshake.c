@@ -251,6 +251,7 @@ static int install(struct ntm_tunnel *t, const struct ntm_tunnel_keys *k, bool s
 		char text[NTM_ADDR_STRLEN];
 
 		t->rekeys++;
+		n->rekeys++;
 		if (ev) {
 			json_object_object_add(ev, "peer", json_object_new_string(ntm_tunnel_label(t, text)));
 			json_object_object_add(ev, "epoch", json_object_new_int(k->epoch));

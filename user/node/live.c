@@ -31,7 +31,7 @@ enum {
 	BACKOFF_MIN_MS = 1000,
 	BACKOFF_MAX_MS = 30000,
 	IDLE_RELEASE_S = 3600,
-	AGENT_S = 150, /* keep-alives of an idle path are closer together */
+	AGENT_S = 150,      /* keep-alives of an idle path are closer together */
 	RECENT_S = 60,      /* traffic in this time: worth a new path before anybody asks */
 	LANE_LOST_MS = 200, /* of the bulk lane being down, before new keys are made for its sake */
 	LANE_REKEY_S = 1,

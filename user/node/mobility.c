@@ -132,6 +132,7 @@ void ntm_move_heard(struct ntm_tunnel *t)
 	t->move.last_ms = (double)(now - t->move.at_ns) / 1e6;
 	ntm_move_stop(t);
 	t->move.done++;
+	ntm_histogram_observe(&t->node->handover_seconds, t->move.last_ms / 1e3);
 	ev = ntm_path_event(t, "handover");
 	if (!ev)
 		return;

@@ -121,6 +121,8 @@ static void reload(struct ntm_node *n)
 		needs_restart("node.xdp_mode");
 	if (!same_text(n->conf.runtime_dir, c.runtime_dir))
 		needs_restart("node.runtime_dir");
+	if (!ntm_listen_equal(&n->conf.metrics_listen, &c.metrics_listen))
+		needs_restart("node.metrics_listen");
 	if (n->conf.max_paths != c.max_paths)
 		needs_restart("node.max_paths");
 	if (memcmp(&n->conf.dc_keys, &c.dc_keys, sizeof(c.dc_keys)) != 0)
@@ -289,6 +291,11 @@ static int open_all(struct daemon *d)
 			ntm_err("%s", why);
 	}
 	if (!err) {
+		err = ntm_node_metrics_start(n, why, sizeof(why));
+		if (err)
+			ntm_err("%s", why);
+	}
+	if (!err) {
 		err = ntm_privs_drop(why, sizeof(why));
 		if (err)
 			ntm_err("%s", why);
@@ -307,6 +314,7 @@ static void close_all(struct daemon *d, bool keep)
 	struct ntm_node *n = &d->agent.node;
 
 	ntm_control_close(n->control);
+	ntm_metrics_stop(n->metrics);
 	ntm_dnsmode_close(n->dnsmode);
 	n->dnsmode = NULL;
 	ntm_dnsstub_close(n->dns);

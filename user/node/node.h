@@ -14,6 +14,7 @@
 
 #include "../common/cookie.h"
 #include "../common/log.h"
+#include "../common/metrics.h"
 #include "../common/signal_codec.h"
 #include "../common/version.h"
 #include "../dataplane/dp.h"
@@ -98,6 +99,8 @@ struct ntm_node {
 	struct ntm_mobility mobility;
 	struct ntm_gwclient gateway;
 	struct ntm_rotation rotation;
+	struct ntm_histogram direction_seconds, handover_seconds;
+	uint64_t directions_done, directions_failed, rekeys;
 	bool is_gateway; /* an RS: the other end of a gateway path is its client */
 	bool embedded;   /* in somebody else's process: its service manager is told nothing */
 	bool adopted, ready;
@@ -116,6 +119,7 @@ struct ntm_node {
 	struct ntm_dnsstub *dns;
 	struct ntm_dnsmode *dnsmode; /* NULL: the stub only, or nothing */
 	struct ntm_control *control;
+	struct ntm_metrics_server *metrics; /* NULL: off */
 	struct ntm_state *state;
 };
 
@@ -153,6 +157,11 @@ json_object *ntm_node_event(struct ntm_node *n, const char *name);
 void ntm_node_emit(struct ntm_node *n, json_object *ev);
 
 extern const struct ntm_dp_events ntm_node_dp_events; /* for the data plane; arg: struct ntm_node */
+
+/* metrics.c: as configured, if so. 0, or -errno with a sentence in why. */
+int ntm_node_metrics_start(struct ntm_node *n, char *why, size_t cap);
+/* What every agent counts, also one that is a relay's. prefix: "ntm_node" */
+void ntm_node_metrics_add(struct ntm_node *n, struct ntm_metrics *m, const char *prefix);
 
 int ntm_node_run(const char *conf_file);  /* the daemon: returns its exit code */
 int ntm_node_down(const char *conf_file); /* --down: likewise */

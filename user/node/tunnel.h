@@ -199,7 +199,7 @@ bool ntm_live_recent(const struct ntm_tunnel *t);  /* has carried traffic lately
 enum { NTM_WANTED_MS = 1000 };
 bool ntm_live_wanted(const struct ntm_tunnel *t);
 bool ntm_live_agent_answers(const struct ntm_tunnel *t); /* the peer's agent was heard of lately */
-void ntm_live_unreachable(struct ntm_tunnel *t); /* no uplink of its endpoint's family is left */
+void ntm_live_unreachable(struct ntm_tunnel *t);         /* no uplink of its endpoint's family is left */
 
 /* pmtu.c */
 void ntm_pmtu_init_timer(struct ntm_tunnel *t);

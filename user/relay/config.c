@@ -79,6 +79,7 @@ static const struct ntm_conf_key keys[] = {
     {"relay", "idle_s", parse_idle, FIELD(idle_s), false},
     {"relay", "drain_s", parse_drain, FIELD(drain_s), false},
     {"relay", "on_stop", parse_on_stop, FIELD(on_stop), false},
+    {"relay", "metrics_listen", ntm_conf_listen, FIELD(node.metrics_listen), false},
     {"relay", "log_level", ntm_node_conf_log_level, FIELD(node.log_level), false},
     {"dc", "endpoint", ntm_node_conf_endpoints, FIELD(node.dc_endpoints), true},
     {"dc", "public_key", ntm_conf_keys, FIELD(node.dc_keys), true},

@@ -251,6 +251,8 @@ static int open_all(struct daemon *d)
 	if (!err)
 		err = ntm_relay_control_open(&r->control, r, why, sizeof(why));
 	if (!err)
+		err = ntm_relay_metrics_start(r, why, sizeof(why));
+	if (!err)
 		err = ntm_privs_drop(why, sizeof(why));
 	if (err) {
 		ntm_err("%s", why[0] ? why : strerror(-err));
@@ -267,6 +269,7 @@ static void close_all(struct daemon *d, bool keep)
 	struct ntm_node *n = &r->node;
 
 	ntm_relay_control_close(r->control);
+	ntm_metrics_stop(n->metrics);
 	ntm_netwatch_close(n->netwatch);
 	ntm_hostwatch_close(r->host);
 	ntm_timer_stop(&n->timers, &r->tick);

@@ -54,6 +54,9 @@ void ntm_relay_control_close(struct ntm_relay_control *c);
 json_object *ntm_relay_status(struct ntm_relay *r);
 json_object *ntm_relay_paths(struct ntm_relay *r);
 
+/* metrics.c: as configured, if so. 0, or -errno with a sentence in why. */
+int ntm_relay_metrics_start(struct ntm_relay *r, char *why, size_t cap);
+
 /* dp_none.c: the node's data plane of an RS that is no gateway: has no interface, carries no packet. */
 int ntm_dp_none_open(struct ntm_dp **out);
 

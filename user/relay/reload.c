@@ -57,6 +57,7 @@ static void name_the_rest(const struct ntm_relay_config *a, const struct ntm_rel
 	    {!strcmp(a->node.runtime_dir, b->node.runtime_dir), "relay.runtime_dir"},
 	    {a->gateway == b->gateway, "relay.gateway"},
 	    {!strcmp(a->node.interface, b->node.interface), "relay.gateway_interface"},
+	    {ntm_listen_equal(&a->node.metrics_listen, &b->node.metrics_listen), "relay.metrics_listen"},
 	    {a->max_paths == b->max_paths, "relay.max_paths"},
 	    {a->idle_s == b->idle_s, "relay.idle_s"},
 	    {!memcmp(&a->node.dc_keys, &b->node.dc_keys, sizeof(a->node.dc_keys)), "dc.public_key"},

@@ -543,7 +543,7 @@ static int register_as(const struct ntm_node_config *c)
 				.port = c->port == NTM_PORT ? 0 : c->port};
 	int err;
 
-	ntm_key_to_text(c->dc_key, dc_key);
+	ntm_key_to_text(c->dc_keys.keys[0], dc_key);
 	err = ntm_key_load(c->private_key_file, priv, pub, why, sizeof(why));
 	ntm_key_to_text(priv, key);
 	if (!err)
