@@ -80,8 +80,8 @@ static void addresses(struct side *me, int i)
 	memcpy(&me->settings.pool4, pool, 4);
 	memcpy(&me->settings.vip4, (uint8_t[]){100, 96, 0, (uint8_t)(1 + i)}, 4);
 	memcpy(&p->peer_vip4, (uint8_t[]){100, 96, 0, (uint8_t)(2 - i)}, 4);
-	me->uplinks[0].ifindex = 1;
-	ntm_ip_from_v4(me->uplinks[0].addr, (uint8_t[]){127, 0, 0, 1});
+	me->uplinks[0].way[0].ifindex = 1;
+	ntm_ip_from_v4(me->uplinks[0].way[0].addr, (uint8_t[]){127, 0, 0, 1});
 	p->inner_mtu = 1440;
 	p->next_epoch = NTM_NO_EPOCH;
 	p->path_id = PATH_ID;
