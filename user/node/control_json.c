@@ -155,7 +155,7 @@ static const char *interface_name(const struct ntm_node *n)
 {
 	const char *name = n->userpath ? ntm_userpath_ifname(n->userpath) : n->conf.interface;
 
-	return name[0] ? name : NULL;
+	return name && name[0] ? name : NULL;
 }
 
 json_object *ntm_control_tun(struct ntm_node *n)

@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #include "../common/crypto.h"
-#include "../common/keystore.h"
 #include "../lib/engine.h"
 #include "chan.h"
 #include "run.h"
@@ -501,75 +500,6 @@ static int open_socket(const char *path)
 	return uv_poll_init(ntm_engine_loop(), &b.poll, b.fd);
 }
 
-static char *endpoints(const struct ntm_addr_list *l)
-{
-	char *out = NULL, text[NTM_ADDR_STRLEN];
-	size_t len = 0;
-	FILE *f = open_memstream(&out, &len);
-
-	if (!f)
-		return NULL;
-	for (size_t i = 0; i < l->n; i++)
-		fprintf(f, "%s%s", i ? ", " : "", ntm_addr_format(&l->addrs[i], text));
-	return fclose(f) ? NULL : out;
-}
-
-static char *names(const struct ntm_string_list *l)
-{
-	char *out = NULL;
-	size_t len = 0;
-	FILE *f = l->n ? open_memstream(&out, &len) : NULL;
-
-	if (!f)
-		return NULL;
-	for (size_t i = 0; i < l->n; i++)
-		fprintf(f, "%s%s", i ? ", " : "", l->items[i]);
-	return fclose(f) ? NULL : out;
-}
-
-static char *dc_keys(const struct ntm_key_list *l)
-{
-	char *out = NULL, text[NTM_KEY_TEXT_LEN + 1];
-	size_t len = 0;
-	FILE *f = open_memstream(&out, &len);
-
-	if (!f)
-		return NULL;
-	for (size_t i = 0; i < l->n; i++) {
-		ntm_key_to_text(l->keys[i], text);
-		fprintf(f, "%s%s", i ? ", " : "", text);
-	}
-	return fclose(f) ? NULL : out;
-}
-
-/* 0 or -1, ntm_reason(). */
-static int register_as(const struct ntm_node_config *c)
-{
-	char key[NTM_KEY_TEXT_LEN + 1], why[128];
-	uint8_t priv[NTM_DH_LEN], pub[NTM_DH_LEN];
-	char *dc = endpoints(&c->dc_endpoints), *keys = dc_keys(&c->dc_keys), *uplinks = names(&c->uplinks);
-	struct ntm_config nc = {.name = c->name,
-				.private_key = key,
-				.dc_endpoints = dc,
-				.dc_public_key = keys,
-				.token = c->dc_token,
-				.uplinks = uplinks,
-				/* The daemon's port may be in use, and must not matter. */
-				.port = c->port == NTM_PORT ? 0 : c->port};
-	int err;
-
-	err = ntm_key_load(c->private_key_file, priv, pub, why, sizeof(why));
-	ntm_key_to_text(priv, key);
-	if (!err)
-		err = ntm_register(&nc, &b.host);
-	ntm_wipe(key, sizeof(key));
-	ntm_wipe(priv, sizeof(priv));
-	free(dc);
-	free(keys);
-	free(uplinks);
-	return err;
-}
-
 static void more_descriptors(void)
 {
 	struct rlimit r;
@@ -631,7 +561,7 @@ int ntm_run_broker(const struct ntm_node_config *c, const char *path, int report
 	more_descriptors();
 	b.fd = -1;
 	close(lock);
-	if (register_as(c))
+	if (ntm_run_register(c, &b.host))
 		why = *ntm_reason() ? ntm_reason() : strerror(errno);
 	if (!why && chdir("/"))
 		why = strerror(errno);

@@ -16,6 +16,11 @@
  */
 int ntm_run_check(const char *name, char out[PATH_MAX], char *why, size_t cap);
 
+struct ntm;
+
+/* Registers as node.conf says. 0 or -1 with errno and ntm_reason(). */
+int ntm_run_register(const struct ntm_node_config *c, struct ntm **host);
+
 /*
  * The broker: registers, listens at path, writes "+" to report (or a sentence, when it fails), serves until nobody
  * is left. lock is held by the one who starts it, who lets go of it after having joined. Returns the exit status.
