@@ -287,7 +287,7 @@ static int parse_group(struct ntm_dc_policy *p, char *v, char *why)
 			return -ENOMEM;
 		}
 		strcpy(g->name, name);
-	} else if (g != p->groups[p->n_groups - 1]) {
+	} else if (!p->groups || g != p->groups[p->n_groups - 1]) {
 		/* what comes in between may have it as a member: no circle can be made this way */
 		snprintf(why, WHY_CAP, "group %.63s: add to it before the next group begins", name);
 		return -EINVAL;

@@ -100,7 +100,7 @@ static int use_key(struct ntm_dcclient *dc, size_t i)
 
 static void hs_failed(struct ntm_dcclient *dc)
 {
-	size_t endpoints = dc->node->conf.dc_endpoints.n;
+	size_t endpoints = dc->node->conf.dc_endpoints.n, keys = dc->keys.n;
 	char text[NTM_ADDR_STRLEN];
 	uint64_t most;
 
@@ -108,11 +108,13 @@ static void hs_failed(struct ntm_dcclient *dc)
 		ntm_warn("dc: no answer from %s", ntm_addr_format(&dc->hs_addr, text));
 	hs_stop(dc);
 	dc->failures++;
+	if (!endpoints || !keys) /* a configuration has one of each at least */
+		return;
 	dc->endpoint = (dc->endpoint + 1) % endpoints;
 	/* all addresses with one key, then with the next one that the DC may have */
-	if (dc->failures % endpoints == 0 && use_key(dc, (dc->key + 1) % dc->keys.n))
+	if (dc->failures % endpoints == 0 && use_key(dc, (dc->key + 1) % keys))
 		ntm_warn("dc: the next of its keys cannot be used");
-	if (dc->failures % (endpoints * dc->keys.n)) {
+	if (dc->failures % (endpoints * keys)) {
 		hs_begin(dc);
 		return;
 	}
@@ -447,6 +449,7 @@ void ntm_dc_keys_told(struct ntm_dcclient *dc, const struct ntm_sig *m)
 {
 	const uint8_t *by = dc->slot[NTM_DC_CUR].s.peer_key;
 	char text[NTM_KEY_TEXT_LEN + 1];
+	size_t at;
 
 	if (!ntm_dckeys_learn(&dc->keys, m, by))
 		return;
@@ -454,9 +457,10 @@ void ntm_dc_keys_told(struct ntm_dcclient *dc, const struct ntm_sig *m)
 		ntm_key_to_text(dc->keys.items[i].key, text);
 		ntm_info("dc: its %s key is %s", i ? "other" : "current", text);
 	}
+	at = ntm_dckeys_find(&dc->keys, by);
 	if (use_key(dc, 0))
 		ntm_warn("dc: its current key cannot be used");
 	/* The session's key is about to go: from now on the current one. */
-	else if (dc->keys.items[ntm_dckeys_find(&dc->keys, by) % dc->keys.n].state == NTM_DC_KEY_PREVIOUS)
+	else if (at < dc->keys.n && dc->keys.items[at].state == NTM_DC_KEY_PREVIOUS)
 		hs_begin(dc);
 }

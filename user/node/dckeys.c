@@ -55,10 +55,10 @@ static bool read_line(char *line, struct ntm_key_list *configured, struct ntm_dc
 		memcpy(configured->keys[configured->n++], key, NTM_DH_LEN);
 		return true;
 	}
-	for (uint8_t s = NTM_DC_KEY_CURRENT; s <= NTM_DC_KEY_PREVIOUS; s++) {
+	for (int s = NTM_DC_KEY_CURRENT; s <= NTM_DC_KEY_PREVIOUS; s++) {
 		if (strcmp(line, states[s]) != 0 || *n == NTM_DC_KEYS_MAX)
 			continue;
-		items[*n].state = s;
+		items[*n].state = (uint8_t)s;
 		memcpy(items[(*n)++].key, key, NTM_DH_LEN);
 		return true;
 	}

@@ -7,8 +7,9 @@
 #include <sys/capability.h>
 #include <sys/prctl.h>
 
-static const cap_value_t kept[] = {CAP_NET_ADMIN, CAP_BPF};
-static const int n_kept[] = {[NTM_PRIVS_BPF] = 2, [NTM_PRIVS_TUN] = 1, [NTM_PRIVS_NONE] = 0};
+enum { N_KEPT = 2 };
+static const cap_value_t kept[N_KEPT] = {CAP_NET_ADMIN, CAP_BPF};
+static const int n_kept[] = {[NTM_PRIVS_BPF] = N_KEPT, [NTM_PRIVS_TUN] = 1, [NTM_PRIVS_NONE] = 0};
 
 static bool effective(cap_t caps, cap_value_t c)
 {
@@ -66,7 +67,7 @@ int ntm_privs_drop(enum ntm_privs need, char *why, size_t cap)
 	for (cap_value_t c = 0; !err && CAP_IS_SUPPORTED(c); c++) {
 		bool keep = false;
 
-		for (int i = 0; i < n_kept[need]; i++)
+		for (int i = 0; i < n_kept[need] && i < N_KEPT; i++)
 			keep |= c == kept[i];
 		if (keep)
 			continue;
