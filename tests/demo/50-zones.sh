@@ -48,7 +48,7 @@ show "grace\$ ntm status" sh -c "ip netns exec $(nsn grace) $B/ntm -r $T/grace/r
 
 step "carol of $ZONE and grace of $LAB: each coordinator asks the other; the relay is $ZONE's, as grace's zone has none"
 show "carol\$ ping -4 grace.$LAB" in_ns carol ping -4 -c 3 -i 0.2 -W 3 grace.$LAB
-show "grace\$ ping -6 carol.$ZONE" in_ns grace ping -6 -c 3 -i 0.2 -W 3 carol.$ZONE
+show "grace\$ ping -6 carol.$ZONE" in_ns grace ping -6 -c 3 -i 0.2 -W 3 "carol.$ZONE"
 show "grace\$ ntm paths" ntm grace paths
 lab_route() { json grace ".[] | select(.peer == \"carol.$ZONE\" and .state == \"up\") | .route" paths; }
 [ "$(lab_route)" = relay ] || fail "carol and grace do not use the relay"
