@@ -176,7 +176,7 @@ static void dc_register(struct world *w, int node, uint32_t txid)
 	w->dc.registrations++;
 	if (w->dc.refuse) {
 		ntm_sig_init(&r, NTM_M_ERROR, txid);
-		r.error_code = NTM_E_BAD_TOKEN;
+		r.error_code = w->dc.refuse;
 		r.have = 1u << NTM_F_ERROR_CODE;
 		world_dc_send(w, node, &r);
 		return;

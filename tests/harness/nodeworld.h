@@ -37,7 +37,7 @@ struct world_dc {
 	bool down;         /* hears nothing */
 	bool coalesce;     /* who asks second gets the path of who asked first; else each gets its own */
 	bool no_bob;       /* OFFLINE */
-	bool refuse;       /* registrations: BAD_TOKEN */
+	uint16_t refuse;   /* registrations, with this error; 0: not */
 	unsigned requests; /* direction requests, resends not counted */
 	unsigned registrations, keepalives, releases, acks;
 	uint32_t last_txid[WORLD_NODES];

@@ -282,7 +282,7 @@ Test(dc, a_refused_registration_is_reported_and_tried_again_later)
 {
 	unsigned before;
 
-	w.dc.refuse = true;
+	w.dc.refuse = NTM_E_BAD_TOKEN;
 	world_dc_restart(&w, true);
 	world_run(&w, 100);
 	cr_assert_not(ntm_dc_connected(&w.n[0]->dc));
@@ -290,9 +290,33 @@ Test(dc, a_refused_registration_is_reported_and_tried_again_later)
 	before = w.dc.registrations;
 	world_run(&w, 20000);
 	cr_assert_eq(w.dc.registrations, before, "no hammering");
-	w.dc.refuse = false;
+	w.dc.refuse = 0;
 	world_run(&w, 15000);
 	cr_assert(ntm_dc_connected(&w.n[0]->dc));
+}
+
+Test(dc, one_that_could_not_is_asked_again_soon)
+{
+	unsigned before;
+
+	w.dc.refuse = NTM_E_INTERNAL;
+	world_dc_restart(&w, true);
+	before = w.dc.registrations;
+	world_run(&w, 20000);
+	cr_assert_not(ntm_dc_connected(&w.n[0]->dc));
+	cr_assert_geq(w.dc.registrations - before, 2 * 5, "after 0.5, 1.5, 3.5 ... s");
+	cr_assert_leq(w.dc.registrations - before, 2 * 8, "no hammering");
+	world_dc_restart(&w, true);
+	world_run(&w, 100);
+	w.dc.refuse = 0;
+	world_run(&w, 32000);
+	cr_assert(ntm_dc_connected(&w.n[0]->dc));
+	w.dc.refuse = NTM_E_BUSY;
+	world_dc_restart(&w, true);
+	world_run(&w, 100);
+	w.dc.refuse = 0;
+	world_run(&w, 700);
+	cr_assert(ntm_dc_connected(&w.n[0]->dc), "the pause is short again");
 }
 
 Test(dc, a_changed_reflexive_address_is_registered)

@@ -75,6 +75,7 @@ struct ntm_dcclient {
 	struct ntm_addr reflexive;
 	uint32_t reg_txid;   /* outstanding registration; 0: none */
 	uint16_t last_error; /* of the registration; 0: none */
+	uint64_t refused_ms; /* the pause after the DC could not; 0: it was able to answer */
 };
 
 int ntm_dc_init(struct ntm_dcclient *dc, struct ntm_node *n);

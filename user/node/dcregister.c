@@ -11,6 +11,7 @@
 
 enum {
 	REGISTER_RETRY_MS = 30000, /* after a refusal; the operator may have made a new token */
+	UNABLE_RETRY_MS = 500,     /* the DC could not; then twice that and so on, up to the above */
 	SETTLE_MS = 2500,          /* registration that the DC doesn't answer */
 };
 
@@ -75,6 +76,7 @@ static void registered(struct ntm_dcclient *dc, const struct ntm_sig *m)
 	}
 	dc->registered = true;
 	dc->last_error = 0;
+	dc->refused_ms = 0;
 	if (ntm_sig_has(m, NTM_F_REFLEXIVE))
 		dc->reflexive = m->reflexive;
 	dc->keepalive_s = ntm_sig_has(m, NTM_F_KEEPALIVE) && m->keepalive_s ? m->keepalive_s : NTM_DC_KEEPALIVE_S;
@@ -120,6 +122,21 @@ static void refused(struct ntm_dcclient *dc, const struct ntm_sig *m)
 	ntm_node_emit(dc->node, ev);
 }
 
+/* Until the next try: a DC that could not, since its store is away or much is asked of it, soon can. */
+static uint64_t refused_ms(struct ntm_dcclient *dc, const struct ntm_sig *m)
+{
+	bool unable = m->msg == NTM_M_ERROR && (m->error_code == NTM_E_INTERNAL || m->error_code == NTM_E_BUSY);
+
+	if (!unable) {
+		dc->refused_ms = 0;
+		return REGISTER_RETRY_MS;
+	}
+	dc->refused_ms = dc->refused_ms ? dc->refused_ms * 2 : UNABLE_RETRY_MS;
+	if (dc->refused_ms > REGISTER_RETRY_MS)
+		dc->refused_ms = REGISTER_RETRY_MS;
+	return dc->refused_ms;
+}
+
 /* The other ends have been told to drop every path; there is nothing left to keep. */
 static void revoked(struct ntm_dcclient *dc)
 {
@@ -150,7 +167,7 @@ static void on_registration(void *arg, int err, const struct ntm_sig *m)
 	dc->registered = false;
 	if (m->msg == NTM_M_ERROR && m->error_code == NTM_E_DENIED)
 		revoked(dc);
-	schedule_keepalive(dc, REGISTER_RETRY_MS);
+	schedule_keepalive(dc, refused_ms(dc, m));
 }
 
 void ntm_dc_register(struct ntm_dcclient *dc, enum ntm_dc_slot slot)
