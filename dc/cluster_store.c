@@ -15,13 +15,17 @@ static void revoked(struct ntm_dc *dc, uint64_t id)
 	ntm_dc_revoked(dc, &rec);
 }
 
-/* A relay that was revoked and let in again has the same ID. */
+/* A new one, or another key. A relay that was revoked and let in again has the same ID. */
 static void let_in(struct ntm_dc *dc, uint64_t id)
 {
 	struct ntm_node_record rec;
 
 	ntm_dc_cluster_not_gone(dc, id);
-	if (dc->dns && !dc->store->ops->node_by_id(dc->store, id, &rec))
+	if (dc->store->ops->node_by_id(dc->store, id, &rec) || rec.revoked_s)
+		return;
+	if (!ntm_dc_node_by_key(&dc->nodes, rec.public_key))
+		ntm_dc_node_rekeyed(dc, &rec);
+	if (dc->dns)
 		ntm_dc_dns_changed(dc, &rec);
 }
 

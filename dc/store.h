@@ -146,7 +146,7 @@ struct ntm_store_ops {
 
 	/*
 	 * The node, which lives, has this key from now on and the former one is nobody's. -ENOENT; -EEXIST: the key is
-	 * a node's, perhaps a revoked one's. Durable on return.
+	 * another's, or a revoked node's. One that it has already is no error. Durable on return.
 	 */
 	int (*rekey)(struct ntm_store *s, uint64_t id, const uint8_t key[NTM_DH_LEN]);
 

@@ -307,7 +307,7 @@ static int rekey_inside(struct ntm_pg_store *s, void *arg)
 	int err = ntm_pg_node_by_key(&s->base, j->key, &rec);
 
 	if (err != -ENOENT)
-		return err ? err : -EEXIST;
+		return err ? err : rec.id == j->id && !rec.revoked_s ? 0 : -EEXIST;
 	ntm_pg_int(&a, (int64_t)j->id);
 	ntm_pg_blob(&a, j->key, NTM_DH_LEN);
 	err = ntm_pg_query(s, "UPDATE nodes SET public_key = $2 WHERE id = $1 AND revoked_s IS NULL RETURNING id", &a,
@@ -316,12 +316,12 @@ static int rekey_inside(struct ntm_pg_store *s, void *arg)
 		return err;
 	err = PQntuples(res) ? 0 : -ENOENT;
 	PQclear(res);
-	return err;
+	return err ? err : ntm_pg_note_change(s, "node", j->id, NULL);
 }
 
 int ntm_pg_rekey(struct ntm_store *base, uint64_t id, const uint8_t key[NTM_DH_LEN])
 {
 	struct rekey_job j = {id, key};
 
-	return ntm_pg_transaction(ntm_pg(base), true, rekey_inside, &j);
+	return ntm_pg_transaction(ntm_pg(base), NTM_PG_AWAITED, rekey_inside, &j);
 }

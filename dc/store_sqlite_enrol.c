@@ -259,7 +259,7 @@ static int rekey_inside(struct sqlite_store *s, uint64_t id, const uint8_t key[N
 	int err = ntm_sq_node_by_key(&s->base, key, &rec);
 
 	if (err != -ENOENT)
-		return err ? err : -EEXIST;
+		return err ? err : rec.id == id && !rec.revoked_s ? 0 : -EEXIST;
 	sqlite3_bind_int64(s->st[S_REKEY], 1, (int64_t)id);
 	sqlite3_bind_blob(s->st[S_REKEY], 2, key, NTM_DH_LEN, SQLITE_TRANSIENT);
 	err = ntm_sq_run(s, S_REKEY);

@@ -263,7 +263,8 @@ Test(store, a_node_gets_another_key)
 	memset(was, 1, sizeof(was));
 	memset(now, 9, sizeof(now));
 	cr_assert_eq(store->ops->rekey(store, alice.id, bob.public_key), -EEXIST);
-	cr_assert_eq(store->ops->rekey(store, alice.id, was), -EEXIST);
+	cr_assert_eq(store->ops->rekey(store, bob.id, was), -EEXIST);
+	cr_assert_eq(store->ops->rekey(store, alice.id, was), 0, "the one it has");
 	cr_assert_eq(store->ops->rekey(store, bob.id + 100, now), -ENOENT);
 	cr_assert_eq(store->ops->rekey(store, alice.id, now), 0);
 	reopen();
@@ -275,6 +276,7 @@ Test(store, a_node_gets_another_key)
 	/* a revoked node has no say, and its key stays its own */
 	cr_assert_eq(store->ops->revoke(store, "alice", NOW, &rec), 0);
 	cr_assert_eq(store->ops->rekey(store, alice.id, was), -ENOENT);
+	cr_assert_eq(store->ops->rekey(store, alice.id, now), -EEXIST);
 	cr_assert_eq(store->ops->rekey(store, bob.id, now), -EEXIST);
 }
 
