@@ -160,7 +160,7 @@ static void look_for_lost(struct ntm_engine *e, uint64_t now)
 {
 	struct ntm_lanes *s = e->c.lanes;
 	for (unsigned i = 0; s && e->running && i < e->n_workers; i++) {
-		uint64_t since = __atomic_load_n(&s->q[i].waiting_ns, __ATOMIC_RELAXED);
+		__u64 since = __atomic_load_n(&s->q[i].waiting_ns, __ATOMIC_RELAXED);
 		struct pollfd p = {.events = POLLIN};
 		pthread_mutex_lock(&e->lock);
 		p.fd = e->workers[i].tun.fd;
@@ -364,7 +364,7 @@ void ntm_engine_lane_up(struct ntm_engine *e, uint32_t slot, struct ntm_lane *l,
 
 bool ntm_lane_is_late(const struct ntm_lane *l, uint64_t now)
 {
-	uint64_t since = __atomic_load_n(&l->unanswered_ns, __ATOMIC_RELAXED);
+	__u64 since = __atomic_load_n(&l->unanswered_ns, __ATOMIC_RELAXED);
 	uint64_t rtt = __atomic_load_n(&l->rtt_ns, __ATOMIC_RELAXED);
 	return since && now > since && now - since > rtt + rtt / 4 + NTM_SILENCE_MS * 1000000ull;
 }

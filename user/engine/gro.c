@@ -118,7 +118,8 @@ static bool continues(const struct ntm_gro_flow *f, const uint8_t *p, const stru
 		return f->n < UDP_SEGS;
 	return ntm_get32(l4 + 4) == f->next_seq && !memcmp(l4 + 8, m + 8, 4) && /* acknowledgement */
 	       l4[12] == m[12] && !((l4[TCP_FLAGS] ^ m[TCP_FLAGS]) & ~(NTM_TCP_FIN | NTM_TCP_PSH | NTM_TCP_CWR)) &&
-	       !(l4[TCP_FLAGS] & NTM_TCP_CWR) && !memcmp(l4 + 14, m + 14, 2) && /* window */
+	       !(l4[TCP_FLAGS] & NTM_TCP_CWR) && !memcmp(l4 + 14, m + 14, 2) &&
+	       !memcmp(l4 + 18, m + 18, 2) && /* window, urgent pointer */
 	       !memcmp(l4 + TCP_LEN, m + TCP_LEN, l4_len - TCP_LEN);
 }
 
