@@ -98,6 +98,17 @@ static int use_key(struct ntm_dcclient *dc, size_t i)
 	return ntm_cookie_client_init(&dc->cookie, dc->keys.items[i].key);
 }
 
+/* Of n things in a circle. */
+static size_t after(size_t i, size_t n)
+{
+	return i + 1 < n ? i + 1 : 0;
+}
+
+static bool is_multiple(size_t i, size_t n)
+{
+	return !n || i % n == 0;
+}
+
 static void hs_failed(struct ntm_dcclient *dc)
 {
 	size_t endpoints = dc->node->conf.dc_endpoints.n, keys = dc->keys.n;
@@ -108,13 +119,11 @@ static void hs_failed(struct ntm_dcclient *dc)
 		ntm_warn("dc: no answer from %s", ntm_addr_format(&dc->hs_addr, text));
 	hs_stop(dc);
 	dc->failures++;
-	if (!endpoints || !keys) /* a configuration has one of each at least */
-		return;
-	dc->endpoint = (dc->endpoint + 1) % endpoints;
+	dc->endpoint = after(dc->endpoint, endpoints);
 	/* all addresses with one key, then with the next one that the DC may have */
-	if (dc->failures % endpoints == 0 && use_key(dc, (dc->key + 1) % keys))
+	if (is_multiple(dc->failures, endpoints) && use_key(dc, after(dc->key, keys)))
 		ntm_warn("dc: the next of its keys cannot be used");
-	if (dc->failures % (endpoints * keys)) {
+	if (!is_multiple(dc->failures, endpoints * keys)) {
 		hs_begin(dc);
 		return;
 	}
