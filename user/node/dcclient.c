@@ -106,7 +106,7 @@ static size_t after(size_t i, size_t n)
 
 static bool is_multiple(size_t i, size_t n)
 {
-	return !n || i % n == 0;
+	return n ? i % n == 0 : true;
 }
 
 static void hs_failed(struct ntm_dcclient *dc)
