@@ -12,7 +12,7 @@ static struct world w;
 static bool running;
 static unsigned handovers, gone, usable;
 static double last_ms;
-static char last_via[16];
+static char last_via[16], last_from[NTM_ADDR_STRLEN], last_to[NTM_ADDR_STRLEN];
 
 static void teardown(void)
 {
@@ -30,6 +30,13 @@ static const struct world_net wall = {.nat = WORLD_FIREWALL, .far = true, .no6 =
 static const struct world_net only6 = {.nat = WORLD_OPEN, .far = true, .no4 = true};
 static const struct world_net both = {.nat = WORLD_OPEN, .far = true};
 
+static void text_of(json_object *ev, const char *key, char *out, size_t cap)
+{
+	const char *text = json_object_get_string(json_object_object_get(ev, key));
+
+	snprintf(out, cap, "%s", text ? text : "");
+}
+
 static void keep(struct ntm_node *n, json_object *ev)
 {
 	const char *what = json_object_get_string(json_object_object_get(ev, "event"));
@@ -40,7 +47,9 @@ static void keep(struct ntm_node *n, json_object *ev)
 	if (!strcmp(what, "handover")) {
 		handovers++;
 		last_ms = json_object_get_double(json_object_object_get(ev, "ms"));
-		snprintf(last_via, sizeof(last_via), "%s", json_object_get_string(json_object_object_get(ev, "via")));
+		text_of(ev, "via", last_via, sizeof(last_via));
+		text_of(ev, "from", last_from, sizeof(last_from));
+		text_of(ev, "to", last_to, sizeof(last_to));
 	}
 	json_object_put(ev);
 }
@@ -201,6 +210,32 @@ Test(mobility, without_uplinks_nothing_is_said)
 	cr_assert_eq(w.dc.registrations, registrations);
 	cr_assert_eq(handovers, 0);
 	cr_assert_leq(moved(0, &easy), 60);
+}
+
+/* As netlink tells of it: the address went, another one came, and its route only then. */
+Test(mobility, an_address_whose_route_comes_later_is_no_second_uplink)
+{
+	struct ntm_uplink_info u;
+	unsigned took;
+
+	connected(open_, wall);
+	w.net[0] = hard;
+	w.flows[0].n = 0;
+	u = w.n[0]->uplinks[0];
+	ntm_node_set_uplinks(w.n[0], NULL, 0, false);
+	world_run(&w, 20);
+	u.dp.addr4[3]++;
+	u.addrs[0][15]++;
+	u.default4 = false;
+	ntm_node_set_uplinks(w.n[0], &u, 1, false);
+	u.default4 = true;
+	ntm_node_set_uplinks(w.n[0], &u, 1, false);
+	cr_assert(!w.n[0]->mobility.soft);
+	took = silence(3000);
+	printf("mobility: with the route after the address, %u ms\n", took);
+	cr_assert_leq(took, 90);
+	cr_assert_neq(last_from[0], 0);
+	cr_assert_str_neq(last_from, last_to);
 }
 
 static unsigned kernel_lane;

@@ -125,6 +125,7 @@ void ntm_move_heard(struct ntm_tunnel *t)
 	struct ntm_dp_stats s;
 	uint8_t src[16];
 	uint64_t now;
+	bool relayed;
 
 	if (!t->move.at_ns || t->node->dp->ops->stats(t->node->dp, t->id, &s))
 		return;
@@ -142,7 +143,9 @@ void ntm_move_heard(struct ntm_tunnel *t)
 	    ntm_ip_is_zero(t->move.from) ? NULL : json_object_new_string(ntm_ip_format(t->move.from, text)));
 	json_object_object_add(ev, "to", ntm_ip_is_zero(src) ? NULL : json_object_new_string(ntm_ip_format(src, text)));
 	json_object_object_add(ev, "ms", json_object_new_double(t->move.last_ms));
-	json_object_object_add(ev, "via", json_object_new_string(ntm_route_name(t)));
+	/* What moved the endpoint was heard first; the agent notes the route with the event. */
+	relayed = ntm_route_of_endpoint(t, &s.endpoint) == NTM_ROUTE_RELAY;
+	json_object_object_add(ev, "via", json_object_new_string(relayed ? "relay" : "direct"));
 	json_object_object_add(ev, "reason", json_object_new_string(t->node->mobility.reason));
 	steps = json_object_new_object();
 	if (steps) {
@@ -193,11 +196,11 @@ static void move_path(struct ntm_tunnel *t)
 
 	if ((t->state != NTM_TUN_UP && t->state != NTM_TUN_SILENT) || n->dp->ops->stats(n->dp, t->id, &s))
 		return;
+	t->move.soft = n->mobility.soft && (!t->move.at_ns || t->move.soft);
 	if (!t->move.at_ns)
 		memcpy(t->move.from, ntm_ip_is_v4(s.endpoint.ip) ? n->mobility.from4 : n->mobility.from6, 16);
 	t->move.at_ns = n->mobility.moved_ns;
 	t->move.told_ns = ntm_timers_ns(&n->timers);
-	t->move.soft = n->mobility.soft;
 	t->move.sends = 0;
 	ntm_timer_arm(&n->timers, &t->move.timer, again_ms[0]);
 	ntm_route_release(t);
@@ -341,11 +344,33 @@ static bool way_out(const struct ntm_uplink_info *u, unsigned n)
 	return false;
 }
 
+/*
+ * From where to where is asked for the whole of a move, which may come in several changes: the address went, another
+ * one came, and then its route. What came in between was never sent from, and that it is still there says nothing.
+ */
+static void note_move(struct ntm_node *n, const struct ntm_uplink_info *old, unsigned n_old, bool soft,
+		      const char *reason)
+{
+	struct ntm_mobility *m = &n->mobility;
+	uint8_t from4[16], from6[16];
+
+	source(old, n_old, true, from4);
+	source(old, n_old, false, from6);
+	/* Kept while there is none. */
+	if (!m->moved || ntm_ip_is_zero(m->from4))
+		memcpy(m->from4, ntm_ip_is_zero(from4) ? m->from4 : from4, 16);
+	if (!m->moved || ntm_ip_is_zero(m->from6))
+		memcpy(m->from6, ntm_ip_is_zero(from6) ? m->from6 : from6, 16);
+	m->soft = soft && n_old && is_there(n, from4) && is_there(n, from6) && (!m->moved || m->soft);
+	m->moved = true;
+	m->moved_ns = ntm_timers_ns(&n->timers);
+	snprintf(m->reason, sizeof(m->reason), "%s", reason);
+}
+
 void ntm_mobility_changed(struct ntm_node *n, const struct ntm_uplink_info *old, unsigned n_old, bool force,
 			  const char *reason)
 {
 	struct ntm_mobility *m = &n->mobility;
-	uint8_t from[16];
 	/* The same list again: the caller knows of something that isn't in it. */
 	bool same = n_old == n->n_uplinks && !memcmp(old, n->uplinks, n_old * sizeof(*old));
 	bool moved = force || same || sends_elsewhere(n, old, n_old);
@@ -353,20 +378,8 @@ void ntm_mobility_changed(struct ntm_node *n, const struct ntm_uplink_info *old,
 	m->changes++;
 	address_events(n, old, n_old, n->uplinks, n->n_uplinks, "address_gone");
 	address_events(n, n->uplinks, n->n_uplinks, old, n_old, "address_usable");
-	if (moved) {
-		m->moved = true;
-		m->moved_ns = ntm_timers_ns(&n->timers);
-		snprintf(m->reason, sizeof(m->reason), "%s", reason);
-		/* Kept while there is none: from where to where is what is asked. */
-		source(old, n_old, true, from);
-		if (!ntm_ip_is_zero(from))
-			memcpy(m->from4, from, 16);
-		m->soft = !force && !same && n_old && is_there(n, from);
-		source(old, n_old, false, from);
-		if (!ntm_ip_is_zero(from))
-			memcpy(m->from6, from, 16);
-		m->soft &= is_there(n, from);
-	}
+	if (moved)
+		note_move(n, old, n_old, !force && !same, reason);
 	if (!n->n_uplinks) {
 		/* Nobody could hear it; what comes next is a move. */
 		m->deferred = false;
