@@ -253,6 +253,9 @@ Test(store, pg_processes_hear_of_each_others_changes)
 	rec = node("alice", 1); /* by a third one */
 	seen = hear(one, NTM_STORE_NODE);
 	cr_assert_eq(seen.node_id, rec.id);
+	memset(rec.public_key, 9, sizeof(rec.public_key));
+	cr_assert_eq(two->ops->rekey(two, rec.id, rec.public_key), 0);
+	cr_assert_eq(hear(one, NTM_STORE_NODE).node_id, rec.id, "another key");
 	cr_assert_eq(two->ops->revoke(two, "alice", NOW, &rec), 0);
 	cr_assert_eq(hear(one, NTM_STORE_REVOKED).node_id, rec.id);
 	cr_assert_eq(two->ops->setting(two, "policy", "text", true, NULL, 0), 0);
