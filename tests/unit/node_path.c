@@ -102,6 +102,59 @@ Test(path, silence_under_traffic_makes_a_new_path_and_keeps_the_old_until_then)
 	cr_assert(path(0)->active);
 }
 
+static bool drop_new_to_bob(struct world *world, const struct world_packet *p)
+{
+	return drop_to_bob(world, p) && drop_path_packets(world, p) &&
+	       be64toh(((const struct ntm_hdr *)p->data)->id) == world->dc.last_path;
+}
+
+/* With a path that works, the responder's first packets on the next one need not be faster than its answer. */
+Test(path, the_next_one_is_used_by_the_responder_when_the_initiator_does)
+{
+	uint64_t first, next;
+
+	connect_nodes();
+	first = world_tunnel(&w, 0)->id;
+	w.drop = drop_new_to_bob;
+	ntm_live_redirect(world_tunnel(&w, 0));
+	world_run(&w, 20);
+	next = w.dc.last_path;
+	cr_assert_neq(next, first);
+	cr_assert(ntm_dp_fake_path(w.n[0]->dp, next)->active);
+	cr_assert(ntm_dp_fake_path(w.n[1]->dp, first)->active, "not heard of on the new one");
+	cr_assert(world_traffic(&w, 1, 100));
+	world_run(&w, 5);
+	cr_assert_eq(ntm_dp_fake_path(w.n[0]->dp, first)->stats.rx_packets, 1);
+	w.drop = NULL;
+	world_run(&w, 300);
+	cr_assert(ntm_dp_fake_path(w.n[1]->dp, next)->active);
+	cr_assert(world_both_up(&w));
+}
+
+Test(path, of_which_the_responder_hears_nothing_is_given_up)
+{
+	uint64_t first, next;
+
+	connect_nodes();
+	first = world_tunnel(&w, 0)->id;
+	w.drop = drop_new_to_bob;
+	ntm_live_redirect(world_tunnel(&w, 0));
+	world_run(&w, 20);
+	next = w.dc.last_path;
+	w.drop = drop_to_bob;
+	world_run(&w, 11000);
+	cr_assert_null(ntm_dp_fake_path(w.n[1]->dp, next));
+	cr_assert(ntm_dp_fake_path(w.n[1]->dp, first)->active);
+	w.drop = NULL;
+	world_traffic(&w, 0, 100);
+	world_run(&w, 5000);
+	for (int i = 0; i < 50; i++) {
+		world_traffic(&w, 0, 100);
+		world_run(&w, 100);
+	}
+	cr_assert(world_both_up(&w));
+}
+
 Test(path, a_peer_that_is_away_costs_no_storm)
 {
 	connect_nodes();

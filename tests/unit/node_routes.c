@@ -274,6 +274,34 @@ Test(routes, a_nomination_holds_both_ends_against_late_packets)
 }
 
 /* The usable one. */
+/* One sends by the relay, the other directly, both at one time: each follows the other to where it has just left. */
+Test(routes, ends_whose_packets_cross_agree_on_a_route)
+{
+	struct ntm_tunnel *t[2];
+	struct ntm_addr relay;
+
+	for (int direct = 0; direct < 2; direct++) {
+		begin(open_, easy, 1);
+		connect_nodes();
+		world_run(&w, 3000);
+		for (int i = 0; i < 2; i++)
+			t[i] = world_tunnel(&w, i);
+		relay = ntm_bind_endpoint(t[!direct]);
+		cr_assert_eq(ntm_route_set(t[!direct], &relay, 0, "test"), 0);
+		for (int i = 0; i < 2; i++)
+			t[i]->route.changes = 0;
+		for (int i = 0; i < 20; i++) {
+			world_traffic(&w, 0, 100);
+			world_traffic(&w, 1, 100);
+			world_run(&w, 20);
+		}
+		for (int i = 0; i < 2; i++) {
+			cr_assert_gt(kind(i), NTM_ROUTE_RELAY, "end %d", i);
+			cr_assert_leq(t[i]->route.changes, 4, "end %d: %u changes", i, t[i]->route.changes);
+		}
+	}
+}
+
 static struct ntm_tunnel *usable(int node)
 {
 	struct ntm_tunnel *t = world_tunnel(&w, node);

@@ -270,11 +270,11 @@ static void send_nomination(struct ntm_tunnel *t)
 	arm(t, &c->nominate_timer, NOMINATE_MS + (uint64_t)t->rtt_ms);
 }
 
-static void nominate(struct ntm_tunnel *t, const struct ntm_pair *p)
+static void nominate(struct ntm_tunnel *t, const struct ntm_addr *a)
 {
 	struct ntm_checks *c = &t->checks;
 
-	c->nominated = p->addr;
+	c->nominated = *a;
 	c->nominated_txid = 0;
 	c->nominations = 0;
 	send_nomination(t);
@@ -313,7 +313,7 @@ static void choose(struct ntm_tunnel *t)
 	if (pending && waited_ms < wait_ms)
 		arm(t, &c->nominate_timer, wait_ms - waited_ms);
 	else
-		nominate(t, best);
+		nominate(t, &best->addr);
 }
 
 static void on_nominate_timer(void *arg)
@@ -332,6 +332,16 @@ static void on_nominate_timer(void *arg)
 			p->answered_ns = 0;
 		c->nominated = (struct ntm_addr){0};
 	}
+}
+
+/*
+ * When one end sends through the RS and the other directly, and their packets cross on the way, each follows the other
+ * to where it has just left. So one end says where to stay.
+ */
+void ntm_check_followed(struct ntm_tunnel *t, const struct ntm_addr *a)
+{
+	if (t->role == NTM_ROLE_INITIATOR && !t->checks.nominated.port)
+		nominate(t, a);
 }
 
 void ntm_check_answered(struct ntm_tunnel *t, const struct ntm_sig *m, const struct ntm_addr *from)

@@ -330,6 +330,10 @@ void ntm_ctl_input(struct ntm_node *n, const struct ntm_addr *from, const uint8_
 		return;
 	}
 	newest = window_note(rec, slot, counter);
+	ntm_path_used(t);
+	t = ntm_tunnel_by_id(n, be64toh(h->id));
+	if (!t)
+		return;
 	memset(&m, 0, sizeof(m));
 	err = ntm_sig_decode(&m, plain, len - sizeof(*h) - NTM_TAG_LEN);
 	if (newest && !err && m.msg == NTM_M_UPDATE_REQUEST && ntm_sig_has(&m, NTM_F_CHECK_FLAGS) &&

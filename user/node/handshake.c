@@ -332,7 +332,7 @@ void ntm_hs_response(struct ntm_node *n, const struct ntm_addr *from, const uint
 	/* Before what was held for the path: the responder may send from here on. */
 	confirm(t);
 	if (first)
-		ntm_path_up(t);
+		ntm_path_keyed(t);
 }
 
 /* Requests that came before the DC's Route Direction: mac1 held, so the sender knows this node's key. Bounded. */
@@ -455,7 +455,7 @@ static void accept_request(struct ntm_tunnel *t, const struct ntm_addr *from, co
 	t->peer_mtu = be16toh(req.mtu);
 	n->net.send(n->net.arg, from, to, &resp, sizeof(resp), NTM_SEND_NORMAL);
 	if (first)
-		ntm_path_up(t);
+		ntm_path_keyed(t);
 }
 
 void ntm_hs_request(struct ntm_node *n, const struct ntm_addr *from, const uint8_t to[16], const uint8_t *msg,

@@ -346,7 +346,9 @@ static void on_tick(void *arg)
 	ntm_timer_arm_coarse(&t->node->timers, &t->tick, tick, tick == TICK_ACTIVE_MS ? tick : TICK_GRID_MS);
 	if (t->state == NTM_TUN_NEW) {
 		/* A responder whose initiator never came. An initiator's handshake has its own timer. */
-		if (t->role == NTM_ROLE_RESPONDER && since(now / 1000000u, t->created_ms) > 10000)
+		if (received)
+			ntm_path_used(t);
+		else if (t->role == NTM_ROLE_RESPONDER && since(now / 1000000u, t->created_ms) > 10000)
 			ntm_path_end(t, NTM_PATH_END_QUIET, "the initiator never came");
 		return;
 	}

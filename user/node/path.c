@@ -217,7 +217,7 @@ static void supersede(struct ntm_tunnel *t)
 		make_old(t);
 }
 
-void ntm_path_up(struct ntm_tunnel *t)
+static void up(struct ntm_tunnel *t)
 {
 	struct ntm_node *n = t->node;
 	char text[NTM_ADDR_STRLEN], ep[NTM_ADDR_STRLEN] = "?";
@@ -258,6 +258,26 @@ void ntm_path_up(struct ntm_tunnel *t)
 	}
 	ntm_gwclient_changed(n);
 	ntm_direction_path_up(n, t);
+}
+
+static bool another_is_up(struct ntm_tunnel *t)
+{
+	for (struct ntm_tunnel *o = ntm_tunnel_peer_first(t->node, t->vip6); o; o = ntm_tunnel_peer_next(o))
+		if (o != t && o->state == NTM_TUN_UP)
+			return true;
+	return false;
+}
+
+void ntm_path_keyed(struct ntm_tunnel *t)
+{
+	if (t->role == NTM_ROLE_INITIATOR || !another_is_up(t))
+		up(t);
+}
+
+void ntm_path_used(struct ntm_tunnel *t)
+{
+	if (t->state == NTM_TUN_NEW && t->has_keys)
+		up(t);
 }
 
 void ntm_path_end(struct ntm_tunnel *t, unsigned tell, const char *reason)
@@ -341,6 +361,7 @@ void ntm_path_moved(struct ntm_tunnel *t, const struct ntm_addr *endpoint)
 {
 	char text[NTM_ADDR_STRLEN], ep[NTM_ADDR_STRLEN];
 	json_object *ev = ntm_path_event(t, "roamed");
+	enum ntm_route_kind from = t->route.kind;
 
 	ntm_info("path to %s: the peer is now at %s", ntm_tunnel_label(t, text), ntm_addr_format(endpoint, ep));
 	if (ev) {
@@ -348,9 +369,13 @@ void ntm_path_moved(struct ntm_tunnel *t, const struct ntm_addr *endpoint)
 		ntm_node_emit(t->node, ev);
 	}
 	ntm_route_moved(t, endpoint, "the peer moved");
-	/* What it sends to us directly may not come through: it follows this. */
-	if (t->route.kind == NTM_ROUTE_RELAY && (t->state == NTM_TUN_UP || t->state == NTM_TUN_SILENT))
+	if (t->route.kind == from || (t->state != NTM_TUN_UP && t->state != NTM_TUN_SILENT))
+		return;
+	if (t->route.kind == NTM_ROUTE_RELAY)
+		/* What it sends to us directly may not come through: it follows this. */
 		ntm_path_send(t, NULL, 0, false);
+	else
+		ntm_check_followed(t, endpoint);
 }
 
 struct adoption {

@@ -115,6 +115,8 @@ void ntm_check_candidates(struct ntm_tunnel *t, const struct ntm_sig *m); /* rep
 void ntm_check_start(struct ntm_tunnel *t, bool all);
 void ntm_check_trickle(struct ntm_tunnel *t); /* tells the peer our candidates, and begins a round here and there */
 void ntm_check_later(struct ntm_tunnel *t);   /* the route has changed: when to look again */
+/* The endpoint has followed the peer's packets to there: has the initiator agree on it with the peer. */
+void ntm_check_followed(struct ntm_tunnel *t, const struct ntm_addr *a);
 void ntm_check_received(struct ntm_tunnel *t, const struct ntm_sig *m, const struct ntm_addr *from);
 void ntm_check_answered(struct ntm_tunnel *t, const struct ntm_sig *m, const struct ntm_addr *from);
 void ntm_check_stop(struct ntm_tunnel *t);

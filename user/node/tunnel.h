@@ -145,7 +145,13 @@ const char *ntm_tunnel_state_name(enum ntm_tunnel_state s);
 /* A Route Direction, decoded: finds or makes the tunnel and starts its handshake. *out may be an UP one. 0 or -errno.
  */
 int ntm_path_directed(struct ntm_node *n, const struct ntm_sig *m, struct ntm_tunnel **out);
-void ntm_path_up(struct ntm_tunnel *t);      /* the first keys are installed */
+/*
+ * The first keys are installed: the path is up. But not yet at a responder with another path to that peer that is: the
+ * initiator gets the keys with the answer, and what overtakes that would be lost. There, its first packet does it.
+ * t may be gone afterwards.
+ */
+void ntm_path_keyed(struct ntm_tunnel *t);
+void ntm_path_used(struct ntm_tunnel *t);    /* the peer has sent on it */
 void ntm_path_adopt_all(struct ntm_node *n); /* tunnels for the data plane's paths */
 enum ntm_path_end { NTM_PATH_END_QUIET, NTM_PATH_END_TELL_PEER = 1, NTM_PATH_END_TELL_DC = 2 };
 void ntm_path_end(struct ntm_tunnel *t, unsigned tell, const char *reason); /* deletes it everywhere; frees t */
