@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """pump.py serve ADDRESS PORT: sends back all that comes on each TCP connection, until it is ended.
 pump.py run ADDRESS PORT BYTES-PER-SECOND: keeps that much random data going to it and back until standard input ends;
-then waits for the rest, compares checksums, prints {"bytes": N, "stall_ms": longest time without a byte, "why": null, or
-what is wrong}, and ends by status 1 if anything is."""
+then waits for the rest, compares checksums, prints {"bytes": N, "stall_ms": longest time without a byte, "stalls": [[ms,
+its end by CLOCK_MONOTONIC, s]] of the long ones, "why": null, or what is wrong}, and ends by status 1 if anything is."""
 import hashlib
 import json
 import os
@@ -14,6 +14,7 @@ import time
 
 PATIENCE = 15  # s without a byte, at the end
 TICK = 0.005
+LONG = 0.5  # s
 
 
 def family(address):
@@ -49,8 +50,8 @@ def serve(address, port):
                 del waiting[conn]
 
 
-def report(count, stall, why):
-    print(json.dumps({"bytes": count, "stall_ms": round(stall * 1000), "why": why}), flush=True)
+def report(count, stall, stalls, why):
+    print(json.dumps({"bytes": count, "stall_ms": round(stall * 1000), "stalls": stalls, "why": why}), flush=True)
     sys.exit(1 if why else 0)
 
 
@@ -60,7 +61,7 @@ def run(address, port, rate):
     print("ready", flush=True)
     sent, got = hashlib.sha256(), hashlib.sha256()
     n_sent = n_got = 0
-    stall, pending = 0.0, b""
+    stall, stalls, pending = 0.0, [], b""
     block = os.urandom(1 << 16)
     start = heard = time.monotonic()
     ending = False
@@ -76,10 +77,13 @@ def run(address, port, rate):
             if conn in readable:
                 data = conn.recv(1 << 18)
                 if not data:
-                    report(n_got, stall, "the connection was closed")
+                    report(n_got, stall, stalls, "the connection was closed")
                 got.update(data)
                 n_got += len(data)
-                stall, heard = max(stall, time.monotonic() - heard), time.monotonic()
+                silent, heard = time.monotonic() - heard, time.monotonic()
+                stall = max(stall, silent)
+                if silent > LONG:
+                    stalls.append([round(silent * 1000), round(heard, 3)])
             if conn in writable and pending:
                 n = conn.send(pending)
                 sent.update(pending[:n])
@@ -87,10 +91,10 @@ def run(address, port, rate):
         except BlockingIOError:
             pass
         except OSError as e:
-            report(n_got, stall, f"the connection broke: {e}")
+            report(n_got, stall, stalls, f"the connection broke: {e}")
         if ending and time.monotonic() - heard > PATIENCE:
-            report(n_got, time.monotonic() - heard, f"only {n_got} of {n_sent} bytes came back")
-    report(n_got, stall, None if sent.digest() == got.digest() else "the checksums differ")
+            report(n_got, time.monotonic() - heard, stalls, f"only {n_got} of {n_sent} bytes came back")
+    report(n_got, stall, stalls, None if sent.digest() == got.digest() else "the checksums differ")
 
 
 if sys.argv[1] == "serve":

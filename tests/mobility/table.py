@@ -10,7 +10,7 @@ from record import quantile
 RTT = 20  # ms, of world.sh
 PAUSE = 5  # ms: netdelay's LATE_US
 PLACE = {"g1": "G", "g2": "G", "g1v6": "G", "g2v6": "IPv6", "g1x": "dual", "g2v4": "IPv4", "a1": "P(A)", "a2": "P(A)", "b": "P(B)",
-         "c": "P(C)", "lte": "G, 2nd uplink"}
+         "c": "P(C)", "lte": "G, 2nd uplink", "ltec": "P(C), 2nd uplink"}
 CN = {"cn": "G", "gateway": "general", "cna": "P(A)", "cn4": "G, IPv4 only"}
 
 
@@ -53,10 +53,20 @@ def survived(record):
     return record["tcp"] is not None and record["tcp"]["why"] is None
 
 
+def stalls(record):
+    """The long ones of the TCP connection, each with the move before its end."""
+    found = []
+    for ms, end in (record["tcp"] or {}).get("stalls", []):
+        before = [i for i, m in enumerate(record["moves"]) if m["left"] < end * 1e9]
+        where = f"to {record['moves'][before[-1]]['to']}, move {before[-1] + 1}" if before else "before the first move"
+        found.append(f"{ms} ms ({where})")
+    return " of " + ", ".join(found) if found else ""
+
+
 def brief(record):
     good = survived(record)
     print(f"  {record['group']}: TCP {'survived' if good else record['tcp']}, longest stall "
-          f"{(record['tcp'] or {}).get('stall_ms')} ms; lost down, up: "
+          f"{(record['tcp'] or {}).get('stall_ms')} ms{stalls(record)}; lost down, up: "
           + "; ".join(f"{name} {s['lost'][0][0]}, {s['lost'][1][0]}" for name, s in record["streams"].items()))
     for row in rows(record):
         text = "; ".join(f"{name} {spread(values)}: {' '.join(ms(v) for v in values[:10])}" for name, values in row["both"].items())
@@ -76,7 +86,7 @@ def table(records):
         for row in rows(record):
             first = row["moves"][0][1]
             figures, both = row["figures"]["ntm"], row["both"]["ntm"]
-            if record["group"] != "mbb":
+            if not record["group"].startswith("mbb"):
                 every += [(v, m.get("paused_ms", 0)) for v, (_, m) in zip(both, row["moves"]) if v is not None]
             wg = spread(row["both"]["wg"]) if "wg" in row["both"] else ""
             dead = f", {row['dead']} never" if row["dead"] else ""
@@ -93,9 +103,10 @@ def table(records):
         print(f"In {len(every) - len(on_time)} of these {len(every)} moves the wire itself was more than {PAUSE} ms late, because "
               f"the machine stood still. The others: median {ms(quantile(on_time, 0.5))} ms, p99 {ms(quantile(on_time, 0.99))} ms.")
     for record in records:
-        if record["group"] == "mbb":
+        if record["group"].startswith("mbb"):
             (down, twice_down), (up, twice_up) = record["streams"]["ntm"]["lost"]
-            print(f"Two uplinks: {len(record['moves'])} moves, {up} datagrams to the CN lost, {down} from it; "
+            where = "through the relay" if record["want"]["to"] == "relay" else "directly"
+            print(f"Two uplinks, {where}: {len(record['moves'])} moves, {up} datagrams to the CN lost, {down} from it; "
                   f"{twice_up + twice_down} came twice.")
 
 

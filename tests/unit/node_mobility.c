@@ -267,6 +267,31 @@ Test(mobility, a_second_uplink_that_comes_moves_nothing)
 	cr_assert_eq(w.dc.n_cands[0] >= 2, 1, "the DC knows of it");
 }
 
+/* Wi-Fi comes and goes while the other uplink is in use: that costs moves nothing. */
+Test(mobility, what_comes_and_goes_beside_delays_no_move)
+{
+	struct ntm_uplink_info u[2];
+	unsigned registrations;
+	uint64_t moves;
+
+	connected(open_, wall);
+	u[0] = u[1] = w.n[0]->uplinks[0];
+	strcpy(u[1].dp.name, "up1");
+	u[1].dp.ifindex = 3;
+	u[1].dp.addr4[3] ^= 64;
+	u[1].addrs[0][15] ^= 64;
+	registrations = w.dc.registrations;
+	for (int i = 0; i < 200; i++) {
+		ntm_node_set_uplinks(w.n[0], u, i % 2 ? 1 : 2, false);
+		world_run(&w, 50);
+	}
+	printf("mobility: 200 changes beside in 10 s, %u registrations\n", w.dc.registrations - registrations);
+	cr_assert_leq(w.dc.registrations - registrations, 30, "three a second, resends included");
+	moves = w.n[0]->mobility.moves;
+	cr_assert_leq(moved(0, &hard), 90);
+	cr_assert_eq(w.n[0]->mobility.moves, moves + 1);
+}
+
 /* ---- bad luck, and bad will ---- */
 
 static struct world_packet kept[16];

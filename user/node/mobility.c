@@ -11,7 +11,9 @@
 enum {
 	BURST = 8,           /* moves at once: an address, its route, and the same of the other family, twice */
 	MOVE_EVERY_MS = 350, /* in the long run */
-	SLICE = 64,          /* paths a step: a thousand are told in 16 ms, and no queue before this host overflows */
+	NEWS_BURST = 4,      /* of other addresses than those in use: what they spend is not the moves' */
+	NEWS_EVERY_MS = 1000,
+	SLICE = 64, /* paths a step: a thousand are told in 16 ms, and no queue before this host overflows */
 	SLICE_MS = 1,
 	WAY_OUT_MS = 30, /* an address without a route is half of one: the route comes, or the peers are on the link */
 	SOFT_MS =
@@ -303,21 +305,33 @@ static void tell(struct ntm_node *n)
 	ntm_mapping_restart(n);
 }
 
+/* Takes one of `burst` at once, later one each `every`. Returns 0, or in how many ms there is one. */
+static uint64_t take(uint64_t *used_ms, uint64_t now, unsigned burst, unsigned every)
+{
+	uint64_t most = (burst - 1) * (uint64_t)every;
+
+	if (*used_ms < now)
+		*used_ms = now;
+	if (*used_ms - now > most)
+		return *used_ms - now - most;
+	*used_ms += every;
+	return 0;
+}
+
 static void tell_in_time(struct ntm_node *n)
 {
 	struct ntm_mobility *m = &n->mobility;
 	uint64_t now = ntm_timers_ms(&n->timers);
+	uint64_t wait = m->moved ? take(&m->moves_used_ms, now, BURST, MOVE_EVERY_MS)
+				 : take(&m->news_used_ms, now, NEWS_BURST, NEWS_EVERY_MS);
 
-	if (m->tokens_ms < now)
-		m->tokens_ms = now;
-	if (m->tokens_ms - now > (BURST - 1) * MOVE_EVERY_MS) {
+	if (wait) {
 		if (!m->deferred)
 			m->held_back++;
 		m->deferred = true;
-		ntm_timer_arm(&n->timers, &m->defer_timer, m->tokens_ms - now - (BURST - 1) * MOVE_EVERY_MS);
+		ntm_timer_arm(&n->timers, &m->defer_timer, wait);
 		return;
 	}
-	m->tokens_ms += MOVE_EVERY_MS;
 	ntm_timer_stop(&n->timers, &m->defer_timer);
 	tell(n);
 }

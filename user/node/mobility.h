@@ -23,7 +23,8 @@ enum { NTM_MOVE_REASON = 32 };
 
 struct ntm_mobility {
 	uint64_t changes, moves; /* changes of the uplinks; those that the DC and peers were told of */
-	uint64_t tokens_ms;      /* how far the budget of moves is used up: a time in the future of the last one */
+	/* How far the budgets are used up, of moves and of other news: times in the future of the last one. */
+	uint64_t moves_used_ms, news_used_ms;
 	uint64_t noticed_ns, moved_ns; /* the last change: heard of; sent by since */
 	uint64_t held_back;            /* moves that had to wait for the budget */
 	bool deferred, moved;          /* to be told when the budget allows it; and not only candidates have changed */
