@@ -9,25 +9,33 @@
 #include <stdint.h>
 #include <string.h>
 
+typedef uint64_t ntm_sum_acc __attribute__((vector_size(16)));
+
+/* The 32-bit words of 64 bytes, each pair of them into one of the 64-bit sums: no carry is lost for 2^32 rounds. */
+static inline void ntm_sum_64(const uint8_t *p, ntm_sum_acc acc[4])
+{
+	for (int i = 0; i < 4; i++) {
+		ntm_sum_acc v;
+		memcpy(&v, p + 16 * i, 16);
+		acc[i] += (v & 0xffffffff) + (v >> 32);
+	}
+}
+
 /* Adds len bytes at p; only the last part of what is summed may have an odd length. */
 static inline uint64_t ntm_sum(const uint8_t *p, size_t len, uint64_t sum)
 {
-	uint64_t a = 0, b = 0, c = 0, d = 0, w[4];
-	while (len >= 32) {
-		memcpy(w, p, 32);
-		a += (uint32_t)w[0];
-		b += w[0] >> 32;
-		c += (uint32_t)w[1];
-		d += w[1] >> 32;
-		a += (uint32_t)w[2];
-		b += w[2] >> 32;
-		c += (uint32_t)w[3];
-		d += w[3] >> 32;
-		p += 32;
-		len -= 32;
+	if (len >= 64) {
+		ntm_sum_acc acc[4] = {{0}};
+		for (; len >= 64; p += 64, len -= 64)
+			ntm_sum_64(p, acc);
+		acc[0] += acc[1] + acc[2] + acc[3];
+		sum += acc[0][0] + acc[0][1];
 	}
-	sum += a + b + c + d;
-	while (len >= 2) {
+	for (uint32_t w; len >= 4; p += 4, len -= 4) {
+		memcpy(&w, p, 4);
+		sum += w;
+	}
+	if (len >= 2) {
 		uint16_t h;
 		memcpy(&h, p, 2);
 		sum += h;
