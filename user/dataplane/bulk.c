@@ -47,6 +47,29 @@ static bool is_local(void *arg, const uint8_t ip[16])
 	return !bpf_map_lookup_elem(d->map_fd[NTM_MAP_LOCALS], ip, &value);
 }
 
+/*
+ * A worker's packets take the CPU that it is on, and it moves between CPUs: packets of a flow would overtake each
+ * other. With receive packet steering on the TUN a flow has its CPU; what the kernel lane delivers to ntm0 makes no
+ * such detour. Without it TCP sees some reordering.
+ */
+static void steer_flows(const struct ntm_dp_bpf *d)
+{
+	char path[128], mask[32];
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	int n = snprintf(mask, sizeof(mask), "%llx", cpus >= 32 || cpus < 1 ? 0xffffffffull : (1ull << cpus) - 1);
+	for (int i = 0;; i++) {
+		snprintf(path, sizeof(path), "/sys/class/net/%s/queues/rx-%d/rps_cpus", d->bulk_name, i);
+		int fd = open(path, O_WRONLY | O_CLOEXEC);
+		if (fd < 0 && i)
+			return;
+		if (fd < 0 || write(fd, mask, (size_t)n) != n)
+			ntm_debug("%s: %s", path, strerror(errno));
+		if (fd < 0)
+			return;
+		close(fd);
+	}
+}
+
 /* The TUN's queues: one for each worker. All of them or none; the interface is gone with the last. */
 static int open_tun(struct ntm_dp_bpf *d, struct ntm_tun tuns[NTM_WORKERS_MAX])
 {
@@ -82,31 +105,10 @@ static int open_tun(struct ntm_dp_bpf *d, struct ntm_tun tuns[NTM_WORKERS_MAX])
 	}
 	for (unsigned i = 0; i < NTM_LANE_QUEUES; i++)
 		__atomic_store_n(&d->lanes->q[i].waiting_ns, 0, __ATOMIC_RELAXED);
+	steer_flows(d);
 	__atomic_store_n(&d->lanes->queues, n, __ATOMIC_RELAXED);
 	__atomic_store_n(&d->lanes->ifindex, l.ifindex, __ATOMIC_RELEASE);
 	return 0;
-}
-
-/*
- * What workers write enters ntm0 by the queue of the CPU that they are on, and they move between CPUs: packets of a
- * flow would overtake each other. With receive packet steering a flow has its CPU. Without it TCP sees some reordering.
- */
-static void steer_flows(const struct ntm_dp_bpf *d)
-{
-	char path[128], mask[32];
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	int n = snprintf(mask, sizeof(mask), "%llx", cpus >= 32 || cpus < 1 ? 0xffffffffull : (1ull << cpus) - 1);
-	for (int i = 0;; i++) {
-		snprintf(path, sizeof(path), "/sys/class/net/%s/queues/rx-%d/rps_cpus", d->ifname, i);
-		int fd = open(path, O_WRONLY | O_CLOEXEC);
-		if (fd < 0 && i)
-			return;
-		if (fd < 0 || write(fd, mask, (size_t)n) != n)
-			ntm_debug("%s: %s", path, strerror(errno));
-		if (fd < 0)
-			return;
-		close(fd);
-	}
 }
 
 static void close_tun(struct ntm_dp_bpf *d)
@@ -215,7 +217,6 @@ int ntm_dp_start(struct ntm_dp *dp, const struct ntm_dp_start *s, char *why, siz
 		snprintf(why, cap, "%s can't be made: %s%s", d->bulk_name, strerror(-err),
 			 err == -ENOENT ? " (kernel without TUN, or no /dev/net/tun)" : "");
 	} else {
-		steer_flows(d);
 		err = ntm_engine_start(d->engine, tuns, ntm_engine_workers(d->engine), s->port, s->mark, s->fds);
 		if (err)
 			snprintf(why, cap, "its sockets and threads can't be made: %s", strerror(-err));
