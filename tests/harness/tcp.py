@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
 """tcp.py serve ADDRESS PORT: takes one connection, prints the SHA-256 of what came, tells the sender the count.
-tcp.py send ADDRESS PORT: sends standard input, fails unless the server counted as much."""
+tcp.py send ADDRESS PORT: sends standard input, fails unless the server counted as much.
+tcp.py flood ADDRESS PORT FILE: sends until FILE is there, fails as send does, prints the SHA-256 of what it sent."""
 import hashlib
+import itertools
+import os
 import socket
 import sys
 
@@ -22,10 +25,22 @@ if what == "serve":
         conn.close()
     print(digest.hexdigest())
 else:
-    data = sys.stdin.buffer.read()
+    if what == "send":
+        source = [sys.stdin.buffer.read()]
+    else:
+        block = os.urandom(1 << 20)
+        source = itertools.takewhile(lambda _: not os.path.exists(sys.argv[4]),
+                                     (b"%d " % i + block for i in itertools.count()))
+    digest, count = hashlib.sha256(), 0
     with socket.create_connection((address, int(port)), timeout=30) as conn:
-        conn.sendall(data)
+        for data in source:
+            conn.sendall(data)
+            if what == "flood":
+                digest.update(data)
+            count += len(data)
         conn.shutdown(socket.SHUT_WR)
         answer = conn.recv(64)
-    if answer.strip() != b"%d" % len(data):
-        sys.exit(f"tcp.py: server got {answer!r} of {len(data)} bytes")
+    if answer.strip() != b"%d" % count:
+        sys.exit(f"tcp.py: server got {answer!r} of {count} bytes")
+    if what == "flood":
+        print(digest.hexdigest())
