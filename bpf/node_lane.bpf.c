@@ -11,12 +11,15 @@
 #include "lib/addr.h"
 #include "lib/inner.h"
 
-#define NTM_GO_ON (-1)           /* TC_ACT_UNSPEC: the next program, and then on as ever */
-#define NTM_TAKEN_NS 10000000ULL /* an agent that has not taken a packet for so long is away */
-#define NTM_STICKY_NS 4000000ULL /* a flow stays on the bulk lane for so long, lest its packets overtake each other */
+#define NTM_GO_ON (-1)              /* TC_ACT_UNSPEC: the next program, and then on as ever */
+#define NTM_AWAY_NS 10000000ULL     /* an agent that took no packet and showed no life for so long is away */
+#define NTM_STALLED_NS 200000000ULL /* one of its workers that took no packet for so long hangs */
+/* A flow stays on the bulk lane for so long, lest its packets overtake each other. */
+#define NTM_STICKY_NS 50000000ULL
 #define NTM_FLOWS 4096
 
-/* By flow hash: when a packet of it went to the bulk lane. Two flows with one entry share their fate for a moment. */
+/* By flow hash: when a packet of it went to the bulk lane. Two flows with one entry share their fate for a moment.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, NTM_FLOWS);
@@ -119,8 +122,11 @@ static __always_inline int ntm_agent_takes(struct ntm_lanes *lanes, __u32 hash, 
 	if (q >= NTM_LANE_QUEUES)
 		return 0;
 	waiting = NTM_READ(lanes->q[q].waiting_ns);
-	if (waiting)
-		return now < waiting + NTM_TAKEN_NS;
+	if (waiting) {
+		if (now < waiting + NTM_AWAY_NS)
+			return 1;
+		return now < waiting + NTM_STALLED_NS && now < NTM_READ(lanes->alive_ns) + NTM_AWAY_NS;
+	}
 	NTM_WRITE(lanes->q[q].waiting_ns, now);
 	return 1;
 }
@@ -148,8 +154,11 @@ int node_lane(struct __sk_buff *skb)
 	path = ntm_lane_path(s, &pkt);
 	if (!path || pkt.first > path->inner_mtu || !ntm_agent_takes(lanes, hash, now))
 		return NTM_GO_ON;
-	if (skb->gso_size)
+	if (skb->gso_size) {
 		NTM_WRITE(*last, now);
+		/* Without a checksum to be completed it would be segmented before the TUN (UDP; ntm0 offers none). */
+		bpf_csum_level(skb, BPF_CSUM_LEVEL_INC);
+	}
 	return bpf_redirect(NTM_READ(lanes->ifindex), 0);
 }
 

@@ -12,7 +12,7 @@
 #include "types.h"
 #include "limits.h"
 
-#define NTM_MAPS_LAYOUT 5 /* goes up with any change below: the agent then refuses to adopt */
+#define NTM_MAPS_LAYOUT 6 /* goes up with any change below: the agent then refuses to adopt */
 
 #define NTM_MAX_PATHS_DEFAULT 4096
 #define NTM_NO_SLOT 0xffffffffu
@@ -186,12 +186,14 @@ enum ntm_path_flags {
 
 /*
  * The way to the agent's bulk lane. waiting_ns tells node_lane whether the agent takes what it is given: the program
- * sets it, if it is 0, when it gives a packet; the agent sets it to 0 when it has read one.
+ * sets it, if it is 0, when it gives a packet; the agent sets it to 0 when it has read one. alive_ns tells it whether
+ * an agent that takes nothing will: the agent writes it each few milliseconds while the lane is in use.
  */
 struct ntm_lanes {
-	__u32 ifindex; /* [a] of the TUN, 0: no bulk lane */
-	__u32 queues;  /* [a] of the TUN: a packet is in the one of its flow hash modulo this */
-	__u8 pad[56];
+	__u32 ifindex;  /* [a] of the TUN, 0: no bulk lane */
+	__u32 queues;   /* [a] of the TUN: a packet is in the one of its flow hash modulo this */
+	__u64 alive_ns; /* [a] CLOCK_BOOTTIME */
+	__u8 pad[48];
 	struct {
 		__u64 waiting_ns; /* [b] CLOCK_BOOTTIME */
 		__u8 pad[56];     /* a cache line each */

@@ -52,7 +52,7 @@ int ntm_engine_new(struct ntm_engine **out, const struct ntm_engine_config *c)
 	e->n_workers = c->workers ? c->workers : default_workers();
 	if (e->n_workers > NTM_WORKERS_MAX)
 		e->n_workers = NTM_WORKERS_MAX;
-	e->timer_fd = e->event_fd = e->poll_fd = -1;
+	e->timer_fd = e->event_fd = e->poll_fd = e->beat.fd = -1;
 	pthread_mutex_init(&e->lock, NULL);
 	/* Buffers of a megabyte: pages that are never touched cost nothing. */
 	size_t len = e->n_workers * sizeof(*e->workers);
@@ -62,7 +62,7 @@ int ntm_engine_new(struct ntm_engine **out, const struct ntm_engine_config *c)
 	for (unsigned i = 0; e->workers && i < e->n_workers; i++) {
 		struct ntm_worker *w = &e->workers[i];
 		w->e = e;
-		w->epoll_fd = w->wake_fd = w->fd4 = w->fd6 = w->tun.fd = w->next.fd = -1;
+		w->epoll_fd = w->wake_fd = w->fd4 = w->fd6 = w->tx4 = w->tx6 = w->tun.fd = w->next.fd = -1;
 	}
 	e->lanes = calloc(c->n_slots, sizeof(struct ntm_lane *));
 	e->asking = calloc(c->n_slots, sizeof(uint32_t));
@@ -81,11 +81,11 @@ int ntm_engine_new(struct ntm_engine **out, const struct ntm_engine_config *c)
 }
 
 /*
- * Which of the sockets on the port a datagram goes to, by its first bytes: 0 is the owner's, 1 and so on the workers'.
- * Sealed data of a path goes to one worker. GRO puts a datagram behind others without asking: the workers hand what is
- * not theirs to the owner.
+ * Which of the sockets on the port a datagram goes to, by its first bytes: 0 is the owner's if it has one, the next
+ * ones are the workers' that receive; those that only send are behind them. Sealed data of a path goes to one worker.
+ * GRO puts a datagram behind others without asking: the workers hand what is not theirs to the owner.
  */
-static int steer(int fd, unsigned workers)
+static int steer(int fd, bool owner, unsigned workers)
 {
 	struct sock_filter code[] = {
 	    BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 0),
@@ -96,7 +96,7 @@ static int steer(int fd, unsigned workers)
 	    BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, NTM_SUITE_BULK_CHACHA, 4, 0),
 	    BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 15),
 	    BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, workers),
-	    BPF_STMT(BPF_ALU | BPF_ADD | BPF_K, 1),
+	    BPF_STMT(BPF_ALU | BPF_ADD | BPF_K, owner),
 	    BPF_STMT(BPF_RET | BPF_A, 0),
 	    BPF_STMT(BPF_RET | BPF_K, 0),
 	};
@@ -104,13 +104,13 @@ static int steer(int fd, unsigned workers)
 	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &prog, sizeof(prog)) ? -errno : 0;
 }
 
-static int start_workers(struct ntm_engine *e, uint16_t port, uint32_t mark)
+static int open_workers(struct ntm_engine *e, uint16_t port, uint32_t mark)
 {
 	int err = 0;
 	for (unsigned i = 0; i < e->n_workers && !err; i++)
 		err = ntm_worker_open(&e->workers[i], e, i, port, mark);
 	for (unsigned i = 0; i < e->n_workers && !err; i++)
-		err = ntm_worker_start(&e->workers[i]);
+		err = ntm_worker_open_tx(&e->workers[i], port, mark);
 	return err;
 }
 
@@ -120,18 +120,23 @@ int ntm_engine_start(struct ntm_engine *e, const struct ntm_tun *tuns, unsigned 
 	for (unsigned i = 0; i < e->n_workers && i < n_tuns; i++)
 		e->workers[i].tun = tuns[i];
 	/* Sockets keep the order of their binding; the owner's are bound already. */
-	int err = start_workers(e, port, mark);
+	int err = open_workers(e, port, mark);
 	for (int v6 = 0; v6 < 2 && !err; v6++) {
 		int fd = v6 ? e->workers[0].fd6 : e->workers[0].fd4;
-		if (fd >= 0 && first[v6] >= 0)
-			err = steer(fd, e->n_workers);
+		if (fd >= 0)
+			err = steer(fd, first[v6] >= 0, e->n_workers);
 	}
+	if (!err && e->c.lanes)
+		err = ntm_beat_start(&e->beat, (uint64_t *)&e->c.lanes->alive_ns);
+	for (unsigned i = 0; i < e->n_workers && !err; i++)
+		err = ntm_worker_start(&e->workers[i]);
 	if (err) {
 		for (unsigned i = 0; i < e->n_workers; i++)
 			ntm_worker_close(&e->workers[i]);
+		ntm_beat_stop(&e->beat);
 		return err;
 	}
-	ntm_udp_tx_init(e->tx, e->workers[0].fd4, e->workers[0].fd6);
+	ntm_udp_tx_init(e->tx, e->workers[0].tx4, e->workers[0].tx6);
 	e->running = true;
 	return 0;
 }
@@ -218,6 +223,7 @@ void ntm_engine_free(struct ntm_engine *e)
 		return;
 	for (unsigned i = 0; e->workers && i < e->n_workers; i++)
 		ntm_worker_close(&e->workers[i]);
+	ntm_beat_stop(&e->beat);
 	/* No program is to hand on to nobody. */
 	for (uint32_t i = 0; e->lanes && i < e->c.n_slots; i++) {
 		if (!e->lanes[i])

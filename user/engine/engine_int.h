@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "beat.h"
 #include "engine.h"
 #include "gro.h"
 #include "gso.h"
@@ -17,7 +18,7 @@ enum {
 	NTM_WATCH_MAX = 64,     /* paths of which a worker watches answers, or owes them, at once */
 
 	NTM_ANSWER_MS = 2,   /* an answer to bulk packets, at most this late */
-	NTM_SILENCE_MS = 20, /* besides the round trip, without an answer: the lane is gone */
+	NTM_SILENCE_MS = 50, /* besides the round trip, without an answer: the lane is gone */
 	NTM_WATCH_MS = 5,    /* how often that is looked at */
 	NTM_ASK_MS = 20,     /* first question after the keys; doubling to: */
 	NTM_ASK_MAX_MS = 1000,
@@ -36,6 +37,7 @@ struct ntm_worker {
 	pthread_t thread;
 	bool started;
 	int epoll_fd, wake_fd, fd4, fd6;
+	int tx4, tx6;        /* not in epoll_fd: each datagram that left would look for a waiter there */
 	struct ntm_tun tun;  /* fd -1: none */
 	struct ntm_tun next; /* under e->lock: to be taken in place of tun */
 	bool has_next, stop; /* under e->lock */
@@ -71,6 +73,7 @@ struct ntm_engine {
 	struct ntm_worker *workers;
 	unsigned n_workers;
 	bool running;
+	struct ntm_beat beat;
 	struct ntm_retired *retired;
 
 	uint32_t *asking; /* slots */
@@ -102,6 +105,8 @@ void ntm_engine_lane_up(struct ntm_engine *e, uint32_t slot, struct ntm_lane *l,
 
 /* worker.c */
 int ntm_worker_open(struct ntm_worker *w, struct ntm_engine *e, unsigned index, uint16_t port, uint32_t mark);
+/* The sockets to send by; to be opened after all that receive. */
+int ntm_worker_open_tx(struct ntm_worker *w, uint16_t port, uint32_t mark);
 int ntm_worker_start(struct ntm_worker *w);
 void ntm_worker_close(struct ntm_worker *w); /* ends and joins it */
 

@@ -48,12 +48,23 @@ int ntm_worker_open(struct ntm_worker *w, struct ntm_engine *e, unsigned index, 
 	w->fd6 = ntm_udp_data_socket(true, port, mark);
 	if (w->fd6 < 0 && w->fd6 != -EAFNOSUPPORT)
 		return w->fd6;
-	ntm_udp_tx_init(&w->tx, w->fd4, w->fd6);
 	ntm_gro_init(&w->gro, w->tun.vnet, w->tun.uso, write_tun, w);
 	int err = add_source(w, w->tun.fd, SRC_TUN);
 	err = err ? err : add_source(w, w->fd4, SRC_UDP4);
 	err = err ? err : add_source(w, w->fd6, SRC_UDP6);
 	return err ? err : add_source(w, w->wake_fd, SRC_WAKE);
+}
+
+int ntm_worker_open_tx(struct ntm_worker *w, uint16_t port, uint32_t mark)
+{
+	w->tx4 = ntm_udp_data_socket(false, port, mark);
+	if (w->tx4 < 0)
+		return w->tx4;
+	w->tx6 = w->fd6 < 0 ? -1 : ntm_udp_data_socket(true, port, mark);
+	if (w->fd6 >= 0 && w->tx6 < 0)
+		return w->tx6;
+	ntm_udp_tx_init(&w->tx, w->tx4, w->tx6);
+	return 0;
 }
 
 static void tun_gone(struct ntm_worker *w)
@@ -74,6 +85,12 @@ static void taken(struct ntm_worker *w)
 		__atomic_store_n(&s->q[w->index].waiting_ns, 0, __ATOMIC_RELAXED);
 }
 
+static void used(struct ntm_worker *w)
+{
+	if (w->e->beat.started)
+		ntm_beat_used(&w->e->beat, w->now);
+}
+
 static void still_here(void *arg)
 {
 	taken(arg);
@@ -82,6 +99,7 @@ static void still_here(void *arg)
 static void on_tun(struct ntm_worker *w)
 {
 	struct virtio_net_hdr vh;
+	used(w);
 	for (int i = 0; i < ROUND_PACKETS && w->tun.fd >= 0; i++) {
 		ssize_t n = ntm_tun_read(&w->tun, &vh, w->super, sizeof(w->super));
 		taken(w);
@@ -163,8 +181,6 @@ static void *run(void *arg)
 {
 	struct ntm_worker *w = arg;
 	struct epoll_event ev[SOURCES];
-	/* As soon as there is something: node_lane takes a worker that was not scheduled for 10 ms for one that is
-	 * gone. */
 	if (setpriority(PRIO_PROCESS, (id_t)gettid(), NICE))
 		ntm_debug("worker %u: priority not raised: %s", w->index, strerror(errno));
 	for (bool stop = false; !stop;) {
@@ -227,7 +243,7 @@ void ntm_worker_close(struct ntm_worker *w)
 	}
 	ntm_tun_close(&w->tun);
 	ntm_tun_close(&w->next);
-	int *fds[] = {&w->epoll_fd, &w->wake_fd, &w->fd4, &w->fd6};
+	int *fds[] = {&w->epoll_fd, &w->wake_fd, &w->fd4, &w->fd6, &w->tx4, &w->tx6};
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
 		if (*fds[i] >= 0)
 			close(*fds[i]);
