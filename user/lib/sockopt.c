@@ -61,7 +61,7 @@ static void *field(struct vsock *s, const struct option *o)
 
 static int set_int(struct vsock *s, const struct option *o, int v)
 {
-	int old = *(int *)field(s, o);
+	int old;
 
 	switch (o->kind) {
 	case FLAG:
@@ -70,6 +70,7 @@ static int set_int(struct vsock *s, const struct option *o, int v)
 		*(bool *)field(s, o) = v != 0;
 		break;
 	case BUFFER:
+		old = *(int *)field(s, o);
 		v = v < VS_BUF_MIN ? VS_BUF_MIN : v > VS_BUF_MAX ? VS_BUF_MAX : v;
 		/* What a connection has promised its peer is not taken back. */
 		if (s->pcb && s->state == VS_CONNECTED && v < old)
