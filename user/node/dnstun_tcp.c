@@ -269,7 +269,8 @@ static bool acknowledged(struct conn *c, uint32_t ack)
 		return false;
 	}
 	c->out_len -= n;
-	memmove(c->out, c->out + n, c->out_len);
+	if (c->out_len)
+		memmove(c->out, c->out + n, c->out_len);
 	c->una += n;
 	return true;
 }

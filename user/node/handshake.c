@@ -19,6 +19,7 @@ enum {
 	HS_RESEND_MS = 50,
 	HS_RESEND_MAX_MS = 400,
 	HS_GIVE_UP_MS = 1700, /* leaves room for the failure's way to who waits 2 s */
+	PUNCH_EPOCH = 15,
 	REKEY_RETRY_MS = 5000,
 	REKEY_RETRY_MAX_MS = 30000,
 	CONFIRM_MS = 50,
@@ -80,7 +81,10 @@ void ntm_hs_resend(struct ntm_tunnel *t)
 		send_request(t, &relay);
 }
 
-/* What the responder sends before it has keys: the receiver drops it, NATs and firewalls on the way don't. */
+/*
+ * What the responder sends before it has keys: the receiver drops it, NATs and firewalls on the way don't. The first
+ * keys are those of epoch 0: with another one it is not even decrypted where it comes after them.
+ */
 static void send_punch(struct ntm_tunnel *t, const struct ntm_addr *to)
 {
 	struct ntm_node *n = t->node;
@@ -88,7 +92,8 @@ static void send_punch(struct ntm_tunnel *t, const struct ntm_addr *to)
 	struct ntm_hdr *h = (struct ntm_hdr *)msg;
 	int err = ntm_random(msg, sizeof(msg));
 
-	*h = (struct ntm_hdr){.ver_type = NTM_WIRE_VERSION << 4 | NTM_T_DATA, .id = htobe64(t->id)};
+	*h = (struct ntm_hdr){
+	    .ver_type = NTM_WIRE_VERSION << 4 | NTM_T_DATA, .suite_epoch = PUNCH_EPOCH, .id = htobe64(t->id)};
 	if (!err)
 		err = n->net.send(n->net.arg, to, ntm_node_source(n, to, src), msg, sizeof(msg), NTM_SEND_NORMAL);
 	if (err)
