@@ -59,6 +59,7 @@ static int op_set_uplinks(struct ntm_dp *dp, struct ntm_dp_uplink *u, size_t n, 
 {
 	struct ntm_dp_user *d = ntm_dpu(dp);
 	uint32_t best = 0;
+	ntm_ways_set(d->uplinks, u, n);
 	for (size_t i = 0; i < n; i++) {
 		u[i].xdp_native = false;
 		if (u[i].mtu > best)
@@ -77,12 +78,15 @@ static int op_stats(struct ntm_dp *dp, uint64_t path_id, struct ntm_dp_stats *ou
 	if (!slot)
 		return -ENOENT;
 	ntm_path_stats(&d->paths[slot], out);
+	ntm_user_engine_stats(d, slot, out);
 	return 0;
 }
 
 static int op_counters(struct ntm_dp *dp, struct ntm_counter *out)
 {
 	memcpy(out, ntm_dpu(dp)->counts, sizeof(ntm_dpu(dp)->counts));
+	if (ntm_dpu(dp)->engine)
+		ntm_engine_counters(ntm_dpu(dp)->engine, out);
 	return 0;
 }
 
@@ -95,13 +99,15 @@ static struct ntm_path_agent *op_agent_record(struct ntm_dp *dp, uint64_t path_i
 
 static int op_fd(struct ntm_dp *dp)
 {
-	return ntm_dpu(dp)->timer_fd;
+	return ntm_dpu(dp)->poll_fd;
 }
 
 static void free_dp(struct ntm_dp_user *d, bool keep)
 {
+	ntm_user_engine_close(d);
+	if (d->mem)
+		ntm_user_paths_free(d);
 	ntm_user_events_free(d);
-	ntm_user_paths_free(d);
 	ntm_user_state_close(d, keep);
 	free(d);
 }
@@ -109,6 +115,7 @@ static void free_dp(struct ntm_dp_user *d, bool keep)
 static void op_close(struct ntm_dp *dp, bool keep)
 {
 	struct ntm_dp_user *d = ntm_dpu(dp);
+	ntm_user_engine_close(d);
 	if (d->conf.closing)
 		d->conf.closing(d->conf.arg, keep);
 	free_dp(d, keep);
@@ -132,6 +139,7 @@ static const struct ntm_dp_ops ops = {
     .agent_record = op_agent_record,
     .seal = ntm_user_seal,
     .open = ntm_user_open,
+    .start = ntm_user_engine_start,
     .fd = op_fd,
     .dispatch = ntm_user_dispatch,
     .close = op_close,
@@ -147,7 +155,8 @@ int ntm_dp_user_open(struct ntm_dp **out, const struct ntm_dp_user_config *c, co
 		d->dp = (struct ntm_dp){.ops = &ops, .events = ev, .arg = arg};
 		d->conf = *c;
 		d->n_slots = (c->max_paths ? c->max_paths : NTM_MAX_PATHS_DEFAULT) + 1;
-		d->state_fd = d->timer_fd = -1;
+		d->state_fd = d->timer_fd = d->poll_fd = -1;
+		pthread_rwlock_init(&d->index_lock, NULL);
 		if (c->state_file && !(d->state_file = strdup(c->state_file)))
 			err = -ENOMEM;
 	}
@@ -157,6 +166,8 @@ int ntm_dp_user_open(struct ntm_dp **out, const struct ntm_dp_user_config *c, co
 		err = ntm_user_events_init(d);
 	if (!err)
 		err = ntm_user_paths_init(d);
+	if (!err && c->engine)
+		err = ntm_user_engine_init(d);
 	if (!err) {
 		ntm_user_rearm(d);
 		*out = &d->dp;

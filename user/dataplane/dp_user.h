@@ -15,6 +15,7 @@
 #ifndef NTM_DP_USER_H
 #define NTM_DP_USER_H
 
+#include "../engine/tun.h"
 #include "dp.h"
 
 struct ntm_dp_user_config {
@@ -41,6 +42,22 @@ struct ntm_dp_user_config {
 	int (*general)(void *arg, const struct ntm_dp_general *g, uint16_t mtu); /* with the gateway path's MTU */
 	int (*uplink_mtu)(void *arg, uint32_t mtu);                              /* the largest uplink's */
 	void (*closing)(void *arg, bool keep); /* the interface goes, or stays for the next agent */
+
+	/*
+	 * With worker threads (the engine), once start() was called: they read and write the device and the port, with
+	 * the suites of the bulk lane, and what is left for the functions above is what is not theirs to decide.
+	 */
+	bool engine;
+	/* The device's queues, for workers to own: fd -1 where there is none now. n: how many. 0 or -errno. */
+	int (*queues)(void *arg, struct ntm_tun *tuns, unsigned n);
+	void (*tun_gone)(void *arg); /* a worker says so: each that reads a queue of it does */
+	/*
+	 * is_own: do packets to this address ask services of the host itself? Any thread calls it; NULL: none do. own:
+	 * a packet to such an address, or to nobody who is known: true, if it was for such a service; borrowed.
+	 */
+	bool (*is_own)(void *arg, const uint8_t ip[16]);
+	bool (*own)(void *arg, const uint8_t *packet, size_t len);
+	void (*flush)(void *arg); /* what send() was given goes now */
 	void *arg;
 };
 
@@ -56,6 +73,11 @@ int ntm_dp_user_remove(const struct ntm_dp_user_config *c, char *why, size_t cap
  * by ICMP "too big" through deliver(), or dropped; counters() say which.
  */
 void ntm_dp_user_inner_input(struct ntm_dp *dp, const uint8_t *packet, size_t len);
+
+/* Workers have device and port: nobody else is to read them. */
+bool ntm_dp_user_engine_runs(struct ntm_dp *dp);
+/* Another device: asks queues() anew. 0 or -errno. */
+int ntm_dp_user_new_tun(struct ntm_dp *dp);
 
 /*
  * As ops->open(), which doesn't know the outer TOS or traffic class of the datagram and takes 0: with it ECN works as

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -11,12 +12,22 @@
 
 enum { EVENTS_MAX = 512, EVENTS_A_CALL = 64 };
 
+int ntm_user_events_watch(struct ntm_dp_user *d, int fd)
+{
+	struct epoll_event ev = {.events = EPOLLIN};
+	return epoll_ctl(d->poll_fd, EPOLL_CTL_ADD, fd, &ev) ? -errno : 0;
+}
+
 int ntm_user_events_init(struct ntm_dp_user *d)
 {
 	d->events.item_size = sizeof(struct ntm_user_event);
+	d->resting.item_size = sizeof(struct ntm_user_due);
 	d->old_keys.item_size = sizeof(struct ntm_user_due);
 	d->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
-	return d->timer_fd < 0 ? -errno : 0;
+	d->poll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (d->timer_fd < 0 || d->poll_fd < 0)
+		return -errno;
+	return ntm_user_events_watch(d, d->timer_fd);
 }
 
 void ntm_user_events_free(struct ntm_dp_user *d)
@@ -29,12 +40,15 @@ void ntm_user_events_free(struct ntm_dp_user *d)
 	ntm_fifo_free(&d->events);
 	if (d->timer_fd >= 0)
 		close(d->timer_fd);
+	if (d->poll_fd >= 0)
+		close(d->poll_fd);
 }
 
 void ntm_user_rearm(struct ntm_dp_user *d)
 {
-	const struct ntm_user_due *k = ntm_fifo_peek(&d->old_keys);
-	uint64_t at = d->events.n ? 1 : k ? k->due_ns : 0; /* 1: long past, so at once */
+	const struct ntm_user_due *k = ntm_fifo_peek(&d->old_keys), *r = ntm_fifo_peek(&d->resting);
+	uint64_t at = k && (!r || k->due_ns < r->due_ns) ? k->due_ns : r ? r->due_ns : 0;
+	at = d->events.n ? 1 : at; /* 1: long past, so at once */
 	struct itimerspec its = {.it_value = {(time_t)(at / NTM_NSEC), (long)(at % NTM_NSEC)}};
 	if (timerfd_settime(d->timer_fd, TFD_TIMER_ABSTIME, &its, NULL))
 		ntm_err("timerfd_settime: %s", strerror(errno));
@@ -89,6 +103,8 @@ void ntm_user_dispatch(struct ntm_dp *dp)
 	uint64_t ticks;
 	if (read(d->timer_fd, &ticks, sizeof(ticks)) < 0 && errno != EAGAIN)
 		ntm_err("timerfd: %s", strerror(errno));
+	if (d->engine)
+		ntm_engine_dispatch(d->engine);
 	/* What comes while these are told is for the next call. */
 	for (size_t n = d->events.n < EVENTS_A_CALL ? d->events.n : EVENTS_A_CALL; n > 0; n--) {
 		struct ntm_user_event e = *(struct ntm_user_event *)ntm_fifo_peek(&d->events);
@@ -98,4 +114,6 @@ void ntm_user_dispatch(struct ntm_dp *dp)
 	}
 	ntm_user_sweep(d, ntm_boottime_ns());
 	ntm_user_rearm(d);
+	if (d->running && d->conf.flush)
+		d->conf.flush(d->conf.arg);
 }

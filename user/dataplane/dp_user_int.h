@@ -3,9 +3,14 @@
 #ifndef NTM_DP_USER_INT_H
 #define NTM_DP_USER_INT_H
 
+#include <pthread.h>
+
+#include "../engine/engine.h"
 #include "dp_user.h"
 #include "fifo.h"
 #include "packet.h"
+
+enum { NTM_USER_PAIRS = 8 };
 
 /* Slots by a key out of their path: open addressing. An entry is slot << 1 | which of the slot's keys. */
 struct ntm_index {
@@ -46,14 +51,20 @@ struct ntm_dp_user {
 	uint32_t *free_slots, n_free;
 	uint64_t *complained_ns; /* of each slot: when its last `expired` was told */
 	struct ntm_index ids, vips;
+	pthread_rwlock_t index_lock;   /* written by the owner alone, who reads without it */
 	struct ntm_dp_general general; /* prefixes: our copy */
 	struct ntm_prefix *general_prefixes;
 
 	struct ntm_counter counts[NTM_R_COUNT];
 	struct ntm_fifo events;   /* struct ntm_user_event */
 	struct ntm_fifo old_keys; /* struct ntm_user_due */
+	struct ntm_fifo resting;  /* struct ntm_user_due: slots of deleted paths that workers may still have */
 	uint64_t no_path_tat, icmp_tat;
-	int timer_fd; /* what fd() gives */
+	int timer_fd, poll_fd; /* epoll over timer and engine: what fd() gives */
+
+	struct ntm_engine *engine; /* NULL: all is done by the owner */
+	bool running;
+	struct ntm_uplink uplinks[2 * NTM_USER_PAIRS]; /* for the engine */
 };
 
 struct ntm_user_due {
@@ -93,8 +104,23 @@ int ntm_user_seal(struct ntm_dp *dp, uint64_t path_id, const uint8_t *inner, siz
 		  size_t *out_len);
 int ntm_user_open(struct ntm_dp *dp, const uint8_t *datagram, size_t len, const struct ntm_addr *from);
 
+/* One that is too big for its path: in fragments inside, by the agent in fragments outside, or answered. */
+enum ntm_reason ntm_user_too_big(struct ntm_dp_user *d, uint32_t slot, const uint8_t *packet,
+				 const struct ntm_inner *in);
+
+/* dp_user_engine.c */
+int ntm_user_engine_init(struct ntm_dp_user *d);
+int ntm_user_engine_start(struct ntm_dp *dp, const struct ntm_dp_start *s, char *why, size_t cap);
+void ntm_user_engine_close(struct ntm_dp_user *d); /* before paths go */
+/* Keys of a slot are about to change, and have changed. */
+void ntm_user_engine_forget(struct ntm_dp_user *d, uint32_t slot, uint8_t epoch);
+void ntm_user_engine_keys(struct ntm_dp_user *d, uint32_t slot, const struct ntm_dp_keys *k);
+void ntm_user_engine_del(struct ntm_dp_user *d, uint32_t slot);
+void ntm_user_engine_stats(struct ntm_dp_user *d, uint32_t slot, struct ntm_dp_stats *out);
+
 /* dp_user_events.c */
 int ntm_user_events_init(struct ntm_dp_user *d);
+int ntm_user_events_watch(struct ntm_dp_user *d, int fd); /* one more that makes fd() readable */
 void ntm_user_events_free(struct ntm_dp_user *d);
 /* Takes e->packet. -ENOBUFS: too many wait already. */
 int ntm_user_event(struct ntm_dp_user *d, const struct ntm_user_event *e);

@@ -103,7 +103,8 @@ static void send_piece(void *arg, const uint8_t *p, size_t len)
 		s->worst = r;
 }
 
-static enum ntm_reason too_big(struct ntm_dp_user *d, uint32_t slot, const uint8_t *packet, const struct ntm_inner *in)
+enum ntm_reason ntm_user_too_big(struct ntm_dp_user *d, uint32_t slot, const uint8_t *packet,
+				 const struct ntm_inner *in)
 {
 	const struct ntm_path *p = &d->paths[slot];
 	uint8_t answer[NTM_TOO_BIG_MAX];
@@ -142,7 +143,7 @@ static enum ntm_reason inner_input(struct ntm_dp_user *d, const uint8_t *packet,
 		return NTM_R_TX_NO_PATH;
 	}
 	if (in.len > d->paths[slot].inner_mtu || in.len > NTM_INNER_MAX)
-		return too_big(d, slot, packet, &in);
+		return ntm_user_too_big(d, slot, packet, &in);
 	return seal_and_send(d, slot, packet, in.len, in.tos);
 }
 

@@ -9,6 +9,9 @@
 #include "../common/log.h"
 #include "dp_user_int.h"
 
+/* Longer than any round of a worker. */
+#define REST_NS NTM_NSEC
+
 static uint64_t mix(uint64_t x)
 {
 	x *= 0x9e3779b97f4a7c15ULL;
@@ -47,7 +50,9 @@ static void index_put(struct ntm_dp_user *d, struct ntm_index *x, uint32_t entry
 	uint32_t i = (uint32_t)hash_of(d, x, entry) & x->mask;
 	while (x->entries[i])
 		i = (i + 1) & x->mask;
+	pthread_rwlock_wrlock(&d->index_lock);
 	x->entries[i] = entry;
+	pthread_rwlock_unlock(&d->index_lock);
 }
 
 static void index_remove(struct ntm_dp_user *d, struct ntm_index *x, uint32_t entry)
@@ -57,6 +62,7 @@ static void index_remove(struct ntm_dp_user *d, struct ntm_index *x, uint32_t en
 		i = (i + 1) & x->mask;
 	if (!x->entries[i])
 		return;
+	pthread_rwlock_wrlock(&d->index_lock);
 	/* What follows moves up, unless its own place is behind the gap. */
 	for (uint32_t j = (i + 1) & x->mask; x->entries[j]; j = (j + 1) & x->mask) {
 		uint32_t home = (uint32_t)hash_of(d, x, x->entries[j]) & x->mask;
@@ -66,6 +72,7 @@ static void index_remove(struct ntm_dp_user *d, struct ntm_index *x, uint32_t en
 		i = j;
 	}
 	x->entries[i] = 0;
+	pthread_rwlock_unlock(&d->index_lock);
 }
 
 uint32_t ntm_user_slot(const struct ntm_dp_user *d, uint64_t path_id)
@@ -97,6 +104,19 @@ static void wipe_slot(struct ntm_dp_user *d, uint32_t slot)
 	d->active[slot] = 0;
 	d->complained_ns[slot] = 0;
 	d->free_slots[d->n_free++] = slot;
+}
+
+/* Of a path that is no more, in a slot that others may have found before: it rests until they are done with it. */
+static void let_go(struct ntm_dp_user *d, uint32_t slot)
+{
+	struct ntm_user_due due = {ntm_boottime_ns() + REST_NS, slot};
+	ntm_path_expire(&d->paths[slot]);
+	ntm_wipe(&d->agents[slot], sizeof(d->agents[slot]));
+	d->active[slot] = 0;
+	/* Without memory for it the slot is lost until a restart. */
+	if (ntm_fifo_push(&d->resting, &due))
+		ntm_warn("no memory to remember a free slot");
+	ntm_user_rearm(d);
 }
 
 static int adopt_slot(struct ntm_dp_user *d, uint32_t slot, uint64_t now)
@@ -143,7 +163,10 @@ void ntm_user_paths_free(struct ntm_dp_user *d)
 	free(d->ids.entries);
 	free(d->vips.entries);
 	free(d->general_prefixes);
+	ntm_user_sweep(d, UINT64_MAX);
 	ntm_fifo_free(&d->old_keys);
+	ntm_fifo_free(&d->resting);
+	pthread_rwlock_destroy(&d->index_lock);
 }
 
 int ntm_user_add_path(struct ntm_dp *dp, const struct ntm_dp_path *np)
@@ -175,6 +198,10 @@ void ntm_user_epoch_switched(struct ntm_dp_user *d, uint32_t slot, uint8_t epoch
 void ntm_user_sweep(struct ntm_dp_user *d, uint64_t now)
 {
 	const struct ntm_user_due *due;
+	while ((due = ntm_fifo_peek(&d->resting)) && due->due_ns <= now) {
+		wipe_slot(d, due->slot);
+		ntm_fifo_pop(&d->resting);
+	}
 	while ((due = ntm_fifo_peek(&d->old_keys)) && due->due_ns <= now) {
 		(void)ntm_path_sweep_keys(&d->paths[due->slot], now);
 		ntm_fifo_pop(&d->old_keys);
@@ -187,7 +214,10 @@ int ntm_user_set_keys(struct ntm_dp *dp, uint64_t path_id, const struct ntm_dp_k
 	uint32_t slot = ntm_user_slot(d, path_id);
 	if (!slot)
 		return -ENOENT;
+	ntm_user_engine_forget(d, slot, k->epoch);
 	int r = ntm_path_set_keys(&d->paths[slot], k, send, NULL);
+	if (r >= 0)
+		ntm_user_engine_keys(d, slot, k);
 	if (r > 0)
 		ntm_user_epoch_switched(d, slot, k->epoch);
 	return r < 0 ? r : 0;
@@ -236,7 +266,7 @@ int ntm_user_activate(struct ntm_dp *dp, uint64_t path_id)
 		index_put(d, &d->vips, slot << 1 | i);
 	}
 	if (d->paths[slot].flags & NTM_PATH_GATEWAY)
-		d->settings->gateway = slot;
+		__atomic_store_n(&d->settings->gateway, slot, __ATOMIC_RELEASE);
 	return ntm_user_routes(d, slot);
 }
 
@@ -270,7 +300,7 @@ static void leave_gateway(struct ntm_dp_user *d, uint32_t slot)
 		if (i != slot && d->paths[i].path_id && d->paths[i].flags & NTM_PATH_GATEWAY && d->active[i] &&
 		    ntm_path_has_keys(&d->paths[i]))
 			other = i;
-	d->settings->gateway = other;
+	__atomic_store_n(&d->settings->gateway, other, __ATOMIC_RELEASE);
 }
 
 int ntm_user_del_path(struct ntm_dp *dp, uint64_t path_id)
@@ -292,8 +322,12 @@ int ntm_user_del_path(struct ntm_dp *dp, uint64_t path_id)
 			first = err;
 	}
 	index_remove(d, &d->ids, slot << 1);
+	ntm_user_engine_del(d, slot);
 	__atomic_store_n(&d->paths[slot].path_id, 0, __ATOMIC_RELEASE);
-	wipe_slot(d, slot);
+	if (d->running)
+		let_go(d, slot);
+	else
+		wipe_slot(d, slot);
 	return first;
 }
 

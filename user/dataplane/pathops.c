@@ -201,6 +201,37 @@ int ntm_path_set_keys(struct ntm_path *p, const struct ntm_dp_keys *k, bool send
 	return had_other;
 }
 
+static void fill_way(struct ntm_way *out, const struct ntm_dp_uplink *u, const uint8_t addr[16],
+		     const struct ntm_dp_way *w)
+{
+	*out = (struct ntm_way){.ifindex = u->ifindex, .mtu = u->mtu};
+	memcpy(out->addr, addr, 16);
+	if (!w->known)
+		return;
+	out->flags = NTM_WAY_KNOWN | (w->out ? NTM_WAY_DEFAULT : 0);
+	memcpy(out->gateway, w->gateway, 16);
+	for (unsigned i = 0; i < 16; i++) {
+		unsigned bits = w->prefix_len > 8 * i ? w->prefix_len - 8 * i : 0;
+		out->mask[i] = bits >= 8 ? 0xff : (uint8_t)(0xff00 >> bits);
+	}
+}
+
+void ntm_ways_set(struct ntm_uplink *uplinks, const struct ntm_dp_uplink *u, size_t n)
+{
+	struct ntm_way v4 = {0}, v6 = {0};
+	static const uint8_t none[16];
+	uint8_t mapped[16];
+	for (size_t i = n; i-- > 0;) {
+		ntm_ip_from_v4(mapped, u[i].addr4);
+		if (memcmp(u[i].addr4, none, 4))
+			fill_way(&v4, &u[i], mapped, &u[i].way4);
+		if (memcmp(u[i].addr6, none, 16))
+			fill_way(&v6, &u[i], u[i].addr6, &u[i].way6);
+	}
+	ntm_way_set(&uplinks[0], &v4);
+	ntm_way_set(&uplinks[1], &v6);
+}
+
 static bool valid_pools(const struct ntm_prefix *pool4, const struct ntm_prefix *pool6)
 {
 	return ntm_ip_is_v4(pool4->ip) && pool4->len > 96 && pool4->len <= 128 && pool6->len && pool6->len <= 128;

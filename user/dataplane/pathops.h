@@ -39,6 +39,9 @@ uint64_t ntm_path_sweep_keys(struct ntm_path *p, uint64_t now);
 /* No key of it is used any more from now on; they stay in memory until the slot is wiped. */
 void ntm_path_expire(struct ntm_path *p);
 
+/* Where outer packets leave now, of each family by the first uplink that has an address of it: pair 0. */
+void ntm_ways_set(struct ntm_uplink *uplinks, const struct ntm_dp_uplink *u, size_t n);
+
 /* The virtual addresses and pools in the settings. -EINVAL: not pools; -ENOENT: there are none yet. */
 int ntm_addresses_check(const struct ntm_dp_addresses *a);
 int ntm_settings_get_addresses(const struct ntm_settings *s, struct ntm_dp_addresses *a);

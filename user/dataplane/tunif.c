@@ -27,7 +27,7 @@ enum {
 
 struct ntm_tunif {
 	struct ntm_tun tun;
-	bool own, guarded, batch;
+	bool own, guarded, batch, multi;
 	void *user;
 	struct ntm_rtnl rtnl;
 	struct ntm_link link;
@@ -224,6 +224,34 @@ static int on_uplink_mtu(void *arg, uint32_t uplink_mtu)
 	return err;
 }
 
+static bool own_packet(void *arg, const uint8_t *packet, size_t len)
+{
+	struct ntm_tunif *t = arg;
+	return t->filter && t->filter(t->filter_arg, packet, len);
+}
+
+/* The first is this one once more: packets of the agent itself are written here, and read by nobody. */
+static int queues(void *arg, struct ntm_tun *tuns, unsigned n)
+{
+	struct ntm_tunif *t = arg;
+	int err = 0;
+	unsigned done = 0;
+	for (unsigned i = 0; i < n; i++)
+		tuns[i] = (struct ntm_tun){.fd = -1};
+	for (; t->tun.fd >= 0 && done < n && !err; done += !err)
+		err = t->multi && done ? ntm_tun_open(&tuns[done], t->tun.name, true)
+				       : ntm_tun_dup(&t->tun, done > 0, &tuns[done]);
+	while (err && done)
+		ntm_tun_close(&tuns[--done]);
+	return err;
+}
+
+bool ntm_tunif_is_there(const struct ntm_tunif *t)
+{
+	struct ifreq ifr = {0};
+	return t->tun.fd >= 0 && !ioctl(t->tun.fd, TUNGETIFF, &ifr);
+}
+
 void ntm_tunif_config(struct ntm_tunif *t, struct ntm_dp_user_config *c)
 {
 	c->deliver = ntm_tunif_deliver;
@@ -231,6 +259,8 @@ void ntm_tunif_config(struct ntm_tunif *t, struct ntm_dp_user_config *c)
 	c->peer_route = on_peer_route;
 	c->general = on_general;
 	c->uplink_mtu = on_uplink_mtu;
+	c->queues = queues;
+	c->own = own_packet;
 	c->arg = t;
 }
 
@@ -256,7 +286,11 @@ static int set_up(struct ntm_tunif *t)
 
 static int open_own(struct ntm_tunif *t, const char *name, char *why, size_t cap)
 {
-	int err = ntm_tun_open(&t->tun, name, false);
+	/* One that was there before may have a single queue. */
+	int err = ntm_tun_open(&t->tun, name, true);
+	t->multi = !err;
+	if (err == -EINVAL)
+		err = ntm_tun_open(&t->tun, name, false);
 	if (err) {
 		snprintf(why, cap, "TUN device %s: %s%s", name, strerror(-err),
 			 err == -EPERM    ? " (CAP_NET_ADMIN is needed)"

@@ -22,7 +22,8 @@ void *ntm_tunif_user(struct ntm_tunif *t);
 int ntm_tunif_reopen(struct ntm_tunif *t, const char *name, char *why, size_t cap);
 /* Addresses and routes that an agent left of which nothing else is left. */
 int ntm_tunif_clear(struct ntm_tunif *t);
-void ntm_tunif_drop(struct ntm_tunif *t); /* closes the descriptor */
+bool ntm_tunif_is_there(const struct ntm_tunif *t); /* there is a device, and nobody has removed it */
+void ntm_tunif_drop(struct ntm_tunif *t);           /* closes the descriptor */
 /* keep: the device of our own stays, and its routes. Also wipes what is in it. */
 void ntm_tunif_close(struct ntm_tunif *t, bool keep);
 /*

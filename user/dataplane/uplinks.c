@@ -116,37 +116,6 @@ static int attach(struct ntm_dp_bpf *d, const struct ntm_dp_uplink *u, char *why
 	return 0;
 }
 
-static void fill_way(struct ntm_way *out, const struct ntm_dp_uplink *u, const uint8_t addr[16],
-		     const struct ntm_dp_way *w)
-{
-	*out = (struct ntm_way){.ifindex = u->ifindex, .mtu = u->mtu};
-	memcpy(out->addr, addr, 16);
-	if (!w->known)
-		return;
-	out->flags = NTM_WAY_KNOWN | (w->out ? NTM_WAY_DEFAULT : 0);
-	memcpy(out->gateway, w->gateway, 16);
-	for (unsigned i = 0; i < 16; i++) {
-		unsigned bits = w->prefix_len > 8 * i ? w->prefix_len - 8 * i : 0;
-		out->mask[i] = bits >= 8 ? 0xff : (uint8_t)(0xff00 >> bits);
-	}
-}
-
-static void write_pair(struct ntm_dp_bpf *d, const struct ntm_dp_uplink *u, size_t n)
-{
-	struct ntm_way v4 = {0}, v6 = {0};
-	static const uint8_t none[16];
-	uint8_t mapped[16];
-	for (size_t i = n; i-- > 0;) {
-		ntm_ip_from_v4(mapped, u[i].addr4);
-		if (memcmp(u[i].addr4, none, 4))
-			fill_way(&v4, &u[i], mapped, &u[i].way4);
-		if (memcmp(u[i].addr6, none, 16))
-			fill_way(&v6, &u[i], u[i].addr6, &u[i].way6);
-	}
-	ntm_way_set(&d->uplinks[0], &v4);
-	ntm_way_set(&d->uplinks[1], &v6);
-}
-
 static bool has_address(const struct ntm_dp_uplink *u)
 {
 	static const uint8_t none[16];
@@ -194,7 +163,7 @@ int ntm_dp_set_uplinks(struct ntm_dp *dp, struct ntm_dp_uplink *u, size_t n, cha
 	int first = write_locals(d, u, n);
 	if (first)
 		snprintf(why, cap, "can't note the addresses of the uplinks: %s", strerror(-first));
-	write_pair(d, u, n);
+	ntm_ways_set(d->uplinks, u, n);
 	for (size_t i = 0; i < n; i++)
 		if (u[i].mtu > best_mtu && has_address(&u[i]))
 			best_mtu = u[i].mtu;

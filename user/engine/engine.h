@@ -53,9 +53,11 @@ struct ntm_engine_event {
 
 /* What the data plane knows. Workers call these, at any time and at once. */
 struct ntm_engine_ops {
-	uint32_t (*by_id)(void *arg, uint64_t id_be);              /* slot of a path, 0: none */
-	uint32_t (*by_dst)(void *arg, const uint8_t ip[16]);       /* slot of the path to a virtual address, 0: none */
-	bool (*is_local)(void *arg, const uint8_t ip[16]);         /* a real address of this host? */
+	uint32_t (*by_id)(void *arg, uint64_t id_be);        /* slot of a path, 0: none */
+	uint32_t (*by_dst)(void *arg, const uint8_t ip[16]); /* slot of the path to a virtual address, 0: none */
+	bool (*is_local)(void *arg, const uint8_t ip[16]);   /* a real address of this host? */
+	/* Where the host's own services are asked by packets: told as NTM_ENGINE_NO_PATH. NULL: nowhere. */
+	bool (*is_own)(void *arg, const uint8_t ip[16]);
 	void (*event)(void *arg, const struct ntm_engine_event *); /* owner's thread, from dispatch() */
 };
 

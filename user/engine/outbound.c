@@ -21,13 +21,20 @@ static bool upcall_allowed(struct ntm_worker *w)
 	return true;
 }
 
-static void upcall(struct ntm_worker *w, enum ntm_engine_event_type type, uint64_t id, const struct ntm_out *o,
-		   const uint8_t *packet, size_t len)
+/* Segment i, its checksums complete. False: the owner does not get it. */
+static bool upcall(struct ntm_worker *w, enum ntm_engine_event_type type, uint64_t id, const struct ntm_out *o,
+		   const struct ntm_gso *g, unsigned i)
 {
-	struct ntm_engine_event ev = {.type = type, .path_id = be64toh(id), .data = packet, .len = len};
+	uint8_t segment[NTM_ENGINE_DATAGRAM_MAX];
+	struct ntm_engine_event ev = {.type = type, .path_id = be64toh(id), .data = segment, .len = ntm_gso_len(g, i)};
+	if (ev.len > sizeof(segment))
+		return false;
 	memcpy(ev.addr.ip, o->dst, 16);
-	if (!upcall_allowed(w) || !ntm_engine_push(w->e, &ev))
-		ntm_worker_count(w, NTM_R_TX_AGENT_BUSY, len);
+	ntm_gso_write(g, i, segment);
+	if (upcall_allowed(w) && ntm_engine_push(w->e, &ev))
+		return true;
+	ntm_worker_count(w, NTM_R_TX_AGENT_BUSY, ev.len);
+	return false;
 }
 
 static void no_key(struct ntm_worker *w, struct ntm_lane *l, uint64_t id, bool expired, size_t len)
@@ -160,12 +167,29 @@ static struct ntm_lane_key *choose(const struct ntm_worker *w, struct ntm_path *
 	return k ? k : ntm_lane_key_get(l, epoch, NTM_LANE_KERNEL);
 }
 
-static void too_big(struct ntm_worker *w, const struct ntm_path *p, const struct ntm_out *o, const uint8_t *packet,
-		    size_t len)
+/* The owner has to send each segment by itself, or only to answer: one is enough then. */
+static bool answered_once(const struct ntm_path *p, const struct ntm_gso *g)
 {
-	ntm_worker_count(w, NTM_R_TX_TOO_BIG, len);
-	if (len <= NTM_ENGINE_DATAGRAM_MAX)
-		upcall(w, NTM_ENGINE_TOO_BIG, p->path_id, o, packet, len);
+	if (__atomic_load_n(&p->flags, __ATOMIC_RELAXED) & NTM_PATH_SMALL_OUTER &&
+	    ntm_gso_len(g, 0) <= NTM_INNER_MTU_BASE)
+		return false;
+	return g->in.is_ipv6 || g->packet[6] & 0x40;
+}
+
+static void too_big(struct ntm_worker *w, const struct ntm_path *p, const struct ntm_out *o, const struct ntm_gso *g)
+{
+	unsigned n = answered_once(p, g) ? 1 : g->n;
+	ntm_worker_count(w, NTM_R_TX_TOO_BIG, g->in.len);
+	for (unsigned i = 0; i < n; i++)
+		if (!upcall(w, NTM_ENGINE_TOO_BIG, p->path_id, o, g, i))
+			break;
+}
+
+static void nobody(struct ntm_worker *w, const struct ntm_out *o, const struct ntm_gso *g)
+{
+	for (unsigned i = 0; i < g->n; i++)
+		if (!upcall(w, NTM_ENGINE_NO_PATH, 0, o, g, i))
+			break;
 }
 
 void ntm_outbound(struct ntm_worker *w, const struct virtio_net_hdr *vh, const uint8_t *packet, size_t len)
@@ -182,6 +206,10 @@ void ntm_outbound(struct ntm_worker *w, const struct virtio_net_hdr *vh, const u
 		return;
 	}
 	enum ntm_reason r = ntm_ends_out(e->c.settings, packet, g.in.is_ipv6, &o);
+	if (e->c.ops->is_own && e->c.ops->is_own(e->c.arg, o.dst)) {
+		nobody(w, &o, &g);
+		return;
+	}
 	if (r != NTM_R_TX_OK) {
 		ntm_worker_count(w, r, len);
 		return;
@@ -190,8 +218,8 @@ void ntm_outbound(struct ntm_worker *w, const struct virtio_net_hdr *vh, const u
 	struct ntm_path *p = slot && slot < e->c.n_slots ? &e->c.paths[slot] : NULL;
 	if (!p || !__atomic_load_n(&p->path_id, __ATOMIC_ACQUIRE)) {
 		ntm_worker_count(w, o.to_beyond && !slot ? NTM_R_TX_NOT_VIRTUAL : NTM_R_TX_NO_PATH, len);
-		if (!o.to_beyond && !o.from_beyond && g.n == 1)
-			upcall(w, NTM_ENGINE_NO_PATH, 0, &o, packet, g.in.len);
+		if (!o.to_beyond && !o.from_beyond)
+			nobody(w, &o, &g);
 		return;
 	}
 	if (!ntm_ends_path(p, &o)) {
@@ -199,7 +227,7 @@ void ntm_outbound(struct ntm_worker *w, const struct virtio_net_hdr *vh, const u
 		return;
 	}
 	if (ntm_gso_len(&g, 0) > __atomic_load_n(&p->inner_mtu, __ATOMIC_RELAXED)) {
-		too_big(w, p, &o, packet, g.in.len);
+		too_big(w, p, &o, &g);
 		return;
 	}
 	struct ntm_lane *l = ntm_engine_lane(e, slot);

@@ -60,6 +60,17 @@ int ntm_tun_from_fd(struct ntm_tun *t, int fd)
 	return 0;
 }
 
+int ntm_tun_dup(const struct ntm_tun *t, bool write_only, struct ntm_tun *out)
+{
+	int fd = fcntl(t->fd, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	*out = *t;
+	out->fd = fd;
+	out->write_only = write_only;
+	return 0;
+}
+
 void ntm_tun_close(struct ntm_tun *t)
 {
 	if (t->fd >= 0)

@@ -13,8 +13,9 @@
 
 struct ntm_tun {
 	int fd;
-	bool vnet; /* IFF_VNET_HDR: super-packets come and go */
-	bool uso;  /* UDP super-packets, too (Linux 6.2) */
+	bool vnet;       /* IFF_VNET_HDR: super-packets come and go */
+	bool uso;        /* UDP super-packets, too (Linux 6.2) */
+	bool write_only; /* somebody else reads this queue */
 	char name[IFNAMSIZ];
 };
 
@@ -25,6 +26,8 @@ struct ntm_tun {
 int ntm_tun_open(struct ntm_tun *t, const char *name, bool multi);
 /* Takes a descriptor that somebody else opened: learns what it can. 0, -EINVAL: no TUN (or a TAP); fd stays open. */
 int ntm_tun_from_fd(struct ntm_tun *t, int fd);
+/* The same queue once more. write_only: who has that one doesn't read. 0 or -errno. */
+int ntm_tun_dup(const struct ntm_tun *t, bool write_only, struct ntm_tun *out);
 void ntm_tun_close(struct ntm_tun *t);
 
 /* One packet. Its length, -EAGAIN: none; -EBADFD: the device is gone; -EBADMSG: shorter than its header. */

@@ -34,6 +34,11 @@ static int add_source(struct ntm_worker *w, int fd, enum source src)
 	return fd < 0 || !epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, fd, &ev) ? 0 : -errno;
 }
 
+static int add_tun(struct ntm_worker *w)
+{
+	return w->tun.write_only ? 0 : add_source(w, w->tun.fd, SRC_TUN);
+}
+
 int ntm_worker_open(struct ntm_worker *w, struct ntm_engine *e, unsigned index, uint16_t port, uint32_t mark)
 {
 	w->e = e;
@@ -49,7 +54,7 @@ int ntm_worker_open(struct ntm_worker *w, struct ntm_engine *e, unsigned index, 
 	if (w->fd6 < 0 && w->fd6 != -EAFNOSUPPORT)
 		return w->fd6;
 	ntm_gro_init(&w->gro, w->tun.vnet, w->tun.uso, write_tun, w);
-	int err = add_source(w, w->tun.fd, SRC_TUN);
+	int err = add_tun(w);
 	err = err ? err : add_source(w, w->fd4, SRC_UDP4);
 	err = err ? err : add_source(w, w->fd6, SRC_UDP6);
 	return err ? err : add_source(w, w->wake_fd, SRC_WAKE);
@@ -149,7 +154,7 @@ static bool on_wake(struct ntm_worker *w)
 	pthread_mutex_unlock(&w->e->lock);
 	if (take) {
 		ntm_gro_init(&w->gro, w->tun.vnet, w->tun.uso, write_tun, w);
-		if (add_source(w, w->tun.fd, SRC_TUN))
+		if (add_tun(w))
 			tun_gone(w);
 	}
 	return stop;

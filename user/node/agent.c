@@ -148,7 +148,7 @@ int ntm_agent_watch_dp(struct ntm_agent *a, char *why, size_t cap)
 	return err;
 }
 
-/* Without the bulk lane everything works, more slowly. */
+/* Without the bulk lane (datapath = user: without workers) everything works, more slowly. */
 static void start_bulk(struct ntm_node *n)
 {
 	struct ntm_dp_start s = {.port = n->conf.port, .mark = n->conf.gateway_routes.n ? n->conf.gateway_mark : 0};

@@ -340,7 +340,7 @@ json_object *ntm_control_paths(struct ntm_node *n)
 			add_text(o, "rtt_ms", NULL);
 		add_int(o, "mtu", s.inner_mtu);
 		add_text(o, "lane", n->userpath ? "user" : s.bulk ? "bulk" : "kernel");
-		if (!n->userpath)
+		if (!n->userpath || n->dp->suites)
 			add_lanes(o, &s);
 		json_object_object_add(o, "gateway", json_object_new_boolean(t->gateway));
 		add_int(o, "tx_packets", s.tx_packets);

@@ -33,6 +33,7 @@ struct ntm_userpath {
 	struct ntm_tunif *tun;
 	uv_poll_t *poll; /* NULL: no device, or not started */
 	bool own, started;
+	bool handed;            /* the device that was there first is the workers' */
 	struct ntm_dnstun *dns; /* NULL: not dns.mode = tun */
 	struct ntm_udp_tx tx;
 	struct ntm_udp_rx rx;
@@ -145,21 +146,21 @@ static int make_again(struct ntm_userpath *u)
 
 static int watch(struct ntm_userpath *u);
 
-static void on_tun(uv_poll_t *h, int status, int events)
+static void flush(void *arg)
 {
-	struct ntm_userpath *u = h->data;
-	int err;
+	struct ntm_userpath *u = ntm_tunif_user(arg);
 
-	(void)status;
-	(void)events;
-	err = ntm_tunif_read(u->tun, u->node->dp);
+	if (!u->started)
+		return;
 	ntm_udp_tx_flush(&u->tx);
 	if (u->tx.errors) {
 		ntm_debug("%llu datagrams not sent: %s", (unsigned long long)u->tx.errors, strerror(-u->tx.last_error));
 		u->tx.errors = 0;
 	}
-	if (!err)
-		return;
+}
+
+static void lost(struct ntm_userpath *u)
+{
 	unwatch(u);
 	ntm_tunif_drop(u->tun);
 	if (u->own && !make_again(u))
@@ -168,12 +169,50 @@ static void on_tun(uv_poll_t *h, int status, int events)
 		ntm_warn("no packets until another TUN device is given (`ntm tun`)");
 }
 
+static void on_tun(uv_poll_t *h, int status, int events)
+{
+	struct ntm_userpath *u = h->data;
+	int err;
+
+	(void)status;
+	(void)events;
+	err = ntm_tunif_read(u->tun, u->node->dp);
+	flush(u->tun);
+	if (err)
+		lost(u);
+}
+
+/* Workers say so of each queue, and what one of them says may be of a device that was replaced meanwhile. */
+static void tun_gone(void *arg)
+{
+	struct ntm_userpath *u = ntm_tunif_user(arg);
+
+	if (!u->started || ntm_tunif_fd(u->tun) < 0 || ntm_tunif_is_there(u->tun))
+		return;
+	ntm_warn("%s is gone", ntm_tunif_name(u->tun));
+	lost(u);
+}
+
+/* The configuration's do not change while workers ask. */
+static bool is_own(void *arg, const uint8_t ip[16])
+{
+	const struct ntm_userpath *u = ntm_tunif_user(arg);
+	const struct ntm_addr_list *l = &u->node->conf.dns_addresses;
+
+	for (size_t i = 0; u->node->conf.dns_mode == NTM_DNS_TUN && i < l->n; i++)
+		if (!memcmp(l->addrs[i].ip, ip, 16))
+			return true;
+	return false;
+}
+
 static int watch(struct ntm_userpath *u)
 {
 	int err;
 
 	if (ntm_tunif_fd(u->tun) < 0 || !u->started || u->poll)
 		return 0;
+	if (ntm_dp_user_engine_runs(u->node->dp))
+		return u->handed ? ntm_dp_user_new_tun(u->node->dp) : 0;
 	u->poll = malloc(sizeof(*u->poll));
 	if (!u->poll)
 		return -ENOMEM;
@@ -190,7 +229,12 @@ static int watch(struct ntm_userpath *u)
 int ntm_userpath_open(struct ntm_userpath **out, struct ntm_node *n, char *why, size_t cap)
 {
 	struct ntm_userpath *u = NULL;
-	struct ntm_dp_user_config c = {.max_paths = n->conf.max_paths, .send = send_out};
+	struct ntm_dp_user_config c = {.max_paths = n->conf.max_paths,
+				       .send = send_out,
+				       .engine = !n->conf.no_bulk,
+				       .tun_gone = tun_gone,
+				       .is_own = is_own,
+				       .flush = flush};
 	char state[PATH_MAX];
 	int err = 0;
 
@@ -232,7 +276,7 @@ static void set(int fd, int level, int option)
 
 int ntm_userpath_start(struct ntm_userpath *u)
 {
-	int fds[2];
+	int fds[2], err;
 
 	ntm_udp_take_over(u->node->udp, on_datagrams, u, fds);
 	for (int i = 0; i < 2; i++)
@@ -241,7 +285,9 @@ int ntm_userpath_start(struct ntm_userpath *u)
 	set(fds[1], IPPROTO_IPV6, IPV6_RECVTCLASS);
 	ntm_udp_tx_init(&u->tx, fds[0], fds[1]);
 	u->started = true;
-	return watch(u);
+	err = watch(u);
+	u->handed = true;
+	return err;
 }
 
 void ntm_userpath_stop(struct ntm_userpath *u)
