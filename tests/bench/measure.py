@@ -20,8 +20,8 @@ import relay_report
 import rows
 
 TITLES = {"raw": "raw wire", "vxlan": "VXLAN", "wg": "wireguard-go", "nebula": "nebula", "ours": "ours",
-          "kernel": "ours, kernel lane alone"}
-ORDER = ["ours", "kernel", "raw", "vxlan", "wg", "nebula"]
+          "kernel": "ours, kernel lane alone", "user": "ours, datapath = user"}
+ORDER = ["ours", "kernel", "user", "raw", "vxlan", "wg", "nebula"]
 # name: (title, unit, digits); rates are better high, times low
 FIGURES = {
     "tcp": ("TCP, one flow", "Mbit/s", 0),
