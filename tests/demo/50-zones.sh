@@ -47,6 +47,8 @@ show "dc\$ ntm dc events -n 3" ntm dc dc events -n 3
 show "grace\$ ntm status" sh -c "ip netns exec $(nsn grace) $B/ntm -r $T/grace/run status | head -4"
 
 step "carol of $ZONE and grace of $LAB: each coordinator asks the other; the relay is $ZONE's, as grace's zone has none"
+carol_knows() { in_ns carol ip route show "100.112.0.0/12" dev ntm0 | grep -q .; }
+wait_for 40 "carol's coordinator tells her of the zone, with its next answer to a Keep Alive" carol_knows
 show "carol\$ ping -4 grace.$LAB" in_ns carol ping -4 -c 3 -i 0.2 -W 3 grace.$LAB
 show "grace\$ ping -6 carol.$ZONE" in_ns grace ping -6 -c 3 -i 0.2 -W 3 "carol.$ZONE"
 show "grace\$ ntm paths" ntm grace paths
