@@ -5,11 +5,13 @@
  * memory.
  */
 #include <errno.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../common/log.h"
@@ -182,12 +184,22 @@ static int timeout_ms(const struct ntm_worker *w)
 	return w->n_owed ? NTM_ANSWER_MS : w->n_watched ? NTM_WATCH_MS : -1;
 }
 
+/* Capabilities are each thread's own. What a worker needs is open by now: who breaks in by a packet gets none. */
+static void drop_capabilities(const struct ntm_worker *w)
+{
+	struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
+	if (syscall(SYS_capset, &h, none))
+		ntm_warn("worker %u keeps its capabilities: %s", w->index, strerror(errno));
+}
+
 static void *run(void *arg)
 {
 	struct ntm_worker *w = arg;
 	struct epoll_event ev[SOURCES];
 	if (setpriority(PRIO_PROCESS, (id_t)gettid(), NICE))
 		ntm_debug("worker %u: priority not raised: %s", w->index, strerror(errno));
+	drop_capabilities(w);
 	for (bool stop = false; !stop;) {
 		int n = epoll_wait(w->epoll_fd, ev, SOURCES, timeout_ms(w));
 		if (n < 0 && errno != EINTR) {
