@@ -45,7 +45,7 @@ override SANITIZE := $(if $(filter 1,$(SANITIZE)),address$(comma)undefined,$(SAN
 B := build/sanitize-$(subst $(comma),-,$(SANITIZE))
 # gcc loses track of lengths and initialisation in instrumented code; the ordinary build looks at them.
 CFLAGS += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer -Wno-format-truncation \
-	-Wno-maybe-uninitialized
+	-Wno-maybe-uninitialized $(if $(filter thread,$(SANITIZE)),-Wno-tsan)
 LDFLAGS += -fsanitize=$(SANITIZE)
 endif
 

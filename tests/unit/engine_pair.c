@@ -7,8 +7,10 @@
 #include <criterion/criterion.h>
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -129,7 +131,8 @@ static void set_keys(int i, uint8_t suite)
 	struct ntm_addr peer = {.port = htons(s[!i].port)};
 	ntm_ip_from_v4(peer.ip, (uint8_t[]){127, 0, 0, 1});
 	ntm_path_move(p, &peer);
-	p->tx[0].expires_ns = p->rx[0].expires_ns = UINT64_MAX;
+	__atomic_store_n(&p->tx[0].expires_ns, UINT64_MAX, __ATOMIC_RELEASE);
+	__atomic_store_n(&p->rx[0].expires_ns, UINT64_MAX, __ATOMIC_RELEASE);
 	cr_assert_eq(ntm_engine_set_keys(s[i].e, SLOT, &k), 0);
 }
 
@@ -227,7 +230,7 @@ Test(engine, carries_on_both_ciphers)
 	for (uint8_t suite = 1; suite <= 2; suite++) {
 		begin(suite);
 		UNTIL(is_bulk(0) && is_bulk(1));
-		cr_assert(s[0].paths[SLOT].flags & NTM_PATH_BULK);
+		cr_assert(__atomic_load_n(&s[0].paths[SLOT].flags, __ATOMIC_RELAXED) & NTM_PATH_BULK);
 		for (int i = 0; i < 20; i++) {
 			send_super(61000);
 			receive(61000);
@@ -390,6 +393,49 @@ Test(engine, tun_closed_by_its_owner)
 	receive(30000);
 	cr_assert_eq(ntm_engine_set_tun(s[0].e, 99, &tun), -EINVAL);
 	end();
+}
+
+static unsigned open_fds(void)
+{
+	unsigned n = 0;
+	for (int fd = 0; fd < 1024; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+/* Whichever descriptor of it is the one too many: it says so, and leaves none open. */
+Test(engine, file_descriptors_exhausted)
+{
+	struct rlimit whole, few;
+	struct side *me = &s[0];
+	struct ntm_engine_config c = {.paths = me->paths,
+				      .n_slots = SLOTS,
+				      .settings = &me->settings,
+				      .uplinks = me->uplinks,
+				      .lanes = &me->lanes,
+				      .ops = &ops,
+				      .arg = me,
+				      .workers = 2};
+	int first[2] = {-1, -1}, err = -EMFILE;
+	unsigned failed = 0;
+	open_owner(me);
+	first[0] = me->owner;
+	unsigned before = open_fds();
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &whole), 0);
+	for (few = whole, few.rlim_cur = (rlim_t)me->owner + 1; err; few.rlim_cur++) {
+		cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+		me->e = NULL;
+		err = ntm_engine_new(&me->e, &c);
+		if (!err)
+			err = ntm_engine_start(me->e, NULL, 0, me->port, 0, first);
+		cr_assert(err == 0 || err == -EMFILE, "%s", strerror(-err));
+		failed += err != 0;
+		ntm_engine_free(me->e);
+		cr_assert_eq(open_fds(), before);
+	}
+	cr_expect_geq(failed, 3u + 2 * 6 + 1); /* its own, each worker's, the heartbeat's */
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &whole), 0);
+	close(me->owner);
 }
 
 Test(engine, keys_change_under_traffic)
