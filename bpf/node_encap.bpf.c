@@ -15,6 +15,7 @@
 #include "lib/csum.h"
 #include "lib/encap.h"
 #include "lib/aead.h"
+#include "lib/copy.h"
 
 #define NTM_SHOT(reason) NTM_VERDICT(TC_ACT_SHOT, reason)
 
@@ -174,7 +175,7 @@ static __always_inline int ntm_take_counter(struct ntm_path *path, struct ntm_tx
 
 static __always_inline int ntm_seal_and_send(struct __sk_buff *skb, const struct ntm_settings *s,
 					     const struct ntm_tx_epoch *te, const struct ntm_way *way,
-					     const struct ntm_tx *tx, enum ntm_hop hop)
+					     const struct ntm_tx *tx, enum ntm_hop hop, int copy)
 {
 	__u32 is_ipv6 = tx->ep.is_ipv6;
 	__u32 hdr_off = ETH_HLEN + ntm_outer_len(is_ipv6) - sizeof(struct ntm_hdr);
@@ -187,6 +188,8 @@ static __always_inline int ntm_seal_and_send(struct __sk_buff *skb, const struct
 		return NTM_SHOT(TX_ERROR);
 	if (is_ipv6 && ntm_finish_udp6(skb, tx))
 		return NTM_SHOT(TX_ERROR);
+	if (NTM_UNLIKELY(copy))
+		ntm_copy(skb, s);
 	if (ntm_leave(way, &tx->ep, hop) != TC_ACT_REDIRECT)
 		return NTM_SHOT(TX_ERROR);
 	return NTM_VERDICT(TC_ACT_REDIRECT, TX_OK);
@@ -207,6 +210,8 @@ static __always_inline int ntm_encap(struct __sk_buff *skb)
 
 	if (!s)
 		return NTM_SHOT(TX_ERROR);
+	if (NTM_UNLIKELY(ntm_is_copy(skb, s)))
+		return ntm_copy_leave(skb, s);
 	v = ntm_accept_inner(skb, s, &tx, &dst);
 	if (v != NTM_CONTINUE)
 		return v;
@@ -240,7 +245,7 @@ static __always_inline int ntm_encap(struct __sk_buff *skb)
 	v = ntm_take_counter(path, te, slot, epoch, now, &tx);
 	if (v != NTM_CONTINUE)
 		return v;
-	v = ntm_seal_and_send(skb, s, te, way, &tx, hop);
+	v = ntm_seal_and_send(skb, s, te, way, &tx, hop, NTM_READ(way->copy_until_ns) > now);
 	if (v == NTM_VERDICT(TC_ACT_REDIRECT, TX_OK)) {
 		__sync_fetch_and_add(&path->tx_packets, 1);
 		__sync_fetch_and_add(&path->tx_bytes, tx.in.len);

@@ -20,7 +20,8 @@
 /*
  * Map names (BPF object, pin in RUNTIME_DIR/bpf/):
  *   ntm_settings   ARRAY[1]     struct ntm_settings    mmapable
- *   ntm_uplinks    ARRAY[16]    struct ntm_uplink      mmapable, index 2 * pair + (IPv6 outer ? 1 : 0)
+ *   ntm_uplinks    ARRAY[16]    struct ntm_uplink      mmapable, index 2 * pair + (IPv6 outer ? 1 : 0); pair 0 is used,
+ *                                                      1 the one before it while that is still there
  *   ntm_paths      ARRAY[max]   struct ntm_path        mmapable, slot 0 unused
  *   ntm_path_ids   HASH[max]    __be64 Path ID  -> __u32 slot
  *   ntm_vips       HASH[2 max]  struct ntm_vip  -> __u32 slot
@@ -95,8 +96,9 @@ struct ntm_way {
 	__u8 gateway[16]; /* [a] */
 	__u32 flags;      /* [a] enum ntm_way_flags */
 	__u32 reserved;
+	__u64 copy_until_ns; /* [a] CLOCK_BOOTTIME: until then a copy leaves by the same family's uplink of pair 1 */
 };
-NTM_ASSERT_SIZE(struct ntm_way, 64);
+NTM_ASSERT_SIZE(struct ntm_way, 72);
 
 /*
  * Where outer packets of one family leave. Writing cur moves every path that uses it, and loses none: the agent fills
@@ -107,7 +109,7 @@ struct ntm_uplink {
 	__u32 cur;             /* [a] index of the way in use */
 	__u32 reserved;
 };
-NTM_ASSERT_SIZE(struct ntm_uplink, 136);
+NTM_ASSERT_SIZE(struct ntm_uplink, 152);
 
 /*
  * A peer's real address. Two of them a path: readers take ep[ep_cur]; a writer holds ep_lock

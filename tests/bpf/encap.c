@@ -286,6 +286,58 @@ static const struct row rows[] = {
     {"no endpoint yet", no_endpoint, false, NTM_R_TX_NO_UPLINK, 0},
 };
 
+static struct ntm_way *second_uplink(bool v6)
+{
+	struct ntm_way *way = &f.uplinks[2 + v6].way[0];
+
+	*way = f.uplinks[v6].way[0];
+	way->addr[15] ^= 64;
+	return way;
+}
+
+/* What comes in by ntm0p with its own address as source is a sealed packet that has left already. */
+Test(bpf_encap, a_copy_leaves_by_the_second_uplink)
+{
+	for (int v6 = 0; v6 < 2; v6++) {
+		struct fx_inner in = {.payload = 333};
+		struct ntm_way *way = second_uplink(v6);
+		struct fx_frame sealed, copy;
+
+		fx_set_endpoint(&f, v6);
+		fx_clear_frame(&f, &sealed, &in);
+		cr_assert_eq(fx_encap(&f, &sealed), REDIRECT);
+		memcpy(sealed.data + 6, f.settings->mac_ntm0p, 6);
+		copy = sealed;
+		cr_assert_eq(fx_encap(&f, &copy), REDIRECT, "IPv%d", v6 ? 6 : 4);
+		cr_assert_eq(fx_counted(&f, NTM_R_TX_COPY, NULL), 1);
+		cr_assert_eq(fx_counted(&f, NTM_R_TX_OK, NULL), 0);
+		cr_assert_eq(copy.len, sealed.len);
+		if (v6) {
+			cr_expect_arr_eq(copy.data + 14 + 8, way->addr, 16);
+			cr_expect_eq(fx_check_udp6(&copy), 0);
+			memcpy(sealed.data + 14 + 8, way->addr, 16);
+			memcpy(sealed.data + 54 + 6, copy.data + 54 + 6, 2);
+		} else {
+			memcpy(sealed.data + 14 + 12, way->addr + 12, 4);
+			fx_fix_ipv4(sealed.data + 14);
+		}
+		cr_expect_arr_eq(copy.data + 14, sealed.data + 14, sealed.len - 14,
+				 "all else is the same, counter and tag too");
+
+		sealed = copy;
+		way->mtu = (uint32_t)sealed.len - 15;
+		cr_expect_eq(fx_encap(&f, &copy), SHOT, "over the MTU of the second uplink");
+		cr_expect_eq(fx_counted(&f, NTM_R_TX_NO_UPLINK, NULL), 1);
+		way->mtu = 1500;
+		copy = sealed;
+		copy.data[fx_udp_off(v6) + 1] ^= 1;
+		cr_expect_eq(fx_encap(&f, &copy), SHOT, "from another port");
+		way->ifindex = 0;
+		copy = sealed;
+		cr_expect_eq(fx_encap(&f, &copy), SHOT, "which is gone");
+	}
+}
+
 Test(bpf_encap, dropped)
 {
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {

@@ -50,7 +50,7 @@ Test(config, every_key)
 	    load(&c,
 		 "[node]\nname = Alice\nprivate_key_file = node.key\ninterface = vpn0\nport = 5000\n"
 		 "uplinks = eth0, wlan0\nxdp_mode = generic\nbulk = off\ndatapath = bpf\nruntime_dir = /run/x\n"
-		 "max_paths = 10000\nlog_level = debug\n"
+		 "uplink_duplicate_ms = 150\nmax_paths = 10000\nlog_level = debug\n"
 		 "[dc]\nendpoint = 192.0.2.1:4000, [2001:db8::1]\npublic_key = " KEY "\ntoken = abc\n"
 		 "[dns]\nmode = off\nlisten = 127.0.0.1:5353\nupstream = 192.0.2.53, [2001:db8::53]:54\n",
 		 err, sizeof(err)),
@@ -65,6 +65,7 @@ Test(config, every_key)
 	cr_assert(c.no_bulk);
 	cr_assert_str_eq(c.runtime_dir, "/run/x");
 	cr_assert_eq(c.max_paths, 10000);
+	cr_assert_eq(c.uplink_duplicate_ms, 150);
 	cr_assert_eq(c.log_level, NTM_LOG_DEBUG);
 	cr_assert_eq(c.dc_endpoints.n, 2);
 	cr_assert_eq(ntohs(c.dc_endpoints.addrs[0].port), 4000);
@@ -140,6 +141,8 @@ Test(config, bad_lines_are_named)
 	refused("datapath = magic", "bpf, user");
 	refused("uplinks = thisnameismuchtoolong", "interface names");
 	refused("max_paths = 1", "between");
+	refused("uplink_duplicate_ms = 5001", "0 to 5000");
+	refused("uplink_duplicate_ms = -1", "0 to 5000");
 	refused("max_paths = many", "max_paths");
 	refused("log_level = loud", "error, warn, info, debug");
 	refused("name = again", "name");

@@ -25,10 +25,11 @@ struct ntm_dp_config {
 	const char *runtime_dir; /* bpffs at runtime_dir/bpf */
 	uint16_t port;           /* host order */
 	enum ntm_xdp_mode xdp_mode;
-	uint32_t max_paths; /* 0: NTM_MAX_PATHS_DEFAULT */
-	bool gateway;       /* this host is the way to general nodes for its client paths */
-	bool bulk;          /* with the bulk lane, once start() was called */
-	bool external_xdp;  /* other programs are on the uplinks, and call ntm_dp_bpf_decap_fd() */
+	uint32_t max_paths;    /* 0: NTM_MAX_PATHS_DEFAULT */
+	bool gateway;          /* this host is the way to general nodes for its client paths */
+	bool bulk;             /* with the bulk lane, once start() was called */
+	uint32_t duplicate_ms; /* so long after a change of uplinks packets leave by the former one, too; 0: not */
+	bool external_xdp;     /* other programs are on the uplinks, and call ntm_dp_bpf_decap_fd() */
 };
 
 /*

@@ -83,6 +83,7 @@ static struct ntm_dp_bpf *new_dp(const struct ntm_dp_config *c)
 	snprintf(d->runtime_dir, sizeof(d->runtime_dir), "%s", c->runtime_dir);
 	d->port = c->port;
 	d->xdp_mode = c->xdp_mode;
+	d->duplicate_ms = c->duplicate_ms;
 	d->gateway = c->gateway;
 	d->external_xdp = c->external_xdp;
 	d->n_slots = (c->max_paths ? c->max_paths : NTM_MAX_PATHS_DEFAULT) + 1;

@@ -63,6 +63,7 @@ struct ntm_dp_bpf {
 	char runtime_dir[PATH_MAX];
 	uint16_t port;
 	enum ntm_xdp_mode xdp_mode;
+	uint32_t duplicate_ms;
 	uint32_t n_slots; /* entries of ntm_paths; slot 0 is unused */
 	bool adopted, gateway, external_xdp;
 	struct ntm_dp_general general; /* prefixes: our copy */

@@ -216,7 +216,40 @@ static void fill_way(struct ntm_way *out, const struct ntm_dp_uplink *u, const u
 	}
 }
 
-void ntm_ways_set(struct ntm_uplink *uplinks, const struct ntm_dp_uplink *u, size_t n)
+/* A way that was in use, if interface and address are there still: its route may just have become another one's. */
+static struct ntm_way still_there(const struct ntm_way *was, bool v6, const struct ntm_dp_uplink *u, size_t n)
+{
+	struct ntm_way out = *was;
+	uint8_t mapped[16];
+	out.copy_until_ns = 0;
+	for (size_t i = 0; i < n && was->ifindex; i++) {
+		ntm_ip_from_v4(mapped, u[i].addr4);
+		if (u[i].ifindex == was->ifindex && !memcmp(v6 ? u[i].addr6 : mapped, was->addr, 16))
+			return out;
+	}
+	return (struct ntm_way){0};
+}
+
+/* Pair 1 is filled before pair 0 says that it is used, and emptied when what it leads to is gone. */
+static void write_way(struct ntm_uplink *uplinks, unsigned v6, struct ntm_way *now, const struct ntm_dp_uplink *u,
+		      size_t n, uint32_t duplicate_ms)
+{
+	const struct ntm_uplink *up = &uplinks[v6];
+	struct ntm_way was = up->way[up->cur & 1], old = {0};
+	bool same = was.ifindex == now->ifindex && !memcmp(was.addr, now->addr, 16);
+	if (same) {
+		up = &uplinks[2 + v6];
+		old = still_there(&up->way[up->cur & 1], v6, u, n);
+		now->copy_until_ns = old.ifindex ? was.copy_until_ns : 0;
+	} else if (duplicate_ms && now->ifindex) {
+		old = still_there(&was, v6, u, n);
+		now->copy_until_ns = old.ifindex ? ntm_boottime_ns() + duplicate_ms * 1000000ull : 0;
+	}
+	ntm_way_set(&uplinks[2 + v6], &old);
+	ntm_way_set(&uplinks[v6], now);
+}
+
+void ntm_ways_set(struct ntm_uplink *uplinks, const struct ntm_dp_uplink *u, size_t n, uint32_t duplicate_ms)
 {
 	struct ntm_way v4 = {0}, v6 = {0};
 	static const uint8_t none[16];
@@ -228,8 +261,8 @@ void ntm_ways_set(struct ntm_uplink *uplinks, const struct ntm_dp_uplink *u, siz
 		if (memcmp(u[i].addr6, none, 16))
 			fill_way(&v6, &u[i], u[i].addr6, &u[i].way6);
 	}
-	ntm_way_set(&uplinks[0], &v4);
-	ntm_way_set(&uplinks[1], &v6);
+	write_way(uplinks, 0, &v4, u, n, duplicate_ms);
+	write_way(uplinks, 1, &v6, u, n, duplicate_ms);
 }
 
 static bool valid_pools(const struct ntm_prefix *pool4, const struct ntm_prefix *pool6)

@@ -39,8 +39,11 @@ uint64_t ntm_path_sweep_keys(struct ntm_path *p, uint64_t now);
 /* No key of it is used any more from now on; they stay in memory until the slot is wiped. */
 void ntm_path_expire(struct ntm_path *p);
 
-/* Where outer packets leave now, of each family by the first uplink that has an address of it: pair 0. */
-void ntm_ways_set(struct ntm_uplink *uplinks, const struct ntm_dp_uplink *u, size_t n);
+/*
+ * Where outer packets leave now, of each family by the first uplink that has an address of it: pair 0. If another one
+ * took over, the former one is pair 1 as long as it is there, and gets copies for duplicate_ms.
+ */
+void ntm_ways_set(struct ntm_uplink *uplinks, const struct ntm_dp_uplink *u, size_t n, uint32_t duplicate_ms);
 
 /* The virtual addresses and pools in the settings. -EINVAL: not pools; -ENOENT: there are none yet. */
 int ntm_addresses_check(const struct ntm_dp_addresses *a);

@@ -163,7 +163,7 @@ int ntm_dp_set_uplinks(struct ntm_dp *dp, struct ntm_dp_uplink *u, size_t n, cha
 	int first = write_locals(d, u, n);
 	if (first)
 		snprintf(why, cap, "can't note the addresses of the uplinks: %s", strerror(-first));
-	ntm_ways_set(d->uplinks, u, n);
+	ntm_ways_set(d->uplinks, u, n, d->duplicate_ms);
 	for (size_t i = 0; i < n; i++)
 		if (u[i].mtu > best_mtu && has_address(&u[i]))
 			best_mtu = u[i].mtu;

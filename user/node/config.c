@@ -296,6 +296,16 @@ static int parse_settle(const char *v, void *field, char *why, size_t cap)
 	return 0;
 }
 
+static int parse_duplicate(const char *v, void *field, char *why, size_t cap)
+{
+	uint32_t ms;
+
+	if (parse_settle(v, &ms, why, cap) || ms > NTM_UPLINK_DUPLICATE_MS)
+		return refuse(why, cap, "not a time in milliseconds, 0 to 5000");
+	*(uint32_t *)field = ms;
+	return 0;
+}
+
 #define FIELD(f) offsetof(struct ntm_node_config, f)
 static const struct ntm_conf_key keys[] = {
     {"node", "name", ntm_conf_label, FIELD(name), true},
@@ -305,6 +315,7 @@ static const struct ntm_conf_key keys[] = {
     {"node", "uplinks", ntm_node_conf_uplinks, FIELD(uplinks), false},
     {"node", "uplink_prefer", ntm_node_conf_uplinks, FIELD(uplink_prefer), false},
     {"node", "uplink_settle_ms", parse_settle, FIELD(uplink_settle_ms), false},
+    {"node", "uplink_duplicate_ms", parse_duplicate, FIELD(uplink_duplicate_ms), false},
     {"node", "xdp_mode", ntm_node_conf_xdp_mode, FIELD(xdp_mode), false},
     {"node", "datapath", parse_datapath, FIELD(user_datapath), false},
     {"node", "bulk", parse_bulk, FIELD(no_bulk), false},

@@ -28,7 +28,7 @@ struct ntm_prefix_list {
 	size_t n;
 };
 
-enum { NTM_UPLINK_SETTLE_MS = 200 };
+enum { NTM_UPLINK_SETTLE_MS = 200, NTM_UPLINK_DUPLICATE_MS = 5000 /* at most */ };
 
 /* interface = fd: a TUN device that comes over the control socket */
 #define NTM_INTERFACE_FD "fd"
@@ -45,6 +45,7 @@ struct ntm_node_config {
 	struct ntm_string_list uplinks;       /* n == 0: auto */
 	struct ntm_string_list uplink_prefer; /* before all others, in this order; n == 0: metrics decide */
 	uint32_t uplink_settle_ms;            /* a better uplink must last so long before it takes over */
+	uint32_t uplink_duplicate_ms;         /* after it did, packets leave by the former one, too; 0: not */
 	uint32_t max_paths;                   /* 0: default */
 	enum ntm_log_level log_level;
 	struct ntm_listen metrics_listen; /* not given: off */

@@ -234,6 +234,7 @@ static int open_dp(struct daemon *d)
 				  .port = n->conf.port,
 				  .xdp_mode = n->conf.xdp_mode,
 				  .max_paths = n->conf.max_paths,
+				  .duplicate_ms = n->conf.uplink_duplicate_ms,
 				  .bulk = !n->conf.no_bulk};
 	char why[512] = "";
 	int err = n->conf.user_datapath ? open_userpath_patiently(n, why, sizeof(why))
