@@ -275,8 +275,10 @@ start_dc() {
 	} >"$d/dc.conf"
 	run_dc
 }
+# DC_AS: a command that runs the one that follows it
+DC_AS=()
 run_dc() {
-	start_daemon dc "$B/ntm-dc" -c "$T/dc/dc.conf"
+	start_daemon dc "${DC_AS[@]}" "$B/ntm-dc" -c "$T/dc/dc.conf"
 	wait_for 10 "the DC answers" dc_ready
 }
 dc_ready() {
