@@ -440,6 +440,26 @@ Test(mobility, an_address_that_comes_back)
 	cr_assert_eq(w.dc.requests, 1);
 }
 
+/* Suspended: time passes, nothing is sent and no timer fires. It wakes up where it was, or in another network. */
+Test(mobility, a_host_that_was_asleep)
+{
+	unsigned took;
+
+	connected(easy, easy);
+	world_skip(600000);
+	took = silence(3000);
+	printf("mobility: awake again after ten minutes, %u ms\n", took);
+	cr_assert_leq(took, 1500);
+	world_run(&w, 3000);
+	world_skip(600000);
+	took = moved(0, &hard);
+	printf("mobility: awake again elsewhere, %u ms\n", took);
+	cr_assert_leq(took, 1500);
+	world_run(&w, 5000);
+	cr_assert_eq(world_tunnel(&w, 0)->state, NTM_TUN_UP);
+	cr_assert_leq(silence(200), 60);
+}
+
 enum { MANY = 1000, MANY_ID = 100000 };
 
 static uint64_t told_ms[MANY], moved_ms;
