@@ -163,7 +163,9 @@ void ntm_user_paths_free(struct ntm_dp_user *d)
 	free(d->ids.entries);
 	free(d->vips.entries);
 	free(d->general_prefixes);
-	ntm_user_sweep(d, UINT64_MAX);
+	/* Nobody has them any more; keys of paths that live stay for the next agent. */
+	for (const struct ntm_user_due *due; (due = ntm_fifo_peek(&d->resting)); ntm_fifo_pop(&d->resting))
+		ntm_wipe(&d->paths[due->slot], sizeof(d->paths[due->slot]));
 	ntm_fifo_free(&d->old_keys);
 	ntm_fifo_free(&d->resting);
 	pthread_rwlock_destroy(&d->index_lock);
