@@ -2,6 +2,7 @@
 #include "crypto.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 
 #include <openssl/core_names.h>
@@ -17,11 +18,47 @@ static EVP_CIPHER *chacha;
 static EVP_MD *blake2s;
 static EVP_MAC *blake2smac;
 
-/* One set of contexts a thread, so the library needs no lock. */
+/* One set of contexts a thread, so the library needs no lock; made when used, freed, and with it wiped, when it ends.
+ */
 static _Thread_local EVP_CIPHER_CTX *cipher_ctx;
 static _Thread_local EVP_MD_CTX *md_ctx;
 static _Thread_local EVP_MAC_CTX *mac_ctx;
 static _Thread_local EVP_PKEY_CTX *import_ctx; /* holds no key */
+static _Thread_local bool ends_with_thread;
+static pthread_key_t thread_end;
+static pthread_once_t thread_end_once = PTHREAD_ONCE_INIT;
+static bool has_thread_end;
+
+/* Runs in the thread that ends. */
+static void free_contexts(void *arg)
+{
+	(void)arg;
+	EVP_CIPHER_CTX_free(cipher_ctx);
+	EVP_MD_CTX_free(md_ctx);
+	EVP_MAC_CTX_free(mac_ctx);
+	EVP_PKEY_CTX_free(import_ctx);
+	cipher_ctx = NULL;
+	md_ctx = NULL;
+	mac_ctx = NULL;
+	import_ctx = NULL;
+	ends_with_thread = false;
+}
+
+static void make_thread_end(void)
+{
+	has_thread_end = !pthread_key_create(&thread_end, free_contexts);
+}
+
+/* A context that was just made is freed with its thread; c, or NULL. Without a key for it, it is kept for ever. */
+static void *with_thread(void *c)
+{
+	if (!c || ends_with_thread)
+		return c;
+	pthread_once(&thread_end_once, make_thread_end);
+	/* Any value but NULL: the destructor looks at the thread's own variables. */
+	ends_with_thread = has_thread_end && !pthread_setspecific(thread_end, &thread_end);
+	return c;
+}
 
 int ntm_crypto_init(void)
 {
@@ -37,7 +74,7 @@ int ntm_crypto_init(void)
 static EVP_CIPHER_CTX *get_cipher_ctx(void)
 {
 	if (!cipher_ctx)
-		cipher_ctx = EVP_CIPHER_CTX_new();
+		cipher_ctx = with_thread(EVP_CIPHER_CTX_new());
 	return cipher_ctx;
 }
 
@@ -94,7 +131,7 @@ static EVP_PKEY *import_key(const uint8_t *priv, const uint8_t *pub)
 	EVP_PKEY *k = NULL;
 
 	if (!import_ctx)
-		import_ctx = EVP_PKEY_CTX_new_from_name(NULL, "X25519", NULL);
+		import_ctx = with_thread(EVP_PKEY_CTX_new_from_name(NULL, "X25519", NULL));
 	if (priv)
 		*p++ = OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PRIV_KEY, (void *)priv, NTM_DH_LEN);
 	*p++ = OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, (void *)pub, NTM_DH_LEN);
@@ -185,7 +222,7 @@ int ntm_open(const uint8_t key[NTM_KEY_LEN], const uint8_t nonce[NTM_NONCE_LEN],
 int ntm_hash(uint8_t out[NTM_HASH_LEN], const struct ntm_iov *in, size_t n)
 {
 	if (!md_ctx)
-		md_ctx = EVP_MD_CTX_new();
+		md_ctx = with_thread(EVP_MD_CTX_new());
 	if (!md_ctx || EVP_DigestInit_ex2(md_ctx, blake2s, NULL) != 1)
 		return -EIO;
 	for (size_t i = 0; i < n; i++)
@@ -200,7 +237,7 @@ int ntm_mac(uint8_t out[NTM_MAC_LEN], const void *key, size_t key_len, const str
 	OSSL_PARAM params[] = {OSSL_PARAM_construct_size_t(OSSL_MAC_PARAM_SIZE, &size), OSSL_PARAM_construct_end()};
 
 	if (!mac_ctx)
-		mac_ctx = EVP_MAC_CTX_new(blake2smac);
+		mac_ctx = with_thread(EVP_MAC_CTX_new(blake2smac));
 	if (!mac_ctx || EVP_MAC_init(mac_ctx, key, key_len, params) != 1)
 		return -EIO;
 	for (size_t i = 0; i < n; i++)
