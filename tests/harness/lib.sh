@@ -17,7 +17,8 @@ set -euo pipefail
 
 HARNESS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 TOP=$(cd "$HARNESS/../.." && pwd)
-B=$TOP/${NTM_BUILD:-build}
+B=${NTM_BUILD:-build}
+[[ $B = /* ]] || B=$TOP/$B
 ZONE=ntm.example
 VIP4_POOL=100.96.0.0/12
 VIP6_POOL=fd4e:544d::/48
