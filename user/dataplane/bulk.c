@@ -20,6 +20,7 @@
 #include "../engine/aead.h"
 #include "../engine/engine.h"
 #include "dp_internal.h"
+#include "engineops.h"
 #include "hostif.h"
 
 static uint32_t by_id(void *arg, uint64_t id_be)
@@ -234,13 +235,7 @@ void ntm_bulk_forget(struct ntm_dp_bpf *d, uint32_t slot, uint8_t epoch)
 
 void ntm_bulk_keys(struct ntm_dp_bpf *d, uint32_t slot, const struct ntm_dp_keys *k)
 {
-	struct ntm_engine_keys ek = {.epoch = k->epoch,
-				     .tx = k->tx,
-				     .rx = k->rx,
-				     .bulk_suite = k->bulk_suite,
-				     .bulk_tx = k->bulk_tx,
-				     .bulk_rx = k->bulk_rx};
-	int err = d->engine ? ntm_engine_set_keys(d->engine, slot, &ek) : 0;
+	int err = ntm_dp_engine_keys(d->engine, slot, k);
 	/* The kernel lane has its keys. */
 	if (err)
 		ntm_warn("path %016llx has no bulk lane: %s", (unsigned long long)d->paths[slot].path_id,

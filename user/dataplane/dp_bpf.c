@@ -21,6 +21,7 @@
 #include "../engine/engine.h"
 #include "bpffs.h"
 #include "dp_internal.h"
+#include "engineops.h"
 
 /*
  * What fails is reported by whoever asked for it, and libbpf also complains about what is tried and may fail: so its
@@ -304,17 +305,7 @@ static int op_stats(struct ntm_dp *dp, uint64_t path_id, struct ntm_dp_stats *ou
 	if (!slot)
 		return -ENOENT;
 	ntm_path_stats(&d->paths[slot], out);
-	if (d->engine) {
-		struct ntm_engine_stats e;
-		ntm_engine_stats(d->engine, slot, &e);
-		out->bulk = e.bulk;
-		out->bulk_suite = e.suite;
-		out->bulk_tx_packets = e.tx_packets;
-		out->bulk_tx_bytes = e.tx_bytes;
-		out->bulk_rx_packets = e.rx_packets;
-		out->bulk_rx_bytes = e.rx_bytes;
-		ntm_engine_look(d->engine, slot);
-	}
+	ntm_dp_engine_stats(d->engine, slot, out);
 	return 0;
 }
 

@@ -9,6 +9,7 @@
 
 #include "../common/log.h"
 #include "dp_user_int.h"
+#include "engineops.h"
 
 static bool op_adopted(struct ntm_dp *dp)
 {
@@ -78,7 +79,7 @@ static int op_stats(struct ntm_dp *dp, uint64_t path_id, struct ntm_dp_stats *ou
 	if (!slot)
 		return -ENOENT;
 	ntm_path_stats(&d->paths[slot], out);
-	ntm_user_engine_stats(d, slot, out);
+	ntm_dp_engine_stats(d->engine, slot, out);
 	return 0;
 }
 

@@ -13,6 +13,7 @@
 #include "../common/log.h"
 #include "../engine/aead.h"
 #include "dp_user_int.h"
+#include "engineops.h"
 
 static uint32_t by_id(void *arg, uint64_t id_be)
 {
@@ -203,13 +204,7 @@ void ntm_user_engine_forget(struct ntm_dp_user *d, uint32_t slot, uint8_t epoch)
 
 void ntm_user_engine_keys(struct ntm_dp_user *d, uint32_t slot, const struct ntm_dp_keys *k)
 {
-	struct ntm_engine_keys ek = {.epoch = k->epoch,
-				     .tx = k->tx,
-				     .rx = k->rx,
-				     .bulk_suite = k->bulk_suite,
-				     .bulk_tx = k->bulk_tx,
-				     .bulk_rx = k->bulk_rx};
-	int err = d->engine ? ntm_engine_set_keys(d->engine, slot, &ek) : 0;
+	int err = ntm_dp_engine_keys(d->engine, slot, k);
 	if (err)
 		ntm_err("path %016llx: no memory for its keys", (unsigned long long)be64toh(d->paths[slot].path_id));
 }
@@ -218,19 +213,4 @@ void ntm_user_engine_del(struct ntm_dp_user *d, uint32_t slot)
 {
 	if (d->engine)
 		ntm_engine_del(d->engine, slot);
-}
-
-void ntm_user_engine_stats(struct ntm_dp_user *d, uint32_t slot, struct ntm_dp_stats *out)
-{
-	struct ntm_engine_stats e;
-	if (!d->engine)
-		return;
-	ntm_engine_stats(d->engine, slot, &e);
-	out->bulk = e.bulk;
-	out->bulk_suite = e.suite;
-	out->bulk_tx_packets = e.tx_packets;
-	out->bulk_tx_bytes = e.tx_bytes;
-	out->bulk_rx_packets = e.rx_packets;
-	out->bulk_rx_bytes = e.rx_bytes;
-	ntm_engine_look(d->engine, slot);
 }

@@ -116,7 +116,6 @@ void ntm_user_engine_close(struct ntm_dp_user *d); /* before paths go */
 void ntm_user_engine_forget(struct ntm_dp_user *d, uint32_t slot, uint8_t epoch);
 void ntm_user_engine_keys(struct ntm_dp_user *d, uint32_t slot, const struct ntm_dp_keys *k);
 void ntm_user_engine_del(struct ntm_dp_user *d, uint32_t slot);
-void ntm_user_engine_stats(struct ntm_dp_user *d, uint32_t slot, struct ntm_dp_stats *out);
 
 /* dp_user_events.c */
 int ntm_user_events_init(struct ntm_dp_user *d);

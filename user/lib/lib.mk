@@ -9,7 +9,7 @@ $B/pic/%.o: %.c
 	@mkdir -p $(@D)
 	$Q$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -fvisibility=hidden -MMD -MP -c $< -o $@
 LIB_PIC := $(patsubst $B/%,$B/pic/%,$(LIB_OBJ))
-LIB_PARTS := user/common/% user/dataplane/dp_user% user/dataplane/packet% user/dataplane/pathops% user/dataplane/too_big% user/engine/% user/node/%
+LIB_PARTS := user/common/% user/dataplane/dp_user% user/dataplane/engineops% user/dataplane/packet% user/dataplane/pathops% user/dataplane/too_big% user/engine/% user/node/%
 LIB_PARTS_PIC := $(patsubst %.c,$B/pic/%.o,$(filter-out user/node/main.c user/node/node.c user/node/control.c \
 	user/node/control_net.c user/node/control_json.c \
 	user/node/dns% user/node/privs.c,$(filter $(LIB_PARTS),$(wildcard user/*/*.c))))
