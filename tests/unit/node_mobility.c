@@ -113,6 +113,23 @@ Test(mobility, an_open_peer_follows_in_a_round_trip)
 	cr_assert_eq(world_tunnel(&w, 0)->move.done, 1);
 }
 
+static bool only_control(struct world *world, const struct world_packet *p)
+{
+	(void)world;
+	return (p->data[0] & 15) == NTM_T_DATA && p->data[1] >> 4 != NTM_SUITE_CONTROL;
+}
+
+Test(mobility, a_peer_whose_agent_hears_of_it_first_counts_it_too)
+{
+	connected(open_, open_);
+	w.drop = only_control;
+	world_set_net(&w, 0, &hard);
+	world_run(&w, 200);
+	w.drop = NULL;
+	cr_assert_eq(ntm_dp_fake_path(w.n[1]->dp, world_tunnel(&w, 1)->id)->stats.roams, 0);
+	cr_assert_eq(world_tunnel(&w, 1)->move.followed, 1);
+}
+
 Test(mobility, a_peer_behind_a_firewall_is_heard_through_the_relay_at_once)
 {
 	unsigned took;

@@ -347,7 +347,7 @@ json_object *ntm_control_paths(struct ntm_node *n)
 		add_int(o, "rx_packets", s.rx_packets);
 		add_int(o, "tx_bytes", s.tx_bytes);
 		add_int(o, "rx_bytes", s.rx_bytes);
-		add_int(o, "handovers", s.roams + t->move.done);
+		add_int(o, "handovers", s.roams + t->move.followed + t->move.done);
 		if (t->move.done)
 			add_number(o, "handover_ms", t->move.last_ms);
 		else

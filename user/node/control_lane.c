@@ -290,8 +290,10 @@ static void roam(struct ntm_tunnel *t, const struct ntm_addr *from)
 
 	if (ntm_route_held(t) || dp->ops->stats(dp, t->id, &s) || ntm_addr_equal(&s.endpoint, from))
 		return;
-	if (!dp->ops->set_endpoint(dp, t->id, from, 0))
-		ntm_path_moved(t, from);
+	if (dp->ops->set_endpoint(dp, t->id, from, 0))
+		return;
+	t->move.followed++;
+	ntm_path_moved(t, from);
 }
 
 /* Heard of over the route in use? What comes another way says nothing about that one. */

@@ -43,7 +43,8 @@ struct ntm_move {
 	bool soft;
 	uint8_t from[16];
 	uint8_t sends;
-	uint32_t done; /* handovers of this end */
+	uint32_t done;     /* handovers of this end */
+	uint32_t followed; /* of the peer, noted by the agent; the data plane counts those that it notes */
 	double last_ms;
 	struct ntm_timer timer;
 };

@@ -148,6 +148,7 @@ void ntm_route_release(struct ntm_tunnel *t)
 
 int ntm_route_set(struct ntm_tunnel *t, const struct ntm_addr *a, uint32_t hold_ms, const char *reason)
 {
+	enum ntm_route_kind before = t->route.kind;
 	struct ntm_node *n = t->node;
 	struct ntm_dp_stats s;
 	int err = n->dp->ops->stats(n->dp, t->id, &s);
@@ -159,8 +160,12 @@ int ntm_route_set(struct ntm_tunnel *t, const struct ntm_addr *a, uint32_t hold_
 		return err;
 	}
 	t->route.hold_until_ms = hold_ms ? ntm_timers_ms(&n->timers) + hold_ms : 0;
-	if (!ntm_addr_equal(&s.endpoint, a))
-		ntm_route_moved(t, a, reason);
+	if (ntm_addr_equal(&s.endpoint, a))
+		return 0;
+	ntm_route_moved(t, a, reason);
+	/* Another address of the same kind: the peer has moved, and a check was there before its data. */
+	if (t->route.kind == before)
+		t->move.followed++;
 	return 0;
 }
 
