@@ -3,13 +3,14 @@
 #
 #   tests/unit/NAME.c    one Criterion binary each; the part of NAME before "_" says what is linked (LIBS_*)
 #   tests/bpf/NAME.c     a Criterion binary if it has a Test(), else a part of all of them; aead*.c: tests/bpf/aead.mk
+#   tests/native/*.c     bpf/ compiled for this machine, with helpers and maps: libntmnative.a
 #   tests/fuzz/NAME.c    LLVMFuzzerTestOneInput; `make test` replays tests/fuzz/corpus/NAME/* through it
 #   tests/harness/NAME.c a program if it has a main(), else linked to whatever wants it
 #   tests/bench/NAME.c   a program each; dcload_*.c are parts of dcload
 #   tests/{check,vm}/*   executable scripts tests/check/NAME; exit 0 passed, 77 skipped (last line: reason), else failed
 #   tests/e2e/NAME/run   a scenario
 #
-# aead.mk may add binaries to TEST_BINS (Criterion) and programs to TEST_PROGS.
+# aead.mk, relay.mk and native.mk may add binaries to TEST_BINS (Criterion) and programs to TEST_PROGS.
 
 # Archives, so that a test takes only the objects it needs and may bring its own of any function.
 $B/libntmdp.a: $(DP_OBJ)
@@ -71,6 +72,7 @@ FUZZ_MAIN := $(if $(FUZZ),-fsanitize=fuzzer,$B/tests/fuzz/replay_main.o)
 # Unless told, all archives; agent and DC have functions of one name, so who needs much of the agent says so.
 LIBS_fuzz_dnsstub := $(LIBS_node) -lcriterion
 LIBS_fuzz_engine := $(LIBS_engine)
+LIBS_fuzz_programs := $B/libntmnative.a $B/libntmcommon.a
 define fuzz_rule
 $B/tests/fuzz/$(1): $B/tests/fuzz/$(1).o $(filter %.o,$(FUZZ_MAIN)) $(filter %.a,$(or $(LIBS_$(1)),$(LIBS_all)))
 	$$(LINK_TEST) $(filter -%,$(FUZZ_MAIN) $(LIBS_$(1)))
@@ -99,6 +101,7 @@ $B/gen/%.skel.h: $B/tests/bpf/%.bpf.o
 TEST_OBJ := $(call obj,$(UNIT_SRC) $(BPF_C) $(FUZZ_SRC) $(BENCH_SRC) $(wildcard tests/bench/dcload_*.c tests/harness/*.c tests/mobility/*.c))
 -include tests/bpf/aead.mk
 -include tests/bpf/relay.mk
+-include tests/native/native.mk
 
 tests: all $(TEST_BINS) $(TEST_PROGS) ## build everything that tests need
 	@:

@@ -323,7 +323,8 @@ static __always_inline int ntm_aead_mac_body(void *data, void *data_end, __u32 h
 /* Bytes 2..7 of the header behind 2 of the 6 zero bytes: words 14 and 15 of the cipher's state. */
 #define NTM_AEAD_NONCE(hdr) (NTM_LOAD64(hdr) >> 16 << 16)
 
-#ifdef __bpf__
+/* With the hooks' contexts, too, where tests compile whole programs for the machine that they run on. */
+#if defined(__bpf__) || defined(NTM_TEST_SHIM_H)
 #define NTM_AEAD_DATA ((void *)(long)ctx->data)
 #define NTM_AEAD_DATA_END ((void *)(long)ctx->data_end)
 NTM_AEAD_DEFINE(skb, struct __sk_buff, __noinline, NTM_AEAD_DATA, NTM_AEAD_DATA_END)
