@@ -224,6 +224,8 @@ int ntm_dp_start(struct ntm_dp *dp, const struct ntm_dp_start *s, char *why, siz
 	}
 	if (err)
 		ntm_bulk_close(d);
+	else
+		ntm_ntm0_limit_segments(d);
 	return err;
 }
 

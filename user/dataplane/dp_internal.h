@@ -115,6 +115,7 @@ int ntm_ntm0_find(struct ntm_dp_bpf *d, bool *mine);
 int ntm_ntm0_create(struct ntm_dp_bpf *d, char *why, size_t cap);
 int ntm_ntm0_remove(struct ntm_dp_bpf *d);
 int ntm_ntm0_set_mtu(struct ntm_dp_bpf *d, uint32_t mtu);
+void ntm_ntm0_limit_segments(struct ntm_dp_bpf *d); /* for the bulk lane */
 int ntm_ntm0_addresses(struct ntm_dp_bpf *d, const struct ntm_dp_addresses *old, const struct ntm_dp_addresses *a);
 /* Route of one peer address (v4-mapped or IPv6) with its MTU. */
 int ntm_ntm0_peer_route(struct ntm_dp_bpf *d, const uint8_t ip[16], uint16_t mtu);

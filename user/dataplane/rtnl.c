@@ -176,6 +176,8 @@ int ntm_rtnl_link_set(struct ntm_rtnl *r, const struct ntm_link_change *c)
 	ifi->ifi_change = c->flags_mask;
 	if (c->mtu)
 		mnl_attr_put_u32(nlh, IFLA_MTU, c->mtu);
+	if (c->gso_segs)
+		mnl_attr_put_u32(nlh, IFLA_GSO_MAX_SEGS, c->gso_segs);
 	if (c->no_addrgen) {
 		struct nlattr *spec = mnl_attr_nest_start(nlh, IFLA_AF_SPEC);
 		struct nlattr *inet6 = mnl_attr_nest_start(nlh, AF_INET6);

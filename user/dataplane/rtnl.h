@@ -30,6 +30,7 @@ struct ntm_link {
 struct ntm_link_change {
 	uint32_t ifindex;
 	uint32_t mtu;
+	uint32_t gso_segs;          /* most segments of a super-packet that TCP makes */
 	uint32_t flags, flags_mask; /* IFF_* */
 	bool no_addrgen;            /* no IPv6 link-local address of its own */
 };
