@@ -36,6 +36,11 @@ bool run_is_virtual_name(const char *name);
  * expected). 0, or the errno value (or EAI_* of RESOLVE) that it says. */
 int run_ask(struct ntm_run_request *q, int pass, struct ntm_run_answer *a, int *got);
 
+/* Takes fd out of the epoll sets of this process, and puts into them what has its number by then. */
+struct run_watch;
+struct run_watch *run_unwatch(int fd);
+void run_watch_again(struct run_watch *all, int fd);
+
 extern bool run_has_datagrams; /* some descriptor may be a NTM_RUN_DATAGRAM */
 
 #endif

@@ -57,9 +57,11 @@ static bool inet(int fd, struct ntm_run_request *q)
 static int replace(int fd, int got)
 {
 	int saved = errno, fl = fcntl(fd, F_GETFL), fdfl = fcntl(fd, F_GETFD), err = 0;
+	struct run_watch *sets = run_unwatch(fd);
 
 	if (fcntl(got, F_SETFL, fl) || dup3(got, fd, fdfl & FD_CLOEXEC ? O_CLOEXEC : 0) < 0)
 		err = errno;
+	run_watch_again(sets, fd);
 	close(got);
 	errno = saved;
 	return err;

@@ -2,7 +2,7 @@
 # ntm-run, and the library that it preloads. The library goes into all sorts of programs: it has nothing in it that it
 # does not need, and nothing to be seen but what it stands before.
 RUN_OBJ := $(call obj,$(addprefix user/run/,main.c elf.c broker.c identity.c chan.c message.c))
-PRELOAD_SRC := $(addprefix user/run/,preload.c preload_socket.c preload_names.c message.c) user/common/addr.c
+PRELOAD_SRC := $(addprefix user/run/,preload.c preload_socket.c preload_names.c preload_epoll.c message.c) user/common/addr.c
 PRELOAD_OBJ := $(PRELOAD_SRC:%.c=$B/pic/%.o)
 
 $B/ntm-run: $(RUN_OBJ) $(LIB_OBJ) $B/libntmnode.a $B/libntmdp.a $B/libntmengine.a $B/libntmcommon.a
