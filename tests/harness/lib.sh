@@ -99,6 +99,12 @@ cleanup() {
 		for f in "$T"/*/log; do
 			[ -s "$f" ] && say "--- $f" && tail -n "${NTM_LOG_LINES:-40}" "$f"
 		done
+		for name in "${!PID[@]}"; do
+			[ -S "$T/$name/run/ctl.sock" ] || continue
+			say "--- $name: paths, and packets by reason"
+			timeout 5 "$B/ntm" -r "$T/$name/run" paths --json 2>/dev/null | jq -c '.[]'
+			timeout 5 "$B/ntm" -r "$T/$name/run" status --json 2>/dev/null | jq -c '.counters // {} | map_values(.packets? // .) | with_entries(select(.value != 0))'
+		done
 	fi
 	for name in "${!PID[@]}"; do # a relay would drain
 		[ ! -e "$T/$name/relay.conf" ] || { kill -KILL "${PID[$name]}" && wait "${PID[$name]}"; } 2>/dev/null
