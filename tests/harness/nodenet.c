@@ -269,6 +269,25 @@ static void on_bind(struct world *w, unsigned relay, const struct world_packet *
 	answer(w, relay, p, r->key[end], flags | (r->end[!end].port ? NTM_BOUND_PEER : 0));
 }
 
+void world_relay_drain(struct world *w, unsigned relay)
+{
+	struct world_relay *rs = &w->rs[relay];
+
+	rs->draining = true;
+	for (unsigned i = 0; i < rs->n; i++) {
+		for (unsigned end = 0; end < 2; end++) {
+			struct world_relayed *r = &rs->path[i];
+			struct world_packet last = {.src = r->end[end]};
+			struct ntm_relay_bind b = {.hdr.id = htobe64(r->id), .seq = htobe64(r->seq[end])};
+
+			memcpy(last.data, &b, sizeof(b));
+			if (r->end[end].port)
+				answer(w, relay, &last, r->key[end],
+				       NTM_BOUND_DRAINING | (r->end[!end].port ? NTM_BOUND_PEER : 0));
+		}
+	}
+}
+
 void world_relay_receives(struct world *w, unsigned relay, const struct world_packet *p)
 {
 	const struct ntm_hdr *h = (const struct ntm_hdr *)p->data;

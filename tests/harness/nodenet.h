@@ -71,6 +71,8 @@ void world_relay_info(const struct world *w, unsigned relay, struct ntm_relay_in
 void world_relay_offer(const struct world *w, unsigned relay, int node, struct ntm_relay_offer *out);
 /* Relay Direction. */
 void world_relay_add(struct world *w, unsigned relay, uint64_t path_id, const uint8_t psk[NTM_PSK_LEN]);
+/* It drains, and tells the ends of its paths so. */
+void world_relay_drain(struct world *w, unsigned relay);
 void world_relay_receives(struct world *w, unsigned relay, const struct world_packet *p);
 struct world_relayed *world_relay_path(struct world *w, unsigned relay, uint64_t path_id);
 

@@ -404,6 +404,26 @@ Test(routes, a_draining_relay_is_left_and_nothing_is_lost)
 	cr_assert_eq(kind(0), NTM_ROUTE_RELAY);
 }
 
+Test(routes, a_relay_that_says_it_drains_is_left_at_once)
+{
+	unsigned lost = 0;
+	uint64_t id;
+
+	begin(hard, hard, 2);
+	connect_nodes();
+	stream(2000);
+	id = usable(0)->id;
+	world_relay_drain(&w, 0);
+	world_relay_drain(&w, 0); /* said twice is one request */
+	lost = stream(500);
+	cr_assert_eq(lost, 0);
+	cr_assert_neq(usable(0)->id, id);
+	cr_assert_not_null(world_relay_path(&w, 1, usable(0)->id));
+	lost = stream(10000);
+	cr_assert_eq(lost, 0);
+	cr_assert_leq(w.dc.requests, 3, "both ends may ask");
+}
+
 Test(routes, the_dc_may_name_another_relay_for_the_same_path)
 {
 	struct ntm_sig again[2];

@@ -309,6 +309,26 @@ Test(admission, draining_is_told_and_binds_go_on)
 	cr_assert_eq(ntohs(bound(keys[0]).flags), NTM_BOUND_DRAINING);
 }
 
+Test(admission, both_ends_are_told)
+{
+	ntm_admission_tell(&a, PATH + 1);
+	ntm_admission_tell(&a, PATH);
+	cr_assert_eq(n_sent, 0, "nobody is bound");
+	cr_assert(bind_from(0, 7, &alice));
+	cr_assert(bind_from(1, 9, &bob));
+	n_sent = 0;
+	a.draining = true;
+	ntm_admission_tell(&a, PATH);
+	cr_assert_eq(n_sent, 2);
+	cr_assert(ntm_addr_equal(&sent[0].to, &alice));
+	cr_assert(sent[0].has_src && !memcmp(sent[0].src, rs4.ip, 16));
+	cr_assert_eq(be64toh(bound(keys[0]).seq), 7);
+	cr_assert_eq(ntohs(bound(keys[0]).flags), NTM_BOUND_DRAINING | NTM_BOUND_PEER);
+	cr_assert(ntm_addr_equal(&sent[1].to, &bob));
+	cr_assert(ntm_bind_verify(keys[1], sent[1].data, sent[1].len));
+	cr_assert_eq(a.counters.told, 2);
+}
+
 static struct ntm_relay_bind probe_of(uint64_t id)
 {
 	struct ntm_relay_bind m = {.hdr = header(id, NTM_SUITE_RS_PROBE, 0), .seq = htobe64(3)};

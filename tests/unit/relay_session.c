@@ -67,7 +67,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-	ntm_timer_stop(&r->node.timers, &r->tick);
+	ntm_relay_tick_stop(r);
 	ntm_admission_free(&r->admission);
 	r->dp->ops->close(r->dp, false);
 	free(r);
@@ -249,6 +249,20 @@ Test(session, draining_refuses_what_is_new)
 	assert_taken(7); /* the DC's copy of what was taken before */
 	assert_refused(&m, NTM_E_BUSY);
 	cr_assert(r->admission.draining);
+}
+
+Test(session, who_is_bound_hears_of_draining_three_times)
+{
+	struct ntm_addr end;
+
+	assert_taken(7);
+	cr_assert_eq(ntm_addr_parse("198.51.100.7:4680", 0, &end), 0);
+	cr_assert_eq(r->dp->ops->bind(r->dp, 7, 0, &end, 1), 0);
+	ntm_relay_drain(r);
+	pass(100);
+	cr_assert_eq(r->admission.counters.told, 1);
+	pass(9000);
+	cr_assert_eq(r->admission.counters.told, 3);
 }
 
 Test(session, drained_when_the_last_path_went)

@@ -345,6 +345,12 @@ void ntm_bind_answer(struct ntm_node *n, const struct ntm_addr *from, const uint
 		bound(t, &sent, m);
 		return;
 	}
+	/* The answer to the last bind again, with news. */
+	if (be64toh(m->seq) == t->bind.answered_seq && t->bind.bound && be16toh(m->flags) & NTM_BOUND_DRAINING &&
+	    !t->bind.draining) {
+		t->bind.draining = true;
+		draining(t, true);
+	}
 }
 
 static void remember(struct ntm_path_agent *rec, const struct ntm_relay_info *r)

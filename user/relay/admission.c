@@ -123,9 +123,9 @@ static void send_counted(struct ntm_admission *a, const struct ntm_addr *to, con
 	ntm_debug("relay: answer not sent: %s", strerror(-err));
 }
 
-/* No longer than what it answers, and only to who proved a key. */
+/* No longer than what it answers, and only to who proved a key. to: own address that it came to; NULL: any. */
 static void answer(struct ntm_admission *a, const struct ntm_relay_bind *m, const uint8_t key[NTM_KEY_LEN],
-		   const struct ntm_addr *from, const uint8_t to[16], unsigned flags, uint64_t *counter)
+		   const struct ntm_addr *from, const uint8_t *to, unsigned flags, uint64_t *counter)
 {
 	struct ntm_relay_bound r = {.hdr = m->hdr, .seq = m->seq, .observed_port = from->port};
 
@@ -137,6 +137,31 @@ static void answer(struct ntm_admission *a, const struct ntm_relay_bind *m, cons
 		return;
 	}
 	send_counted(a, from, to, &r, sizeof(r), counter);
+}
+
+void ntm_admission_tell(struct ntm_admission *a, uint64_t path_id)
+{
+	static const enum ntm_role roles[2] = {NTM_ROLE_INITIATOR, NTM_ROLE_RESPONDER};
+	struct ntm_relay_bind m = {.hdr.id = htobe64(path_id)};
+	struct ntm_relay_dp_path p;
+	uint8_t key[NTM_KEY_LEN];
+
+	if (a->dp->ops->get(a->dp, path_id, &p))
+		return; /* ended in between */
+	for (unsigned end = 0; end < 2; end++) {
+		const struct ntm_relay_dp_end *e = &p.ends[end];
+
+		if (!e->addr.port)
+			continue;
+		m.seq = htobe64(e->seq);
+		if (ntm_relay_end_key(p.secret, roles[end], key))
+			a->counters.failed++;
+		else
+			answer(a, &m, key, &e->addr, local_of(a, path_id, end),
+			       p.ends[!end].addr.port ? NTM_BOUND_PEER : 0, &a->counters.told);
+	}
+	ntm_wipe(key, sizeof(key));
+	ntm_wipe(&p, sizeof(p));
 }
 
 static void on_probe(struct ntm_admission *a, const struct ntm_relay_bind *m, const struct ntm_addr *from,

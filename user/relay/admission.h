@@ -21,6 +21,7 @@
 	X(bound)          /* a new address, or the same again with a new seq */ \
 	X(repeated)       /* the last bind again: the same answer again */ \
 	X(probes)         /* answered */ \
+	X(told)           /* ends of paths, that this RS drains */ \
 	X(forwarded)      /* Tunnel Requests sent on to the other end */ \
 	X(held)           /* kept till the other end binds */ \
 	X(refused_form)   /* length, header or reserved bytes */ \
@@ -61,6 +62,8 @@ void ntm_admission_free(struct ntm_admission *a);
 /* Addresses that nobody may be bound to; copied. 0 or -ENOMEM (the former ones stay). */
 int ntm_admission_set_own(struct ntm_admission *a, const uint8_t (*ips)[16], size_t n);
 void ntm_admission_set_probe_secret(struct ntm_admission *a, const uint8_t secret[NTM_KEY_LEN]);
+/* Both ends of a path get the answer to their last bind once more, with the flags of now. */
+void ntm_admission_tell(struct ntm_admission *a, uint64_t path_id);
 /*
  * A datagram of type 9 came from `from` to the own address `to`. True: it was a bind or probe, or claims to be of a
  * relay path, and is dealt with; false: it is none of the relay's.

@@ -272,7 +272,7 @@ static void close_all(struct daemon *d, bool keep)
 	ntm_metrics_stop(n->metrics);
 	ntm_netwatch_close(n->netwatch);
 	ntm_hostwatch_close(r->host);
-	ntm_timer_stop(&n->timers, &r->tick);
+	ntm_relay_tick_stop(r);
 	if (n->tunnels.by_id)
 		ntm_node_core_free(n);
 	ntm_udp_close(n->udp);

@@ -28,6 +28,12 @@ struct ntm_relay {
 	uint64_t drain_end_ms;
 	void (*ended)(struct ntm_relay *r); /* drained; NULL: nobody asks */
 	struct ntm_timer tick;
+	struct { /* both ends of each path, that this RS drains */
+		struct ntm_timer timer;
+		uint64_t *ids;
+		size_t n, next, slice;
+		unsigned rounds;
+	} telling;
 	uint64_t paths_added, paths_refused, paths_released, paths_expired;
 
 	struct ntm_hostwatch *host;
@@ -46,7 +52,9 @@ void ntm_relay_leave(struct ntm_relay *r);
 
 /* drain.c: the clock of the relay, and its end. */
 void ntm_relay_tick_init(struct ntm_relay *r); /* begins: once a second expiry, load, end of draining */
-void ntm_relay_drain(struct ntm_relay *r);     /* no new paths; ended() when drain_s are over or no path is left */
+void ntm_relay_tick_stop(struct ntm_relay *r);
+/* No new paths, and who is bound is told; ended() when drain_s are over or no path is left. */
+void ntm_relay_drain(struct ntm_relay *r);
 
 /* control.c */
 int ntm_relay_control_open(struct ntm_relay_control **out, struct ntm_relay *r, char *why, size_t cap);
