@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -406,4 +407,47 @@ Test(ctlsock, call_ends_early)
 	do_call(&none);
 	cr_assert_eq(none.err, -ENOENT);
 	cr_assert_not_null(strstr(none.why, "/nonexistent/ctl.sock"), "%s", none.why);
+}
+
+static void on_turn(uv_prepare_t *h)
+{
+	++*(unsigned *)h->data;
+}
+
+static void on_time(uv_timer_t *h)
+{
+	uv_stop(h->loop);
+}
+
+/* Without a descriptor for a client the loop must neither hang nor spin; the client is served when there is one. */
+Test(ctlsock, no_descriptor_left)
+{
+	struct rlimit was, none;
+	unsigned turns = 0;
+	/* closed in teardown() */
+	static uv_prepare_t prepare;
+	static uv_timer_t timer;
+	int fd = connect_raw();
+
+	uv_prepare_init(&loop, &prepare);
+	prepare.data = &turns;
+	uv_prepare_start(&prepare, on_turn);
+	uv_timer_init(&loop, &timer);
+	uv_timer_start(&timer, on_time, 350, 0);
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &was), 0);
+	none = was;
+	none.rlim_cur = 0; /* none is to be had, libuv's spare one neither */
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &was), 0);
+	cr_assert_lt(turns, 20, "%u turns of the loop", turns);
+	cr_assert_eq(handled, 0);
+
+	send_text(fd, "{\"cmd\":\"echo\"}\n");
+	while (!handled)
+		uv_run(&loop, UV_RUN_ONCE);
+	cr_assert_str_eq(receive(fd), "{\"ok\":true,\"result\":{\"cmd\":\"echo\"}}\n");
+	close(fd);
+	uv_close((uv_handle_t *)&prepare, NULL);
+	uv_close((uv_handle_t *)&timer, NULL);
 }

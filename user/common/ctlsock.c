@@ -21,11 +21,20 @@ enum {
 	CLIENTS_MAX = 128,
 	UNREAD_MAX = 8 << 20, /* of answers that a client doesn't read, bytes; then it is cut off */
 	JSON_DEPTH = 16,
+	BACKLOG = 16,
+	ACCEPT_PAUSE_MS = 100, /* after accept() failed: what it lacks is hardly there at once */
 };
 
+/*
+ * Accepts by itself: libuv's listener asks again and again, without end and without returning, where neither a
+ * descriptor nor the spare one that it keeps is to be had.
+ */
 struct ntm_ctl_server {
-	uv_pipe_t listener;
-	bool stopped, listener_closed;
+	uv_poll_t listener;
+	uv_timer_t pause;
+	int fd;
+	unsigned handles; /* of the two above, not closed yet */
+	bool stopped;
 	struct ntm_ctl_client *clients;
 	unsigned n_clients;
 	gid_t group; /* -1: root and own user only */
@@ -57,7 +66,7 @@ static void pump(struct ntm_ctl_client *c);
 
 static void server_unref(struct ntm_ctl_server *s)
 {
-	if (s->listener_closed && !s->clients)
+	if (!s->handles && !s->clients)
 		free(s);
 }
 
@@ -364,22 +373,18 @@ int ntm_ctl_server_admit(struct ntm_ctl_server *s, gid_t group)
 	return 0;
 }
 
-static void on_connection(uv_stream_t *listener, int status)
+/* Takes the descriptor. */
+static void welcome(struct ntm_ctl_server *s, int fd)
 {
-	struct ntm_ctl_server *s = listener->data;
-	struct ntm_ctl_client *c;
+	struct ntm_ctl_client *c = calloc(1, sizeof(*c));
 
-	if (status < 0) {
-		ntm_warn_limited("control socket: %s", uv_strerror(status));
-		return;
-	}
-	c = calloc(1, sizeof(*c));
 	if (!c) {
 		ntm_warn_limited("control socket: out of memory");
+		close(fd);
 		return;
 	}
 	c->server = s;
-	uv_pipe_init(listener->loop, &c->pipe, 1); /* 1: descriptors may come, too */
+	uv_pipe_init(s->listener.loop, &c->pipe, 1); /* 1: descriptors may come, too */
 	c->pipe.data = c;
 	c->next = s->clients;
 	c->prev = &s->clients;
@@ -387,10 +392,44 @@ static void on_connection(uv_stream_t *listener, int status)
 		c->next->prev = &c->next;
 	s->clients = c;
 	s->n_clients++;
-	if (uv_accept(listener, (uv_stream_t *)&c->pipe) || s->n_clients > CLIENTS_MAX || !admitted(s, c) ||
-	    uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read)) {
+	if (uv_pipe_open(&c->pipe, fd)) {
+		close(fd);
+		client_close(c);
+	} else if (s->n_clients > CLIENTS_MAX || !admitted(s, c) ||
+		   uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read)) {
 		ntm_warn_limited("control socket: client refused, %u are connected", s->n_clients - 1);
 		client_close(c);
+	}
+}
+
+static void on_connection(uv_poll_t *listener, int status, int events);
+
+static void on_pause_over(uv_timer_t *t)
+{
+	struct ntm_ctl_server *s = t->data;
+
+	uv_poll_start(&s->listener, UV_READABLE, on_connection);
+}
+
+static void on_connection(uv_poll_t *listener, int status, int events)
+{
+	struct ntm_ctl_server *s = listener->data;
+	int fd;
+
+	(void)status;
+	(void)events;
+	for (int i = 0; i < BACKLOG; i++) {
+		fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd >= 0) {
+			welcome(s, fd);
+		} else if (errno == EAGAIN) {
+			return;
+		} else if (errno != EINTR && errno != ECONNABORTED) {
+			ntm_warn_limited("control socket: %s", strerror(errno));
+			uv_poll_stop(listener);
+			uv_timer_start(&s->pause, on_pause_over, ACCEPT_PAUSE_MS, 0);
+			return;
+		}
 	}
 }
 
@@ -424,7 +463,7 @@ static int listen_on(const char *path)
 	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)))
 		err = -errno;
 	umask(old);
-	if (!err && listen(fd, 16))
+	if (!err && listen(fd, BACKLOG))
 		err = -errno;
 	if (err) {
 		close(fd);
@@ -433,11 +472,11 @@ static int listen_on(const char *path)
 	return fd;
 }
 
-static void on_listener_closed(uv_handle_t *h)
+static void on_server_closed(uv_handle_t *h)
 {
 	struct ntm_ctl_server *s = h->data;
 
-	s->listener_closed = true;
+	s->handles--;
 	server_unref(s);
 }
 
@@ -465,13 +504,16 @@ int ntm_ctl_server_start(struct ntm_ctl_server **out, uv_loop_t *loop, const cha
 	}
 	/* A client that goes away while it is written to is an error of that write, nothing more. */
 	signal(SIGPIPE, SIG_IGN);
-	uv_pipe_init(loop, &s->listener, 0);
-	s->listener.data = s;
-	err = uv_pipe_open(&s->listener, fd);
-	if (err)
-		close(fd);
-	else
-		err = uv_listen((uv_stream_t *)&s->listener, 16, on_connection);
+	uv_timer_init(loop, &s->pause);
+	s->pause.data = s;
+	s->handles = 1;
+	s->fd = fd;
+	err = uv_poll_init(loop, &s->listener, fd);
+	if (!err) {
+		s->listener.data = s;
+		s->handles++;
+		err = uv_poll_start(&s->listener, UV_READABLE, on_connection);
+	}
 	if (err) {
 		ntm_ctl_server_stop(s);
 		return err;
@@ -492,5 +534,8 @@ void ntm_ctl_server_stop(struct ntm_ctl_server *s)
 			s->closed(c, s->arg);
 		client_close(c);
 	}
-	uv_close((uv_handle_t *)&s->listener, on_listener_closed);
+	if (s->handles == 2)
+		uv_close((uv_handle_t *)&s->listener, on_server_closed);
+	close(s->fd);
+	uv_close((uv_handle_t *)&s->pause, on_server_closed);
 }
