@@ -24,7 +24,7 @@ static bool proven(const struct ntm_dc *dc, const struct ntm_dc_session *s, cons
 	for (size_t i = 0; i < dc->ids.n && !ok; i++) {
 		const struct ntm_dc_identity *id = &dc->ids.items[i];
 
-		ok = !ntm_key_proof(id->priv, id->pub, m->public_key, s->node->rec.public_key, m->public_key, want) &&
+		ok = !ntm_key_proof(id->priv, m->public_key, s->node->rec.public_key, m->public_key, want) &&
 		     ntm_equal(want, m->key_proof, sizeof(want));
 	}
 	ntm_wipe(want, sizeof(want));

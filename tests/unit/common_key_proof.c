@@ -25,17 +25,17 @@ Test(key_proof, both_ends_make_the_same_and_nobody_else)
 	make(&was);
 	make(&now);
 	make(&other);
-	cr_assert_eq(ntm_key_proof(now.priv, now.pub, dc.pub, was.pub, now.pub, node), 0);
-	cr_assert_eq(ntm_key_proof(dc.priv, dc.pub, now.pub, was.pub, now.pub, seen), 0);
+	cr_assert_eq(ntm_key_proof(now.priv, dc.pub, was.pub, now.pub, node), 0);
+	cr_assert_eq(ntm_key_proof(dc.priv, now.pub, was.pub, now.pub, seen), 0);
 	cr_assert_arr_eq(node, seen, NTM_KEY_LEN);
 	/* without the new private key, for another key, from another node, to another DC */
-	cr_assert_eq(ntm_key_proof(was.priv, was.pub, dc.pub, was.pub, now.pub, node), 0);
+	cr_assert_eq(ntm_key_proof(was.priv, dc.pub, was.pub, now.pub, node), 0);
 	cr_assert_neq(memcmp(node, seen, NTM_KEY_LEN), 0);
-	cr_assert_eq(ntm_key_proof(now.priv, now.pub, dc.pub, was.pub, other.pub, node), 0);
+	cr_assert_eq(ntm_key_proof(now.priv, dc.pub, was.pub, other.pub, node), 0);
 	cr_assert_neq(memcmp(node, seen, NTM_KEY_LEN), 0);
-	cr_assert_eq(ntm_key_proof(now.priv, now.pub, dc.pub, other.pub, now.pub, node), 0);
+	cr_assert_eq(ntm_key_proof(now.priv, dc.pub, other.pub, now.pub, node), 0);
 	cr_assert_neq(memcmp(node, seen, NTM_KEY_LEN), 0);
-	cr_assert_eq(ntm_key_proof(now.priv, now.pub, other.pub, was.pub, now.pub, node), 0);
+	cr_assert_eq(ntm_key_proof(now.priv, other.pub, was.pub, now.pub, node), 0);
 	cr_assert_neq(memcmp(node, seen, NTM_KEY_LEN), 0);
 }
 
@@ -47,5 +47,5 @@ Test(key_proof, a_key_of_low_order_proves_nothing)
 
 	cr_assert_eq(ntm_crypto_init(), 0);
 	make(&dc);
-	cr_assert_eq(ntm_key_proof(dc.priv, dc.pub, zero, dc.pub, zero, out), -EINVAL);
+	cr_assert_eq(ntm_key_proof(dc.priv, zero, dc.pub, zero, out), -EINVAL);
 }

@@ -26,7 +26,7 @@ static struct ntm_sig update_as(struct testnode *t, const struct key *announced,
 
 	testnode_request(t, &m, NTM_M_KEY_UPDATE_REQUEST);
 	memcpy(m.public_key, announced->pub, NTM_DH_LEN);
-	cr_assert_eq(ntm_key_proof(proven->priv, proven->pub, t->dc_pub, t->pub, announced->pub, m.key_proof), 0);
+	cr_assert_eq(ntm_key_proof(proven->priv, t->dc_pub, t->pub, announced->pub, m.key_proof), 0);
 	m.have = NTM_SIG_BIT(NTM_F_PUBLIC_KEY) | NTM_SIG_BIT(NTM_F_KEY_PROOF);
 	cr_assert_eq(testnode_ask(t, &m, &answer), 0);
 	return answer;

@@ -24,6 +24,7 @@ static _Thread_local EVP_CIPHER_CTX *cipher_ctx;
 static _Thread_local EVP_MD_CTX *md_ctx;
 static _Thread_local EVP_MAC_CTX *mac_ctx;
 static _Thread_local EVP_PKEY_CTX *import_ctx; /* holds no key */
+static _Thread_local EVP_PKEY *peer_key;       /* the public one that was exchanged with last */
 static _Thread_local bool ends_with_thread;
 static pthread_key_t thread_end;
 static pthread_once_t thread_end_once = PTHREAD_ONCE_INIT;
@@ -37,10 +38,12 @@ static void free_contexts(void *arg)
 	EVP_MD_CTX_free(md_ctx);
 	EVP_MAC_CTX_free(mac_ctx);
 	EVP_PKEY_CTX_free(import_ctx);
+	EVP_PKEY_free(peer_key);
 	cipher_ctx = NULL;
 	md_ctx = NULL;
 	mac_ctx = NULL;
 	import_ctx = NULL;
+	peer_key = NULL;
 	ends_with_thread = false;
 }
 
@@ -93,29 +96,119 @@ bool ntm_equal(const void *a, const void *b, size_t len)
 	return CRYPTO_memcmp(a, b, len) == 0;
 }
 
-int ntm_x25519_public(const uint8_t priv[NTM_DH_LEN], uint8_t pub[NTM_DH_LEN])
+/*
+ * The curve's ladder wants the private half alone, but with only that given OpenSSL computes the public one, as long as
+ * a whole exchange: so this is a key whose public half is not looked at.
+ */
+static EVP_PKEY *import_private(const uint8_t priv[NTM_DH_LEN])
 {
-	EVP_PKEY *k = EVP_PKEY_new_raw_private_key_ex(NULL, "X25519", NULL, priv, NTM_DH_LEN);
-	uint8_t tmp[NTM_DH_LEN];
+	static const uint8_t unused[NTM_DH_LEN];
+	OSSL_PARAM params[] = {
+	    OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PRIV_KEY, (void *)priv, NTM_DH_LEN),
+	    OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, (void *)unused, NTM_DH_LEN),
+	    OSSL_PARAM_construct_end(),
+	};
+	EVP_PKEY *k = NULL;
+
+	if (!import_ctx)
+		import_ctx = with_thread(EVP_PKEY_CTX_new_from_name(NULL, "X25519", NULL));
+	if (!import_ctx || EVP_PKEY_fromdata_init(import_ctx) != 1 ||
+	    EVP_PKEY_fromdata(import_ctx, &k, EVP_PKEY_KEYPAIR, params) != 1)
+		return NULL;
+	return k;
+}
+
+/* The other end's key, in the one object that this thread has for it. */
+static EVP_PKEY *set_peer_key(const uint8_t pub[NTM_DH_LEN])
+{
+	OSSL_PARAM params[] = {
+	    OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, (void *)pub, NTM_DH_LEN),
+	    OSSL_PARAM_construct_end(),
+	};
+
+	if (peer_key)
+		return EVP_PKEY_set1_encoded_public_key(peer_key, pub, NTM_DH_LEN) == 1 ? peer_key : NULL;
+	if (import_ctx && EVP_PKEY_fromdata_init(import_ctx) == 1 &&
+	    EVP_PKEY_fromdata(import_ctx, &peer_key, EVP_PKEY_PUBLIC_KEY, params) == 1)
+		return with_thread(peer_key);
+	return NULL;
+}
+
+int ntm_dh_open(struct ntm_dh *d, const uint8_t priv[NTM_DH_LEN])
+{
+	EVP_PKEY *k = import_private(priv);
+
+	d->ctx = k ? EVP_PKEY_CTX_new_from_pkey(NULL, k, NULL) : NULL;
+	EVP_PKEY_free(k); /* the context has it */
+	if (d->ctx && EVP_PKEY_derive_init(d->ctx) == 1)
+		return 0;
+	ntm_dh_close(d);
+	return -EIO;
+}
+
+void ntm_dh_close(struct ntm_dh *d)
+{
+	EVP_PKEY_CTX_free(d->ctx);
+	d->ctx = NULL;
+}
+
+int ntm_dh_derive(struct ntm_dh *d, const uint8_t pub[NTM_DH_LEN], uint8_t out[NTM_DH_LEN])
+{
+	static const uint8_t zero[NTM_DH_LEN];
+	EVP_PKEY *peer = set_peer_key(pub);
+	uint8_t tmp[NTM_DH_LEN] = {0};
 	size_t len = sizeof(tmp);
 	int ret = -EIO;
 
-	if (k && EVP_PKEY_get_raw_public_key(k, tmp, &len) == 1 && len == sizeof(tmp)) {
-		memcpy(pub, tmp, sizeof(tmp));
-		ret = 0;
+	/* Any 32 bytes are a public key (RFC 7748 section 5): there is nothing to validate before. */
+	if (peer && EVP_PKEY_derive_set_peer_ex(d->ctx, peer, 0) == 1) {
+		/* OpenSSL refuses an all-zero result by itself; the compare states the rule */
+		if (EVP_PKEY_derive(d->ctx, tmp, &len) != 1 || len != sizeof(tmp) || ntm_equal(tmp, zero, sizeof(tmp)))
+			ret = -EINVAL;
+		else
+			ret = 0;
 	}
-	EVP_PKEY_free(k);
+	if (!ret)
+		memcpy(out, tmp, sizeof(tmp));
+	ntm_wipe(tmp, sizeof(tmp));
 	return ret;
+}
+
+/* A public key is the private one times the base point, which the ladder does faster than OpenSSL's own way. */
+int ntm_dh_public(struct ntm_dh *d, uint8_t pub[NTM_DH_LEN])
+{
+	static const uint8_t base[NTM_DH_LEN] = {9};
+
+	return ntm_dh_derive(d, base, pub);
+}
+
+int ntm_x25519_public(const uint8_t priv[NTM_DH_LEN], uint8_t pub[NTM_DH_LEN])
+{
+	struct ntm_dh d;
+	int ret = ntm_dh_open(&d, priv);
+
+	if (ret)
+		return ret;
+	ret = ntm_dh_public(&d, pub);
+	ntm_dh_close(&d);
+	return ret;
+}
+
+int ntm_x25519_private(uint8_t priv[NTM_DH_LEN])
+{
+	if (RAND_priv_bytes(priv, NTM_DH_LEN) != 1)
+		return -EIO;
+	/* RFC 7748 section 5 clamps at use; storing it clamped makes keys look as wg's */
+	priv[0] &= 248;
+	priv[31] = (uint8_t)((priv[31] & 127) | 64);
+	return 0;
 }
 
 int ntm_x25519_generate(uint8_t priv[NTM_DH_LEN], uint8_t pub[NTM_DH_LEN])
 {
 	uint8_t k[NTM_DH_LEN];
-	int ret = RAND_priv_bytes(k, sizeof(k)) == 1 ? 0 : -EIO;
+	int ret = ntm_x25519_private(k);
 
-	/* RFC 7748 section 5 clamps at use; storing it clamped makes keys look as wg's */
-	k[0] &= 248;
-	k[31] = (uint8_t)((k[31] & 127) | 64);
 	if (!ret)
 		ret = ntm_x25519_public(k, pub);
 	if (!ret)
@@ -124,57 +217,16 @@ int ntm_x25519_generate(uint8_t priv[NTM_DH_LEN], uint8_t pub[NTM_DH_LEN])
 	return ret;
 }
 
-/* priv NULL: a public key. With both halves given OpenSSL does not compute the public one, half of the work. */
-static EVP_PKEY *import_key(const uint8_t *priv, const uint8_t *pub)
-{
-	OSSL_PARAM params[3], *p = params;
-	EVP_PKEY *k = NULL;
-
-	if (!import_ctx)
-		import_ctx = with_thread(EVP_PKEY_CTX_new_from_name(NULL, "X25519", NULL));
-	if (priv)
-		*p++ = OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PRIV_KEY, (void *)priv, NTM_DH_LEN);
-	*p++ = OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, (void *)pub, NTM_DH_LEN);
-	*p = OSSL_PARAM_construct_end();
-	if (!import_ctx || EVP_PKEY_fromdata_init(import_ctx) != 1 ||
-	    EVP_PKEY_fromdata(import_ctx, &k, priv ? EVP_PKEY_KEYPAIR : EVP_PKEY_PUBLIC_KEY, params) != 1)
-		return NULL;
-	return k;
-}
-
-int ntm_x25519_pair(const uint8_t priv[NTM_DH_LEN], const uint8_t own_pub[NTM_DH_LEN], const uint8_t pub[NTM_DH_LEN],
-		    uint8_t out[NTM_DH_LEN])
-{
-	static const uint8_t zero[NTM_DH_LEN];
-	EVP_PKEY *k = import_key(priv, own_pub);
-	EVP_PKEY *peer = import_key(NULL, pub);
-	EVP_PKEY_CTX *ctx = k ? EVP_PKEY_CTX_new_from_pkey(NULL, k, NULL) : NULL;
-	uint8_t tmp[NTM_DH_LEN] = {0};
-	size_t len = sizeof(tmp);
-	int ret = -EIO;
-
-	if (ctx && peer && EVP_PKEY_derive_init(ctx) == 1 && EVP_PKEY_derive_set_peer(ctx, peer) == 1) {
-		/* OpenSSL refuses an all-zero result by itself; the compare states the rule */
-		if (EVP_PKEY_derive(ctx, tmp, &len) != 1 || len != sizeof(tmp) || ntm_equal(tmp, zero, sizeof(tmp)))
-			ret = -EINVAL;
-		else
-			ret = 0;
-	}
-	if (!ret)
-		memcpy(out, tmp, sizeof(tmp));
-	ntm_wipe(tmp, sizeof(tmp));
-	EVP_PKEY_CTX_free(ctx);
-	EVP_PKEY_free(peer);
-	EVP_PKEY_free(k);
-	return ret;
-}
-
 int ntm_x25519(const uint8_t priv[NTM_DH_LEN], const uint8_t pub[NTM_DH_LEN], uint8_t out[NTM_DH_LEN])
 {
-	uint8_t own_pub[NTM_DH_LEN];
-	int ret = ntm_x25519_public(priv, own_pub);
+	struct ntm_dh d;
+	int ret = ntm_dh_open(&d, priv);
 
-	return ret ? ret : ntm_x25519_pair(priv, own_pub, pub, out);
+	if (ret)
+		return ret;
+	ret = ntm_dh_derive(&d, pub, out);
+	ntm_dh_close(&d);
+	return ret;
 }
 
 int ntm_seal(const uint8_t key[NTM_KEY_LEN], const uint8_t nonce[NTM_NONCE_LEN], const void *ad, size_t ad_len,
@@ -221,9 +273,11 @@ int ntm_open(const uint8_t key[NTM_KEY_LEN], const uint8_t nonce[NTM_NONCE_LEN],
 
 int ntm_hash(uint8_t out[NTM_HASH_LEN], const struct ntm_iov *in, size_t n)
 {
+	const EVP_MD *md = md_ctx ? NULL : blake2s; /* named at the first use only: half of a short hash's time */
+
 	if (!md_ctx)
 		md_ctx = with_thread(EVP_MD_CTX_new());
-	if (!md_ctx || EVP_DigestInit_ex2(md_ctx, blake2s, NULL) != 1)
+	if (!md_ctx || EVP_DigestInit_ex2(md_ctx, md, NULL) != 1)
 		return -EIO;
 	for (size_t i = 0; i < n; i++)
 		if (EVP_DigestUpdate(md_ctx, in[i].data, in[i].len) != 1)

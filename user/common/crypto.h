@@ -24,9 +24,16 @@ int ntm_x25519_generate(uint8_t priv[NTM_DH_LEN], uint8_t pub[NTM_DH_LEN]);
 int ntm_x25519_public(const uint8_t priv[NTM_DH_LEN], uint8_t pub[NTM_DH_LEN]);
 /* -EINVAL if the result is all zero (low-order point) */
 int ntm_x25519(const uint8_t priv[NTM_DH_LEN], const uint8_t pub[NTM_DH_LEN], uint8_t out[NTM_DH_LEN]);
-/* The same for who has priv's public key at hand: in less than half the time. */
-int ntm_x25519_pair(const uint8_t priv[NTM_DH_LEN], const uint8_t own_pub[NTM_DH_LEN], const uint8_t pub[NTM_DH_LEN],
-		    uint8_t out[NTM_DH_LEN]);
+int ntm_x25519_private(uint8_t priv[NTM_DH_LEN]); /* half of generate: for who opens it and asks for the public one */
+
+/* A private key made ready for more than one exchange. Of one thread, closed by the same; closing wipes it. */
+struct ntm_dh {
+	struct evp_pkey_ctx_st *ctx;
+};
+int ntm_dh_open(struct ntm_dh *d, const uint8_t priv[NTM_DH_LEN]); /* after a failure there is nothing to close */
+void ntm_dh_close(struct ntm_dh *d);
+int ntm_dh_public(struct ntm_dh *d, uint8_t pub[NTM_DH_LEN]);
+int ntm_dh_derive(struct ntm_dh *d, const uint8_t pub[NTM_DH_LEN], uint8_t out[NTM_DH_LEN]); /* as ntm_x25519() */
 
 /* out holds len + NTM_TAG_LEN; in place (out == in) allowed. */
 int ntm_seal(const uint8_t key[NTM_KEY_LEN], const uint8_t nonce[NTM_NONCE_LEN], const void *ad, size_t ad_len,

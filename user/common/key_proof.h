@@ -10,10 +10,9 @@
 /*
  * BLAKE2s-256("ntm1 key proof" || DH(new key, DC's key) || old public key || new public key): both ends can make it.
  * The node calls it with its new private key and the DC's public one, the DC with its private key and the new public
- * one. own_pub is the public part of priv. 0 or -errno (-EINVAL: other_pub is no usable key).
+ * one. 0 or -errno (-EINVAL: other_pub is no usable key).
  */
-int ntm_key_proof(const uint8_t priv[NTM_DH_LEN], const uint8_t own_pub[NTM_DH_LEN],
-		  const uint8_t other_pub[NTM_DH_LEN], const uint8_t old_pub[NTM_DH_LEN],
-		  const uint8_t new_pub[NTM_DH_LEN], uint8_t out[NTM_KEY_LEN]);
+int ntm_key_proof(const uint8_t priv[NTM_DH_LEN], const uint8_t other_pub[NTM_DH_LEN],
+		  const uint8_t old_pub[NTM_DH_LEN], const uint8_t new_pub[NTM_DH_LEN], uint8_t out[NTM_KEY_LEN]);
 
 #endif

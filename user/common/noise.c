@@ -50,15 +50,26 @@ static int mix_key_and_hash(struct ntm_noise *ns, const uint8_t psk[NTM_PSK_LEN]
 	return ret;
 }
 
-static int mix_dh(struct ntm_noise *ns, const uint8_t priv[NTM_DH_LEN], const uint8_t own_pub[NTM_DH_LEN],
-		  const uint8_t pub[NTM_DH_LEN])
+static int mix_dh(struct ntm_noise *ns, struct ntm_dh *own, const uint8_t pub[NTM_DH_LEN])
 {
 	uint8_t dh[NTM_DH_LEN];
-	int ret = ntm_x25519_pair(priv, own_pub, pub, dh);
+	int ret = ntm_dh_derive(own, pub, dh);
 
 	if (!ret)
 		ret = mix_key(ns, dh, sizeof(dh));
 	ntm_wipe(dh, sizeof(dh));
+	return ret;
+}
+
+static int mix_dh_once(struct ntm_noise *ns, const uint8_t priv[NTM_DH_LEN], const uint8_t pub[NTM_DH_LEN])
+{
+	struct ntm_dh own;
+	int ret = ntm_dh_open(&own, priv);
+
+	if (ret)
+		return ret;
+	ret = mix_dh(ns, &own, pub);
+	ntm_dh_close(&own);
 	return ret;
 }
 
@@ -140,59 +151,79 @@ static int token_e(struct ntm_noise *ns, const uint8_t e[NTM_DH_LEN])
 	return !ret && ns->has_psk ? mix_key(ns, e, NTM_DH_LEN) : ret;
 }
 
-static int make_ephemeral(struct ntm_noise *ns)
+/* After it *e is open, unless it failed. */
+static int make_ephemeral(struct ntm_noise *ns, struct ntm_dh *e)
 {
-	return ns->fixed_e ? ntm_x25519_public(ns->e, ns->e_pub) : ntm_x25519_generate(ns->e, ns->e_pub);
+	int ret = ns->fixed_e ? 0 : ntm_x25519_private(ns->e);
+
+	if (!ret)
+		ret = ntm_dh_open(e, ns->e);
+	if (ret)
+		return ret;
+	ret = ntm_dh_public(e, ns->e_pub);
+	if (ret)
+		ntm_dh_close(e);
+	return ret;
 }
 
 /* -> e, es, s, ss */
 static int write_1(struct ntm_noise *ns, const void *payload, size_t payload_len, uint8_t *out)
 {
-	int ret = make_ephemeral(ns);
+	struct ntm_dh e;
+	int ret = make_ephemeral(ns, &e);
 
-	if (!ret)
-		ret = token_e(ns, ns->e_pub);
+	if (ret)
+		return ret;
+	ret = token_e(ns, ns->e_pub);
 	memcpy(out, ns->e_pub, NTM_DH_LEN);
 	out += NTM_DH_LEN;
 	if (!ret)
-		ret = mix_dh(ns, ns->e, ns->e_pub, ns->rs);
+		ret = mix_dh(ns, &e, ns->rs);
+	ntm_dh_close(&e);
 	if (!ret)
 		ret = encrypt_and_hash(ns, ns->s_pub, NTM_DH_LEN, out);
 	out += NTM_DH_LEN + NTM_TAG_LEN;
 	if (!ret)
-		ret = mix_dh(ns, ns->s, ns->s_pub, ns->rs);
+		ret = mix_dh_once(ns, ns->s, ns->rs);
 	return ret ? ret : encrypt_and_hash(ns, payload, payload_len, out);
 }
 
 static int read_1(struct ntm_noise *ns, const uint8_t *in, size_t in_len, uint8_t *payload)
 {
-	int ret;
+	struct ntm_dh s;
+	int ret = ntm_dh_open(&s, ns->s);
 
+	if (ret)
+		return ret;
 	memcpy(ns->re, in, NTM_DH_LEN);
 	ret = token_e(ns, ns->re);
 	in += NTM_DH_LEN;
 	if (!ret)
-		ret = mix_dh(ns, ns->s, ns->s_pub, ns->re);
+		ret = mix_dh(ns, &s, ns->re);
 	if (!ret)
 		ret = decrypt_and_hash(ns, in, NTM_DH_LEN + NTM_TAG_LEN, ns->rs);
 	in += NTM_DH_LEN + NTM_TAG_LEN;
 	if (!ret)
-		ret = mix_dh(ns, ns->s, ns->s_pub, ns->rs);
+		ret = mix_dh(ns, &s, ns->rs);
+	ntm_dh_close(&s);
 	return ret ? ret : decrypt_and_hash(ns, in, in_len - 2 * NTM_DH_LEN - NTM_TAG_LEN, payload);
 }
 
 /* <- e, ee, se (, psk) */
 static int write_2(struct ntm_noise *ns, const void *payload, size_t payload_len, uint8_t *out)
 {
-	int ret = make_ephemeral(ns);
+	struct ntm_dh e;
+	int ret = make_ephemeral(ns, &e);
 
-	if (!ret)
-		ret = token_e(ns, ns->e_pub);
+	if (ret)
+		return ret;
+	ret = token_e(ns, ns->e_pub);
 	memcpy(out, ns->e_pub, NTM_DH_LEN);
 	if (!ret)
-		ret = mix_dh(ns, ns->e, ns->e_pub, ns->re);
+		ret = mix_dh(ns, &e, ns->re);
 	if (!ret)
-		ret = mix_dh(ns, ns->e, ns->e_pub, ns->rs);
+		ret = mix_dh(ns, &e, ns->rs);
+	ntm_dh_close(&e);
 	if (!ret && ns->has_psk)
 		ret = mix_key_and_hash(ns, ns->psk);
 	return ret ? ret : encrypt_and_hash(ns, payload, payload_len, out + NTM_DH_LEN);
@@ -205,9 +236,9 @@ static int read_2(struct ntm_noise *ns, const uint8_t *in, size_t in_len, uint8_
 	memcpy(ns->re, in, NTM_DH_LEN);
 	ret = token_e(ns, ns->re);
 	if (!ret)
-		ret = mix_dh(ns, ns->e, ns->e_pub, ns->re);
+		ret = mix_dh_once(ns, ns->e, ns->re);
 	if (!ret)
-		ret = mix_dh(ns, ns->s, ns->s_pub, ns->re);
+		ret = mix_dh_once(ns, ns->s, ns->re);
 	if (!ret && ns->has_psk)
 		ret = mix_key_and_hash(ns, ns->psk);
 	return ret ? ret : decrypt_and_hash(ns, in + NTM_DH_LEN, in_len - NTM_DH_LEN, payload);

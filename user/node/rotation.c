@@ -138,7 +138,7 @@ int ntm_rotate_key(struct ntm_node *n, ntm_rotation_done done, void *arg, char *
 	ntm_sig_init(&m, NTM_M_KEY_UPDATE_REQUEST, 0);
 	memcpy(m.public_key, r->pub, sizeof(m.public_key));
 	m.have = NTM_SIG_BIT(NTM_F_PUBLIC_KEY) | NTM_SIG_BIT(NTM_F_KEY_PROOF);
-	err = ntm_key_proof(r->priv, r->pub, dc_key, n->pub, r->pub, m.key_proof);
+	err = ntm_key_proof(r->priv, dc_key, n->pub, r->pub, m.key_proof);
 	if (!err)
 		err = ntm_dc_call(&n->dc, &m, ANSWER_MS, on_answer, r);
 	if (err) {
