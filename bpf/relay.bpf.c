@@ -185,6 +185,8 @@ static __always_inline int ntm_relay_carry(struct xdp_md *ctx, const struct ntm_
 	if (!p)
 		return NTM_RELAY_DROP(UNKNOWN_PATH);
 	v = ntm_relay_ends(p, id, rx, &from, &to, &version);
+	if (NTM_UNLIKELY(v == NTM_RELAY_DROP(BAD_SOURCE)))
+		v = ntm_relay_late(p, id, rx, now, &from, &to, &version);
 	if (v != NTM_CONTINUE)
 		return v;
 	if (rx->ttl <= 1)

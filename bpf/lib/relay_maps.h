@@ -56,6 +56,13 @@ struct {
 } ntm_relay_uplinks SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, NTM_RELAY_FORMER);
+	__type(key, __be64);
+	__type(value, struct ntm_relay_former);
+} ntm_relay_former SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, NTM_RELAY_LOCALS);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

@@ -97,6 +97,44 @@ static __always_inline int ntm_relay_ends(struct ntm_relay_path *p, __be64 id, c
 	return NTM_RELAY_DROP(BUSY);
 }
 
+/* Of which end the packet's source was the address until a moment ago: 0, 1, or -1. */
+static __noinline int ntm_relay_former_end(__be64 id, const struct ntm_relay_rx *rx, __u64 now)
+{
+	struct ntm_relay_former *f = bpf_map_lookup_elem(&ntm_relay_former, &id);
+
+	if (!f)
+		return -1;
+	for (int end = 0; end < 2; end++) {
+		const __u32 *a = (const __u32 *)f->addr[end];
+
+		if (f->until_ns[end] > now && f->port[end] == rx->sport && a[3] == rx->src[3] && a[0] == rx->src[0] &&
+		    a[1] == rx->src[1] && a[2] == rx->src[2])
+			return end;
+	}
+	return -1;
+}
+
+/* As ntm_relay_ends(), of a packet that came from neither end. */
+static __always_inline int ntm_relay_late(struct ntm_relay_path *p, __be64 id, const struct ntm_relay_rx *rx, __u64 now,
+					  __u32 *from, struct ntm_relay_to *to, __u32 *version)
+{
+	int end = ntm_relay_former_end(id, rx, now);
+	__u32 v = NTM_READ(p->version), other = !end;
+
+	if (end < 0)
+		return NTM_RELAY_DROP(BAD_SOURCE);
+	NTM_UNKNOWN(other);
+	other &= 1;
+	ntm_relay_copy(to->addr, p->addr[other]);
+	to->port = p->port[other];
+	to->is_ipv6 = p->flags >> other & 1;
+	if (v & 1 || NTM_READ(p->version) != v || NTM_READ(p->path_id) != id)
+		return NTM_RELAY_DROP(BUSY);
+	*from = other ^ 1;
+	*version = v;
+	return to->port ? NTM_CONTINUE : NTM_RELAY_DROP(NOT_BOUND);
+}
+
 /* One more packet from the end. The account, elsewhere in memory, hears of many at once. */
 static __always_inline void ntm_relay_note(struct ntm_relay_path *p, __u32 slot, __u32 from, __u32 len)
 {

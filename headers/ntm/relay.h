@@ -7,13 +7,14 @@
 #include "limits.h"
 #include "maps.h"
 
-#define NTM_RELAY_LAYOUT 2 /* goes up with any change below: the agent then refuses to adopt */
+#define NTM_RELAY_LAYOUT 3 /* goes up with any change below: the agent then refuses to adopt */
 
 #define NTM_RELAY_PATHS_DEFAULT 65536
 #define NTM_RELAY_IDLE_S 300
 #define NTM_RELAY_LOCALS 256
 #define NTM_RELAY_UPLINKS 16
 #define NTM_RELAY_HOPS 1024 /* a power of two, at most 4096 */
+#define NTM_RELAY_FORMER 4096
 
 /*
  * Map names (BPF object, pin in RUNTIME_DIR/bpf/):
@@ -23,6 +24,7 @@
  *   ntm_relay_agent     ARRAY[slots]  struct ntm_relay_agent     mmapable, never touched by BPF
  *   ntm_relay_hops      ARRAY[1024]   struct ntm_relay_hop       next hops that paths share
  *   ntm_relay_uplinks   ARRAY[16]     struct ntm_relay_uplink    mmapable
+ *   ntm_relay_former    LRU_HASH[4096] __be64 Path ID -> struct ntm_relay_former
  *   ntm_relay_locals    HASH          struct ntm_vip -> __u32 1: real addresses of this host
  *   ntm_relay_counters  PERCPU_ARRAY[NTM_RR_COUNT] struct ntm_counter
  *   ntm_relay_buckets   PERCPU_ARRAY[NTM_RB_COUNT] __u64
@@ -45,6 +47,9 @@
 #define NTM_RELAY_LAST_SHIFT 28
 #define NTM_RELAY_IDLE_MAX_S 7200 /* under half of what 16 bits hold */
 #define NTM_RELAY_BIND_SHIFT 20
+
+/* So long after an end was bound elsewhere, packets that come from where it was are its own, too. */
+#define NTM_RELAY_FORMER_NS 1000000000ULL
 
 /* Of struct ntm_relay_path.recent: packets in the upper 8 bits, bytes in the lower 24. */
 #define NTM_RECENT_PACKET (1u << 24)
@@ -89,6 +94,18 @@ enum ntm_relay_path_flags {
 	NTM_RELAY_IPV6_1 = 2,
 	NTM_RELAY_LIMITED = 4, /* the account has a rate */
 };
+
+/*
+ * Where the ends of a path that moved were before. With two uplinks up a node binds by the new one while it sends by
+ * the old one, and what it sent so is on its way for a while: looked at when a packet comes from neither end.
+ */
+struct ntm_relay_former {
+	__u64 until_ns[2]; /* [a] CLOCK_MONOTONIC; 0: nowhere */
+	__u8 addr[2][16];  /* [a] as in struct ntm_relay_path */
+	__be16 port[2];    /* [a] */
+	__u32 reserved;
+};
+NTM_ASSERT_SIZE(struct ntm_relay_former, 56);
 
 /* What most packets of a path don't touch. */
 struct ntm_relay_account {

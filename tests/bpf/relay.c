@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the relay sends on, byte for byte: families, interfaces, tags, lengths, checksums. */
+#include <endian.h>
+#include <time.h>
+
 #include "relay_rig.h"
 
 enum { DROP = 1, PASS = 2, TX = 3, REDIRECT = 4 };
@@ -271,4 +274,37 @@ Test(bpf_relay, a_checksum_that_looks_unfinished)
 	cr_assert_eq(rig_udp_sum(ip), 0xffff);
 	cr_assert_eq(rig_run(&f), TX);
 	cr_expect_eq(rig_udp_sum(f.data + 14), 0xffff);
+}
+
+/* An end that was bound elsewhere still has packets on the way from where it was; for a second, and only from there. */
+Test(bpf_relay, packets_from_where_an_end_was)
+{
+	struct ntm_relay_former was = {.port = {htons(RIG_PORT), htons(RIG_PORT)}};
+	struct ntm_addr old = rig_addr(false, 0, 10), new = rig_addr(false, 0, 30);
+	uint64_t key = htobe64(RIG_PATH);
+	int fd = bpf_map__fd(rig.skel->maps.ntm_relay_former);
+	struct timespec now;
+	struct fx_frame f;
+	rig_path(false, true, 0);
+	cr_assert_eq(ntm_relay_table_bind(&rig.table, RIG_PATH, 0, &new, 2), 0);
+	struct rig_packet late = {0}, other = {.from = 11}, port = {.sport = RIG_PORT + 1};
+	rig_make(&f, &late);
+	cr_expect_eq(rig_run(&f), DROP);
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	was.until_ns[0] = ((uint64_t)now.tv_sec + 100) * 1000000000u;
+	memcpy(was.addr[0], old.ip, 16);
+	cr_assert_eq(bpf_map_update_elem(fd, &key, &was, BPF_ANY), 0);
+	rig_make(&f, &late);
+	cr_expect_eq(rig_run(&f), TX);
+	struct ntm_addr want = rig_addr(true, 0, 20);
+	cr_expect_arr_eq(f.data + 14 + 24, want.ip, 16);
+	cr_expect_eq(rig_get(RIG_PATH).ends[0].packets, 1);
+	rig_make(&f, &other);
+	cr_expect_eq(rig_run(&f), DROP);
+	rig_make(&f, &port);
+	cr_expect_eq(rig_run(&f), DROP);
+	was.until_ns[0] = ((uint64_t)now.tv_sec - 1) * 1000000000u;
+	cr_assert_eq(bpf_map_update_elem(fd, &key, &was, BPF_ANY), 0);
+	rig_make(&f, &late);
+	cr_expect_eq(rig_run(&f), DROP);
 }

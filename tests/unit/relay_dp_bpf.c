@@ -167,6 +167,34 @@ Test(relay_dp_bpf, relays_between_families_in_native_mode)
 	relays_between_families(NTM_XDP_NATIVE);
 }
 
+/* It binds by another uplink before it sends by it: what comes from the one before is its own, too. */
+Test(relay_dp_bpf, an_end_that_moves_is_heard_from_both_places)
+{
+	struct ntm_addr a, moved, other, b;
+	cr_assert_eq(open_relay(&dp), 0, "%s", why);
+	cr_assert_eq(with_uplink(dp), 0, "%s", why);
+	int fd_a = end_socket(false, 5000, &a), fd_moved = end_socket(false, 5001, &moved);
+	int fd_other = end_socket(false, 5002, &other), fd_b = end_socket(true, 6000, &b);
+	know_neighbours();
+	two_ends(dp, &a, &b);
+	cr_assert_eq(dp->ops->bind(dp, PATH, 0, &moved, 13), 0);
+	send_data(fd_other, false, PATH, 1);
+	send_data(fd_a, false, PATH, 2);
+	cr_expect_eq(receive(fd_b), 2, "not that of the third");
+	send_data(fd_moved, false, PATH, 3);
+	cr_expect_eq(receive(fd_b), 3);
+	send_data(fd_b, true, PATH, 4);
+	cr_expect_eq(receive(fd_moved), 4);
+	/* The other end moves to where the first one was: whoever is bound there now counts. */
+	cr_assert_eq(dp->ops->bind(dp, PATH, 1, &a, 14), 0);
+	send_data(fd_a, false, PATH, 5);
+	cr_expect_eq(receive(fd_moved), 5);
+	close(fd_a);
+	close(fd_moved);
+	close(fd_other);
+	close(fd_b);
+}
+
 Test(relay_dp_bpf, auto_is_generic_on_a_veth_pair)
 {
 	struct ntm_dp_uplink u;

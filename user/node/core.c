@@ -25,6 +25,7 @@ int ntm_node_core_init(struct ntm_node *n)
 	ntm_relays_init(n);
 	ntm_mapping_init(n);
 	ntm_mobility_init(n);
+	ntm_handoff_init(n);
 	ntm_rotation_init(n);
 	n->direction_seconds = n->handover_seconds = (struct ntm_histogram)NTM_LATENCY_HISTOGRAM;
 	n->start_ms = ntm_timers_ms(&n->timers);
@@ -38,6 +39,7 @@ void ntm_node_core_free(struct ntm_node *n)
 	ntm_hs_early_forget(n);
 	ntm_relays_stop(n);
 	ntm_mapping_stop(n);
+	ntm_handoff_stop(n);
 	ntm_mobility_stop(n);
 	ntm_rotation_stop(n);
 	ntm_dc_free(&n->dc);
@@ -290,7 +292,7 @@ static unsigned park(struct ntm_node *n, const struct ntm_uplink_info *old, unsi
 	return count + n->n_parked;
 }
 
-void ntm_node_set_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, unsigned count, bool force)
+void ntm_node_use_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, unsigned count, bool force)
 {
 	struct ntm_dp_uplink dp[NTM_UPLINKS_MAX];
 	struct ntm_uplink_info old[NTM_UPLINKS_MAX];
@@ -299,9 +301,6 @@ void ntm_node_set_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, u
 	char why[256] = "", text[NTM_ADDR_STRLEN];
 	int err;
 
-	n->mobility.noticed_ns = ntm_timers_ns(&n->timers);
-	if (count > NTM_UPLINKS_MAX)
-		count = NTM_UPLINKS_MAX;
 	memcpy(old, n->uplinks, sizeof(old));
 	if (!force && count && n_old && old[0].dp.ifindex != u[0].dp.ifindex)
 		reason = "uplink";
@@ -337,6 +336,17 @@ void ntm_node_set_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, u
 	uplinks_event(n);
 	if (n->ready || force || n->dc.started)
 		ntm_mobility_changed(n, old, n_old, force, reason);
+}
+
+void ntm_node_set_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, unsigned count, bool force)
+{
+	n->mobility.noticed_ns = ntm_timers_ns(&n->timers);
+	if (count > NTM_UPLINKS_MAX)
+		count = NTM_UPLINKS_MAX;
+	if (force)
+		ntm_handoff_stop(n);
+	if (force || !ntm_handoff_begin(n, u, count))
+		ntm_node_use_uplinks(n, u, count, force);
 }
 
 json_object *ntm_node_event(struct ntm_node *n, const char *name)

@@ -435,6 +435,8 @@ json_object *ntm_mobility_status(const struct ntm_node *n)
 	json_object_object_add(o, "moves", json_object_new_int64((int64_t)m->moves));
 	json_object_object_add(o, "held_back", json_object_new_int64((int64_t)m->held_back));
 	json_object_object_add(o, "deferred", json_object_new_boolean(m->deferred));
+	json_object_object_add(o, "bound_first", json_object_new_int64((int64_t)n->handoff.early));
+	json_object_object_add(o, "bound_in_vain", json_object_new_int64((int64_t)n->handoff.unanswered));
 	return o;
 }
 

@@ -23,6 +23,7 @@
 #include "direction.h"
 #include "gateway.h"
 #include "hold.h"
+#include "handoff.h"
 #include "mobility.h"
 #include "relays.h"
 #include "rotation.h"
@@ -97,6 +98,7 @@ struct ntm_node {
 	struct ntm_relays relays;
 	struct ntm_mapping mapping;
 	struct ntm_mobility mobility;
+	struct ntm_handoff handoff;
 	struct ntm_gwclient gateway;
 	struct ntm_rotation rotation;
 	struct ntm_histogram direction_seconds, handover_seconds;
@@ -138,8 +140,13 @@ bool ntm_node_is_virtual(const struct ntm_node *n, const uint8_t ip[16]);
 int ntm_node_peer_zones(struct ntm_node *n, const struct ntm_sig *m, bool all);
 void ntm_identity_add_zones(struct ntm_identity *id, const struct ntm_sig *m);
 int ntm_node_set_identity(struct ntm_node *n, const struct ntm_identity *id);
-/* The uplinks are these now; tells the data plane, the DC and every peer if that changes anything. */
+/*
+ * The uplinks are to be these: now, or when the RSs know where packets will come from (handoff.h). force: as moved,
+ * though nothing may have changed.
+ */
 void ntm_node_set_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, unsigned count, bool force);
+/* The uplinks are these now; tells the data plane, the DC and every peer if that changes anything. */
+void ntm_node_use_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, unsigned count, bool force);
 bool ntm_node_has_family(const struct ntm_node *n, bool v6);
 /*
  * The address that the kernel lane sends from to such an endpoint, for what the agent sends on a path: two sources

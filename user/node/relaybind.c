@@ -99,8 +99,8 @@ static uint64_t refresh_ms(const struct ntm_tunnel *t)
 	return t->route.kind == NTM_ROUTE_RELAY && ms > IN_USE_MS ? IN_USE_MS : ms;
 }
 
-/* request: what to piggyback, NULL: nothing. */
-static void send_bind(struct ntm_tunnel *t, const struct ntm_tunnel_req *request)
+/* request: what to piggyback, NULL: nothing. from: NULL: where the node sends from now. */
+static void send_bind_from(struct ntm_tunnel *t, const struct ntm_tunnel_req *request, const uint8_t from[16])
 {
 	struct ntm_node *n = t->node;
 	struct ntm_path_agent *rec = n->dp->ops->agent_record(n->dp, t->id);
@@ -132,9 +132,15 @@ static void send_bind(struct ntm_tunnel *t, const struct ntm_tunnel_req *request
 		b->tries++;
 	err = ntm_bind_sign(b->key, &msg, len);
 	if (!err)
-		err = n->net.send(n->net.arg, &to, ntm_node_source(n, &to, src), &msg, len, NTM_SEND_NORMAL);
+		err = n->net.send(n->net.arg, &to, from ? from : ntm_node_source(n, &to, src), &msg, len,
+				  NTM_SEND_NORMAL);
 	if (err)
 		ntm_debug("path %016" PRIx64 ": bind not sent: %s", t->id, strerror(-err));
+}
+
+static void send_bind(struct ntm_tunnel *t, const struct ntm_tunnel_req *request)
+{
+	send_bind_from(t, request, NULL);
 }
 
 static uint64_t last_sent_ns(const struct ntm_binding *b)
@@ -259,6 +265,20 @@ void ntm_bind_moved(struct ntm_tunnel *t)
 	arm(t, FIRST_MS + (uint64_t)(1.25 * b->rtt_ms));
 }
 
+void ntm_bind_early(struct ntm_tunnel *t, const uint8_t from[16])
+{
+	const struct ntm_path_agent *rec = t->node->dp->ops->agent_record(t->node->dp, t->id);
+	struct ntm_binding *b = &t->bind;
+
+	if (!rec || !usable(t, b->v6))
+		return;
+	if (!b->early_seq)
+		b->early_seq = rec->relay_seq + 1;
+	b->early = true;
+	send_bind_from(t, NULL, from);
+	arm(t, refresh_wait_ms(b));
+}
+
 /* The endpoint is still the RS before this one, or this one by the family that is no longer bound. */
 static void follow_binding(struct ntm_tunnel *t)
 {
@@ -291,6 +311,7 @@ static void bound(struct ntm_tunnel *t, const struct ntm_bind_sent *sent, const 
 	uint16_t flags = be16toh(msg->flags);
 	bool new_peer = !b->peer && flags & NTM_BOUND_PEER;
 	bool new_drain = !b->draining && flags & NTM_BOUND_DRAINING;
+	bool early = b->early_seq && sent->seq >= b->early_seq;
 	double ms = (double)(now_ns(t) - sent->at_ns) / 1e6;
 	struct ntm_addr observed;
 
@@ -306,7 +327,7 @@ static void bound(struct ntm_tunnel *t, const struct ntm_bind_sent *sent, const 
 	memcpy(observed.ip, msg->observed, 16);
 	observed.port = msg->observed_port;
 	/* Another mapping, by the same family, and nothing has changed here: others may be new, too. */
-	if (b->observed.port && !ntm_addr_equal(&observed, &b->observed) &&
+	if (!b->early && b->observed.port && !ntm_addr_equal(&observed, &b->observed) &&
 	    ntm_ip_is_v4(observed.ip) == ntm_ip_is_v4(b->observed.ip))
 		ntm_mobility_mapped_anew(t->node);
 	b->observed = observed;
@@ -323,6 +344,10 @@ static void bound(struct ntm_tunnel *t, const struct ntm_bind_sent *sent, const 
 	ntm_live_probe_relay(t);
 	if (b->draining)
 		draining(t, new_drain);
+	if (early) {
+		b->early_seq = 0;
+		ntm_handoff_answered(t->node);
+	}
 }
 
 void ntm_bind_answer(struct ntm_node *n, const struct ntm_addr *from, const uint8_t *msg, size_t len)

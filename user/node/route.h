@@ -50,10 +50,12 @@ struct ntm_binding {
 	bool bound; /* the newest binds were answered */
 	bool peer;  /* the other end is bound, too */
 	bool draining;
+	bool early;     /* bound by an uplink that is not in use yet: handoff.c */
 	uint8_t tries;  /* sent since the last answer */
 	uint8_t lonely; /* answers in a row that the other end is not bound */
 	struct ntm_bind_sent sent[NTM_BINDS_MAX];
 	uint64_t answered_seq, bound_ns; /* the newest that was answered, and when */
+	uint64_t early_seq;              /* not answered: the first of the binds that were sent early; 0: none */
 	uint64_t backoff_ms, redirect_next_ms;
 	double rtt_ms;
 	struct ntm_addr observed;
@@ -100,6 +102,8 @@ bool ntm_bind_has(const struct ntm_tunnel *t);
 const char *ntm_bind_name(const struct ntm_tunnel *t); /* of the RS; never NULL */
 void ntm_bind_now(struct ntm_tunnel *t);               /* the address may have changed, or the RS be away: find out */
 void ntm_bind_moved(struct ntm_tunnel *t);             /* the address has changed: at once, by what family there is */
+/* By the uplink that has that address and is not in use yet. ntm_handoff_answered() says that the RS knows. */
+void ntm_bind_early(struct ntm_tunnel *t, const uint8_t from[16]);
 void ntm_bind_stop(struct ntm_tunnel *t);
 /* A bind that carries the Tunnel Request under way. */
 void ntm_bind_request(struct ntm_tunnel *t);

@@ -2,6 +2,7 @@
 /* The relay's BPF data plane: opening, adopting, closing, and the vtable. */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -10,6 +11,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../common/crypto.h"
@@ -233,6 +235,31 @@ static int op_get(struct ntm_relay_dp *dp, uint64_t path_id, struct ntm_relay_dp
 	return ntm_relay_table_get(&ntm_rdp(dp)->table, path_id, out);
 }
 
+/* Before the end moves: packets that it sent from where it was may come later than its bind. */
+static void note_former(struct ntm_relay_dp_bpf *d, uint64_t path_id, unsigned end, const struct ntm_addr *to)
+{
+	uint64_t key = htobe64(path_id);
+	struct ntm_relay_former f = {0};
+	struct ntm_relay_dp_path p;
+	struct timespec now;
+	const struct ntm_addr *was = end < 2 ? &p.ends[end].addr : NULL;
+
+	if (!was || ntm_relay_table_get(&d->table, path_id, &p))
+		return;
+	if (was->port && !ntm_addr_equal(was, to)) {
+		/* What is there of the other end stays. */
+		(void)bpf_map_lookup_elem(d->map_fd[NTM_RMAP_FORMER], &key, &f);
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		f.until_ns[end] = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec + NTM_RELAY_FORMER_NS;
+		memcpy(f.addr[end], was->ip, 16);
+		f.port[end] = was->port;
+		int err = bpf_map_update_elem(d->map_fd[NTM_RMAP_FORMER], &key, &f, BPF_ANY);
+		if (err)
+			ntm_debug("relay: former address not noted: %s", strerror(-err));
+	}
+	ntm_wipe(&p, sizeof(p));
+}
+
 static int op_bind(struct ntm_relay_dp *dp, uint64_t path_id, unsigned end, const struct ntm_addr *addr, uint64_t seq)
 {
 	struct ntm_relay_dp_bpf *d = ntm_rdp(dp);
@@ -240,7 +267,10 @@ static int op_bind(struct ntm_relay_dp *dp, uint64_t path_id, unsigned end, cons
 	int err = bpf_map_lookup_elem(d->map_fd[NTM_RMAP_LOCALS], addr->ip, &one);
 	if (!err)
 		return -EINVAL;
-	return err == -ENOENT ? ntm_relay_table_bind(&d->table, path_id, end, addr, seq) : err;
+	if (err != -ENOENT)
+		return err;
+	note_former(d, path_id, end, addr);
+	return ntm_relay_table_bind(&d->table, path_id, end, addr, seq);
 }
 
 static int op_del(struct ntm_relay_dp *dp, uint64_t path_id)

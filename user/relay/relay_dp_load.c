@@ -25,6 +25,7 @@ static const struct map_spec {
     [NTM_RMAP_AGENT] = {"ntm_relay_agent", sizeof(struct ntm_relay_agent), true},
     [NTM_RMAP_HOPS] = {"ntm_relay_hops", sizeof(struct ntm_relay_hop)},
     [NTM_RMAP_UPLINKS] = {"ntm_relay_uplinks", sizeof(struct ntm_relay_uplink)},
+    [NTM_RMAP_FORMER] = {"ntm_relay_former", sizeof(struct ntm_relay_former)},
     [NTM_RMAP_LOCALS] = {"ntm_relay_locals", sizeof(uint32_t)},
     [NTM_RMAP_COUNTERS] = {"ntm_relay_counters", sizeof(struct ntm_counter)},
     [NTM_RMAP_BUCKETS] = {"ntm_relay_buckets", sizeof(uint64_t)},
