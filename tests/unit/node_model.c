@@ -4,7 +4,7 @@
  * and DC that come and go, crashes and loss, drawn by chance; then all faults end, and the model says what has to come.
  *
  *   NTM_SEED=N       only the schedule of that seed, with each step printed
- *   NTM_SCHEDULES=N  how many, one seed after the other (300)
+ *   NTM_SCHEDULES=N  how many, one seed after the other (300), from NTM_SEED on if that is given, too, and in silence
  *
  * Randomness of keys and identifiers is drawn from the seed, too, so that a schedule runs again as it ran.
  */
@@ -405,10 +405,10 @@ static bool schedule(uint64_t seed)
 Test(model, whatever_happens_paths_come_back, .timeout = 0)
 {
 	const char *one = getenv("NTM_SEED"), *count = getenv("NTM_SCHEDULES");
-	uint64_t first = one ? strtoull(one, NULL, 0) : 1, n = one ? 1 : count ? strtoull(count, NULL, 0) : 300;
+	uint64_t first = one ? strtoull(one, NULL, 0) : 1, n = count ? strtoull(count, NULL, 0) : one ? 1 : 300;
 	unsigned bad = 0;
 
-	loud = one;
+	loud = one && !count;
 	for (uint64_t seed = first; seed < first + n; seed++)
 		bad += !schedule(seed);
 	printf("model: %lu schedules, seeds %lu to %lu; back after %lu ms on average, %u ms at most (seed %lu)\n",

@@ -27,12 +27,13 @@ enum {
 
 /*
  * Accepts by itself: libuv's listener asks again and again, without end and without returning, where neither a
- * descriptor nor the spare one that it keeps is to be had.
+ * descriptor nor the spare one that it keeps is to be had. Here, too, a spare one lets a client hear at once that there
+ * is no room for it.
  */
 struct ntm_ctl_server {
 	uv_poll_t listener;
 	uv_timer_t pause;
-	int fd;
+	int fd, spare;
 	unsigned handles; /* of the two above, not closed yet */
 	bool stopped;
 	struct ntm_ctl_client *clients;
@@ -402,30 +403,55 @@ static void welcome(struct ntm_ctl_server *s, int fd)
 	}
 }
 
+static int spare_fd(void)
+{
+	return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+/* No descriptor is left: the spare one serves to turn a client away. False: there is none, or no client. */
+static bool turn_away(struct ntm_ctl_server *s)
+{
+	int fd;
+
+	if (s->spare < 0)
+		return false;
+	close(s->spare);
+	fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC);
+	if (fd >= 0)
+		close(fd);
+	s->spare = spare_fd();
+	return fd >= 0;
+}
+
 static void on_connection(uv_poll_t *listener, int status, int events);
 
 static void on_pause_over(uv_timer_t *t)
 {
 	struct ntm_ctl_server *s = t->data;
 
+	if (s->spare < 0)
+		s->spare = spare_fd();
 	uv_poll_start(&s->listener, UV_READABLE, on_connection);
 }
 
 static void on_connection(uv_poll_t *listener, int status, int events)
 {
 	struct ntm_ctl_server *s = listener->data;
-	int fd;
+	int fd, err;
 
 	(void)status;
 	(void)events;
 	for (int i = 0; i < BACKLOG; i++) {
 		fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		err = errno;
 		if (fd >= 0) {
 			welcome(s, fd);
-		} else if (errno == EAGAIN) {
+		} else if (err == EAGAIN) {
 			return;
-		} else if (errno != EINTR && errno != ECONNABORTED) {
-			ntm_warn_limited("control socket: %s", strerror(errno));
+		} else if (err != EINTR && err != ECONNABORTED) {
+			ntm_warn_limited("control socket: %s", strerror(err));
+			if ((err == EMFILE || err == ENFILE) && turn_away(s))
+				continue;
 			uv_poll_stop(listener);
 			uv_timer_start(&s->pause, on_pause_over, ACCEPT_PAUSE_MS, 0);
 			return;
@@ -508,6 +534,7 @@ int ntm_ctl_server_start(struct ntm_ctl_server **out, uv_loop_t *loop, const cha
 	s->pause.data = s;
 	s->handles = 1;
 	s->fd = fd;
+	s->spare = spare_fd();
 	err = uv_poll_init(loop, &s->listener, fd);
 	if (!err) {
 		s->listener.data = s;
@@ -537,5 +564,7 @@ void ntm_ctl_server_stop(struct ntm_ctl_server *s)
 	if (s->handles == 2)
 		uv_close((uv_handle_t *)&s->listener, on_server_closed);
 	close(s->fd);
+	if (s->spare >= 0)
+		close(s->spare);
 	uv_close((uv_handle_t *)&s->pause, on_server_closed);
 }
