@@ -122,7 +122,7 @@ include tests/tests.mk
 
 demo: ## install what is missing, build, and show a tunnel between two nodes (root)
 	@tests/install-deps.sh build demo
-	@$(MAKE) --no-print-directory all $B/tests/bpf/pass.bpf.o
+	@$(MAKE) --no-print-directory all $B/tests/bpf/pass.bpf.o $B/tests/harness/netdelay
 	@NTM_BUILD=$B tests/demo.sh
 
 deps: ## install the packages that build, tests, checks and benchmark need (root)

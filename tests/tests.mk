@@ -79,7 +79,10 @@ $B/tests/fuzz/$(1): $B/tests/fuzz/$(1).o $(filter %.o,$(FUZZ_MAIN)) $(filter %.a
 endef
 $(foreach s,$(FUZZ_SRC),$(eval $(call fuzz_rule,$(basename $(notdir $(s))))))
 fuzzers: $(FUZZ_BINS)
-$(HARNESS_BINS) $(BENCH_BINS) $B/tests/mobility/stream: $B/%: $B/%.o $(LIBS_dp)
+# `make demo` builds it, too, where there is no Criterion.
+$B/tests/harness/netdelay: $B/tests/harness/netdelay.o
+	$(LINK_TEST)
+$(filter-out %/netdelay,$(HARNESS_BINS)) $(BENCH_BINS) $B/tests/mobility/stream: $B/%: $B/%.o $(LIBS_dp)
 	$(LINK_TEST)
 $B/tests/bench/relayhold: $(LIBS_relay)
 # As any program with libntm is built.
