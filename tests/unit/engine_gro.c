@@ -258,6 +258,9 @@ Test(gro, random_trains)
 				s.tos = 3;
 			seq += (uint32_t)s.payload;
 			add(s);
+			if (!(rand_r(&seed) %
+			      19)) /* the next one is this one again, or an earlier one, or there is a hole */
+				seq += (uint32_t)size * (uint32_t)(rand_r(&seed) % 5) - 3u * (uint32_t)size;
 		}
 		run(true, true);
 		for (unsigned i = 0; i < n_in; i++)
