@@ -5,11 +5,13 @@
  *
  * Rates are those of one core: requests answered per second of the DC's own CPU time, while it never runs out of
  * requests. So what this program costs, on another core, is in none of them. Latencies are measured with requests
- * that leave by the clock and count from when a request was to leave. Both programs have real-time priority then: what
- * else runs on this machine is not to be measured.
+ * that leave by the clock and count from when a request was to leave. A figure of a phase in which a request had no
+ * answer, or an error for one, is none: it is printed as "nan", and the exit status is 3. Both programs have real-time
+ * priority then: what else runs on this machine is not to be measured.
  */
 #include <dirent.h>
 #include <errno.h>
+#include <math.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +41,7 @@ struct result {
 static struct sim sim;
 static clockid_t dc_clock;
 static uint64_t latencies[LATENCIES];
+static bool incomplete; /* of some phase not all requests were answered */
 
 static double cpu_now(void)
 {
@@ -104,8 +107,6 @@ static int run(const struct phase *p, unsigned nodes, struct result *r)
 	r->cpu_s = cpu_now() - cpu;
 	while (sim.in_flight)
 		sim_receive(&sim, sim_now() + S / 10);
-	if (!err && (sim.failed || sim.lost))
-		fprintf(stderr, "dcload: %s: %lu requests failed, %lu had no answer\n", p->name, sim.failed, sim.lost);
 	if (!err && sim.done < 2)
 		err = -ETIMEDOUT;
 	if (err)
@@ -118,6 +119,12 @@ static int run(const struct phase *p, unsigned nodes, struct result *r)
 		r->p99_ms = (double)latencies[n * 99 / 100] / 1e6;
 	}
 	fprintf(stderr, "  %s: %lu in %.1f s, DC's CPU %.2f s\n", p->name, sim.done, r->wall_s, r->cpu_s);
+	if (sim.failed || sim.lost) {
+		fprintf(stderr, "dcload: %s: %lu requests failed, %lu had no answer: not a result\n", p->name,
+			sim.failed, sim.lost);
+		r->rate = r->p99_ms = NAN;
+		incomplete = true;
+	}
 	return 0;
 }
 
@@ -251,5 +258,5 @@ int main(int argc, char **argv)
 	sim_close(&sim);
 	if (err)
 		fprintf(stderr, "dcload: %s\n", strerror(-err));
-	return err ? 1 : 0;
+	return err ? 1 : incomplete ? 3 : 0;
 }
