@@ -121,6 +121,7 @@ int ntm_dc_start(struct ntm_dc *dc, uv_loop_t *loop, const struct ntm_dc_config 
 	dc->started_ms = ntm_dc_now(dc);
 	uv_timer_init(loop, &dc->sweep);
 	uv_timer_init(loop, &dc->write_behind);
+	ntm_dc_news_init(dc);
 	dc->sweep.data = dc->write_behind.data = dc;
 	TAILQ_INIT(&dc->retired);
 
@@ -202,6 +203,7 @@ void ntm_dc_stop(struct ntm_dc *dc)
 		ntm_dc_outbox_close(&dc->outbox);
 	uv_close((uv_handle_t *)&dc->sweep, NULL);
 	uv_close((uv_handle_t *)&dc->write_behind, NULL);
+	uv_close((uv_handle_t *)&dc->news, NULL);
 }
 
 void ntm_dc_free(struct ntm_dc *dc)
@@ -244,6 +246,7 @@ void ntm_dc_reload(struct ntm_dc *dc, const struct ntm_dc_config *now)
 		ntm_err("not all peers were taken over: %s", strerror(-err));
 	if (ntm_dc_identities_load(&dc->ids, now, why, sizeof(why)))
 		ntm_err("%s: the next and the previous key stay as they were", why);
+	ntm_dc_news(dc);
 	if (ntm_dc_audit_open(&dc->audit, now->audit_file, why, sizeof(why)))
 		ntm_err("%s: the audit log stays as it was", why);
 	if (ntm_dc_policy_set(dc, now->policy_file, why, sizeof(why)))

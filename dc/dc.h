@@ -99,7 +99,8 @@ struct ntm_dc {
 	struct ntm_metrics_server *metrics; /* NULL: off */
 	struct ntm_histogram direction_seconds;
 	struct ntm_dc_counters counters;
-	uv_timer_t sweep, write_behind;
+	uv_timer_t sweep, write_behind, news;
+	size_t news_at;      /* how far nodes were asked */
 	uint64_t purged_ms;  /* when old rows were cleared from the store last, or when that began to wait */
 	int64_t clock_ahead; /* seconds since 1970 at monotonic 0, as last looked at */
 	uint64_t started_ms;
@@ -165,6 +166,10 @@ void ntm_dc_key_changed(struct ntm_dc *dc, struct ntm_dc_node *node); /* counted
 
 /* write_behind.c: what the store may learn a little later. all: everything that is waiting, else a batch */
 void ntm_dc_write_behind(struct ntm_dc *dc, bool all);
+
+/* news.c: other zones or the DC's keys have changed */
+void ntm_dc_news_init(struct ntm_dc *dc);
+void ntm_dc_news(struct ntm_dc *dc);
 
 /* direct.c */
 void ntm_dc_direct(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m);

@@ -171,16 +171,25 @@ uint64_t ntm_dc_node_binding(const struct ntm_dc_node *n)
 	return n->session ? n->session->keys.local_id : n->at ? n->claim : 0;
 }
 
-void ntm_dc_nodes_each(struct ntm_dc_nodes *ns, void (*visit)(void *arg, struct ntm_dc_node *node), void *arg)
+bool ntm_dc_nodes_some(struct ntm_dc_nodes *ns, size_t *at, size_t buckets,
+		       void (*visit)(void *arg, struct ntm_dc_node *node), void *arg)
 {
-	for (size_t i = 0; i <= ns->by_key.mask; i++) {
-		struct ntm_table_link *l = ns->by_key.buckets[i], *next;
+	for (; buckets && *at <= ns->by_key.mask; buckets--, ++*at) {
+		struct ntm_table_link *l = ns->by_key.buckets[*at], *next;
 
 		for (; l; l = next) {
 			next = l->next;
 			visit(arg, ntm_container_of(l, struct ntm_dc_node, by_key));
 		}
 	}
+	return *at <= ns->by_key.mask;
+}
+
+void ntm_dc_nodes_each(struct ntm_dc_nodes *ns, void (*visit)(void *arg, struct ntm_dc_node *node), void *arg)
+{
+	size_t at = 0;
+
+	ntm_dc_nodes_some(ns, &at, SIZE_MAX, visit, arg);
 }
 
 struct ntm_dc_node *ntm_dc_nodes_expire(struct ntm_dc_nodes *ns, uint64_t now_ms, uint64_t lifetime_ms)

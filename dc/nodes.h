@@ -81,6 +81,12 @@ static inline bool ntm_dc_node_reachable(const struct ntm_dc_node *node)
 }
 /* visit may remove the node that it is given. */
 void ntm_dc_nodes_each(struct ntm_dc_nodes *ns, void (*visit)(void *arg, struct ntm_dc_node *node), void *arg);
+/*
+ * Those of so many buckets of the table, from *at on, which begins at 0 and moves on. False: that was the end. A table
+ * that grows in between may show a node twice or not at all.
+ */
+bool ntm_dc_nodes_some(struct ntm_dc_nodes *ns, size_t *at, size_t buckets,
+		       void (*visit)(void *arg, struct ntm_dc_node *node), void *arg);
 /* The next node, relays apart, not heard of for lifetime_ms, made offline; NULL: none. */
 struct ntm_dc_node *ntm_dc_nodes_expire(struct ntm_dc_nodes *ns, uint64_t now_ms, uint64_t lifetime_ms);
 

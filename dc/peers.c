@@ -500,6 +500,7 @@ static bool greeted(struct ntm_dc *dc, struct ntm_dc_peer *p, const struct ntm_s
 	if (changed) {
 		dc->peers->generation++;
 		remember(dc, p);
+		ntm_dc_news(dc);
 	}
 	if (!p->up) {
 		ntm_info("peer %s is there", p->zone);

@@ -169,6 +169,33 @@ static void expect_secret(const struct ntm_sig *m, const struct ntm_sig *directi
 	cr_assert_arr_eq(m->relay_secret, secret, NTM_KEY_LEN);
 }
 
+static void await_question(struct testnode *t)
+{
+	struct ntm_sig m;
+
+	do
+		cr_assert_eq(testnode_recv(t, &m, 5000), 0);
+	while (m.msg != NTM_M_KEEP_ALIVE);
+}
+
+Test(peer, nodes_are_asked_for_a_keep_alive_when_there_is_a_new_zone)
+{
+	struct ntm_sig r, m;
+	struct testnode a;
+
+	r = join(&a, "alice");
+	cr_assert_eq(r.n_peer_zones, 0);
+	setup_zones("100.112.0.0/29");
+	meet();
+	await_question(&a);
+	testnode_request(&a, &m, NTM_M_KEEP_ALIVE);
+	cr_assert_eq(testnode_ask(&a, &m, &r), 0);
+	cr_assert_eq(r.n_peer_zones, 1);
+	cr_assert_str_eq(r.peer_zones[0].zone, "b.example");
+	testnode_close(&a);
+	end_zones();
+}
+
 Test(peer, the_other_zones_relay_where_this_one_has_none)
 {
 	struct testnode a, b, rs1, rs2;
@@ -378,6 +405,7 @@ Test(peer, a_peer_speaks_for_its_own_zone_only)
 	m.have |= 1u << NTM_F_PATH_ID | 1u << NTM_F_ROLE | 1u << NTM_F_PSK | 1u << NTM_F_VIP4 | 1u << NTM_F_VIP6;
 	cr_assert_eq(testnode_ask(&p, &m, &answer), 0);
 	expect_error(&answer, NTM_E_DENIED);
+	await_question(&a); /* the zone was refused once, and is there again */
 	expect_silence(&a);
 	testnode_close(&p);
 	testnode_close(&a);

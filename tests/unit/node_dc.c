@@ -67,6 +67,17 @@ Test(dc, keep_alives_keep_the_session)
 	cr_assert_eq(w.seen[NTM_T_SESSION_INIT], 2);
 }
 
+Test(dc, that_asks_for_a_keep_alive_gets_one_at_once)
+{
+	unsigned before = w.dc.keepalives;
+	struct ntm_sig m;
+
+	ntm_sig_init(&m, NTM_M_KEEP_ALIVE, 0);
+	world_dc_send(&w, 0, &m);
+	world_run(&w, 100);
+	cr_assert_eq(w.dc.keepalives, before + 1);
+}
+
 Test(dc, one_direction_for_many_askers)
 {
 	struct outcome o[20] = {0};

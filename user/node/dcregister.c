@@ -353,6 +353,9 @@ void ntm_dc_message(struct ntm_dcclient *dc, enum ntm_dc_slot slot, const uint8_
 		}
 		break;
 	}
+	case NTM_M_KEEP_ALIVE: /* there is news, which the answer to ours has */
+		ntm_dc_keepalive_now(dc);
+		break;
 	case NTM_M_ROUTE_DIRECTION:
 		if (!ntm_dc_answered(dc, &m))
 			on_route_direction(dc, slot, &m);
