@@ -107,5 +107,35 @@ class Mobile:
         return left, left
 
 
+    def lose(self, name, overlap):
+        """To a place of the other interface, which is up with the worse metric when the one in use loses its carrier:
+        the cable is pulled, and addresses and routes stay. Returns as go() does; mend() puts the cable back."""
+        new = self.places[name]
+        old = next(iter(self.at.values()))
+        self._plug(new)
+        self.rtnl.link(new.iface, True)
+        self._settle(new, STANDBY)
+        time.sleep(overlap)
+        left = time.monotonic_ns()
+        self._carrier(old, "down")
+        self.at = {new.iface: new, old.iface: old}
+        return left, left
+
+    def _carrier(self, place, state):
+        subprocess.run(["ip", "-n", self.air, "link", "set", place.iface + "_h", state], check=True)
+
+    def mend(self):
+        """After lose(): the other interface is taken down and can be used anew."""
+        new, old = self.at.values()
+        for _, _, gateway in addresses(new):
+            # replaces the old one's, which has the same metric
+            self.rtnl.default(new.iface, gateway, METRIC)
+            self.rtnl.default(new.iface, gateway, STANDBY, add=False)
+        self.rtnl.link(old.iface, False)
+        self._leave(old)
+        self._carrier(old, "up")
+        self.at = {new.iface: new}
+
+
 if __name__ == "__main__":
     Mobile(sys.argv[1], read_places(sys.argv[2]), sys.argv[3]).go(sys.argv[4])

@@ -30,6 +30,7 @@ def arguments():
     p.add_argument("--want", nargs=2, required=True, metavar="ROUTE", help="at each place; it has 5 s to get there")
     p.add_argument("--peer", required=True, help="whose path it is, a name; \"gateway\": that to the gateway")
     p.add_argument("--overlap", type=float, help="make before break, both uplinks up for so long")
+    p.add_argument("--carrier", action="store_true", help="with --overlap: the first uplink loses its carrier")
     p.add_argument("--tell-wg", metavar="INTERFACE", help="wireguard-go keeps the address that it sent from until it is told")
     p.add_argument("--stream", action="append", nargs=3, required=True, metavar=("NAME", "ADDRESS", "FILE"),
                    help="a stream's server on port 5100, and where it records")
@@ -102,6 +103,8 @@ def main():
         old, new = args.between if i % 2 == 0 else reversed(args.between)
         if args.overlap is None:
             left, usable = mobile.go(new)
+        elif args.carrier:
+            left, usable = mobile.lose(new, args.overlap)
         else:
             left, usable = mobile.prefer(new, args.overlap)
         if args.tell_wg:
@@ -109,6 +112,9 @@ def main():
         time.sleep(args.settle)
         until = time.monotonic_ns()
         reached = settled(args, args.want[1 - i % 2])
+        if args.carrier:
+            mobile.mend()
+            time.sleep(args.settle)
         log.append({"from": old, "to": new, "left": left, "usable": usable, "until": until, "route": reached,
                     "late": time.monotonic_ns() - until > 100_000_000})
     ended = time.monotonic_ns()

@@ -86,7 +86,7 @@ def table(records):
         for row in rows(record):
             first = row["moves"][0][1]
             figures, both = row["figures"]["ntm"], row["both"]["ntm"]
-            if not record["group"].startswith("mbb"):
+            if not record["group"].startswith(("mbb", "carrier")):
                 every += [(v, m.get("paused_ms", 0)) for v, (_, m) in zip(both, row["moves"]) if v is not None]
             wg = spread(row["both"]["wg"]) if "wg" in row["both"] else ""
             dead = f", {row['dead']} never" if row["dead"] else ""

@@ -370,3 +370,30 @@ Test(links, with_policy_routing_the_kernel_is_asked)
 	cr_assert_eq(ntm_links_take(&links, rule_message(100, 0)), 0);
 	cr_assert_not(way().known);
 }
+
+/* Its addresses and routes stay, and the kernel goes on preferring them. */
+Test(links, a_way_out_without_a_carrier_is_a_rival)
+{
+	static const struct {
+		uint32_t here, there; /* metrics */
+		bool carrier, rival;
+	} rows[] = {
+	    {600, 100, false, true}, {100, 600, false, false}, {100, 100, false, true}, {600, 100, true, false}};
+
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		unsigned flags = IFF_UP | (rows[i].carrier ? IFF_RUNNING : 0);
+
+		setup();
+		link_up(2, "wwan0", 1500);
+		cr_assert_eq(ntm_links_take(&links, link_message(3, "eth0", flags, 1500)), 0);
+		addr(2, "192.0.2.1");
+		addr(3, "198.51.100.1");
+		cr_assert_eq(ntm_links_take(&links, route_message(AF_INET, 0, 2, rows[i].here)), 0);
+		cr_assert_eq(ntm_links_take(&links, route_message(AF_INET, 0, 3, rows[i].there)), 0);
+		cr_assert_eq(choose(), rows[i].carrier ? 2 : 1);
+		for (unsigned k = 0; k <= rows[i].carrier; k++) {
+			cr_expect_eq(out[k].rival4, rows[i].rival, "row %u", i);
+			cr_expect_not(out[k].rival6);
+		}
+	}
+}

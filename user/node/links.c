@@ -351,6 +351,20 @@ static bool is_wanted(const char *name, const struct ntm_string_list *wanted)
 	return wanted->n == 0;
 }
 
+/* Routes outlive the carrier, unless somebody takes them away (or the host ignores them, which is seldom so). */
+static void note_rivals(const struct ntm_links *links, const char *own_ifname, const struct ntm_link *l,
+			struct ntm_uplink_info *u)
+{
+	for (unsigned i = 0; i < links->n; i++) {
+		const struct ntm_link *dead = &links->l[i];
+
+		if (dead->running || dead->loopback || own(dead->up.dp.name, own_ifname))
+			continue;
+		u->rival4 |= dead->routes4.metric != UINT32_MAX && dead->routes4.metric <= l->routes4.metric;
+		u->rival6 |= dead->routes6.metric != UINT32_MAX && dead->routes6.metric <= l->routes6.metric;
+	}
+}
+
 unsigned ntm_links_choose(const struct ntm_links *links, const struct ntm_string_list *wanted,
 			  const struct ntm_string_list *prefer, const char *own_ifname,
 			  struct ntm_uplink_info out[NTM_UPLINKS_MAX])
@@ -375,6 +389,7 @@ unsigned ntm_links_choose(const struct ntm_links *links, const struct ntm_string
 		pick_addresses(chosen[i].link, &out[i]);
 		out[i].default4 = chosen[i].link->routes4.metric != UINT32_MAX;
 		out[i].default6 = chosen[i].link->routes6.metric != UINT32_MAX;
+		note_rivals(links, own_ifname, chosen[i].link, &out[i]);
 		ntm_ip_from_v4(mapped, out[i].dp.addr4);
 		out[i].dp.way4 = way_of(&chosen[i].link->routes4, links->policy4, mapped);
 		out[i].dp.way6 = way_of(&chosen[i].link->routes6, links->policy6, out[i].dp.addr6);

@@ -60,6 +60,8 @@ struct ntm_uplink_info {
 	uint8_t prefix_len[NTM_UPLINK_ADDRS]; /* of each; as in struct ntm_prefix, 0: not known */
 	unsigned n_addrs;
 	bool default4, default6; /* there is a way out by it */
+	/* So is one by an interface without a carrier, and the kernel goes on preferring that. */
+	bool rival4, rival6;
 };
 
 /* What an RS, which is a node of its DC with more to say, adds to the session with it. All may be NULL. */

@@ -51,6 +51,8 @@ struct ntm_udp {
 		uint32_t ifindex;
 	} sources[NTM_UPLINKS_MAX * NTM_UPLINK_ADDRS];
 	unsigned n_sources;
+	int usual[2]; /* of sources, by family: for what is sent from no address in particular; -1: the kernel chooses
+		       */
 	ntm_udp_input input;
 	void *arg;
 	void (*reader)(void *arg, int fd); /* NULL: input */
@@ -230,6 +232,7 @@ int ntm_udp_open(struct ntm_udp **out, uv_loop_t *loop, uint16_t port, ntm_udp_i
 	}
 	for (int i = 0; i < SOCKS; i++)
 		u->s[i].fd = -1;
+	u->usual[0] = u->usual[1] = -1;
 	u->loop = loop;
 	u->port = port;
 	u->input = input;
@@ -328,13 +331,20 @@ static void set_mode(const struct sock *s, enum ntm_send_mode mode)
 void ntm_udp_set_uplinks(struct ntm_udp *u, const struct ntm_uplink_info *up, unsigned n)
 {
 	u->n_sources = 0;
-	for (unsigned i = 0; n > 1 && i < n && i < NTM_UPLINKS_MAX; i++) {
+	u->usual[0] = u->usual[1] = -1;
+	for (unsigned i = 0; i < n && i < NTM_UPLINKS_MAX; i++) {
+		if (n == 1 && !up[i].rival4 && !up[i].rival6)
+			continue;
 		/* Without a way out by it, where it leads is the routing table's business. */
 		if (!up[i].default4 && !up[i].default6)
 			continue;
 		for (unsigned j = 0; j < up[i].n_addrs; j++) {
-			if (!(ntm_ip_is_v4(up[i].addrs[j]) ? up[i].default4 : up[i].default6))
+			bool v6 = !ntm_ip_is_v4(up[i].addrs[j]);
+
+			if (!(v6 ? up[i].default6 : up[i].default4))
 				continue;
+			if (u->usual[v6] < 0 && (v6 ? up[i].rival6 : up[i].rival4))
+				u->usual[v6] = (int)u->n_sources;
 			memcpy(u->sources[u->n_sources].ip, up[i].addrs[j], 16);
 			u->sources[u->n_sources++].ifindex = up[i].dp.ifindex;
 		}
@@ -401,6 +411,8 @@ int ntm_udp_send(void *arg, const struct ntm_addr *to, const uint8_t src[16], co
 	if (s->fd < 0)
 		return -EAFNOSUPPORT;
 	m.msg_namelen = ntm_addr_to_sockaddr(to, v6 ? AF_INET6 : AF_INET, &ss);
+	if ((!src || ntm_ip_is_zero(src)) && u->usual[v6] >= 0)
+		src = u->sources[u->usual[v6]].ip;
 	if (src && !ntm_ip_is_zero(src) && ntm_ip_is_v4(src) == !v6)
 		put_source(&m, &ctl, v6, src, ntm_udp_interface(u, src));
 	/* One thread sends, and a datagram's fragments are made within the call: a mode for one packet is safe. */

@@ -23,7 +23,8 @@ int ntm_udp_open(struct ntm_udp **out, uv_loop_t *loop, uint16_t port, ntm_udp_i
 int ntm_udp_set_mark(struct ntm_udp *u, uint32_t mark);
 /*
  * What is sent from an address of one of these leaves by that interface, as in the kernel lane, whatever the routing
- * table prefers. n 0 or 1: the routing table decides.
+ * table prefers. n 0 or 1: the routing table decides, unless it might prefer an interface without a carrier; then, what
+ * is sent from no address in particular leaves by the first uplink, too.
  */
 void ntm_udp_set_uplinks(struct ntm_udp *u, const struct ntm_uplink_info *up, unsigned n);
 /* Others of this process may be bound to the port from now on. fds: the sockets, IPv4 and IPv6, -1: none. 0 or -errno.
