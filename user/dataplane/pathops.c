@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "../common/crypto.h"
+#include "../common/shared_words.h"
 
 /* Longer than any program runs, in softirq, without a pause. */
 #define QUIET_NS NTM_NSEC
@@ -306,23 +307,23 @@ static void set_peer_pools(struct ntm_settings *s, const struct ntm_dp_addresses
 	/* None first: no program matches half of one pool and half of another. */
 	__atomic_store_n(&s->n_peers, 0, __ATOMIC_SEQ_CST);
 	for (unsigned i = 0; i < a->n_peers; i++) {
-		memcpy(&s->peers[i].pool4, a->peers[i].pool4.ip + 12, 4);
-		s->peers[i].pool4_len = (uint8_t)(a->peers[i].pool4.len - 96);
-		memcpy(s->peers[i].pool6, a->peers[i].pool6.ip, 16);
-		s->peers[i].pool6_len = a->peers[i].pool6.len;
+		ntm_shared_put(&s->peers[i].pool4, a->peers[i].pool4.ip + 12, 4);
+		__atomic_store_n(&s->peers[i].pool4_len, a->peers[i].pool4.len - 96, __ATOMIC_RELAXED);
+		ntm_shared_put(s->peers[i].pool6, a->peers[i].pool6.ip, 16);
+		__atomic_store_n(&s->peers[i].pool6_len, a->peers[i].pool6.len, __ATOMIC_RELAXED);
 	}
 	__atomic_store_n(&s->n_peers, a->n_peers, __ATOMIC_RELEASE);
 }
 
 void ntm_settings_set_addresses(struct ntm_settings *s, const struct ntm_dp_addresses *a)
 {
-	memcpy(&s->vip4, a->vip4, 4);
-	memcpy(s->vip6, a->vip6, 16);
+	ntm_shared_put(&s->vip4, a->vip4, 4);
+	ntm_shared_put(s->vip6, a->vip6, 16);
 	/* Length 0 first, as above. */
 	__atomic_store_n(&s->pool4_len, 0, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&s->pool6_len, 0, __ATOMIC_SEQ_CST);
-	memcpy(&s->pool4, a->pool4.ip + 12, 4);
-	memcpy(s->pool6, a->pool6.ip, 16);
+	ntm_shared_put(&s->pool4, a->pool4.ip + 12, 4);
+	ntm_shared_put(s->pool6, a->pool6.ip, 16);
 	__atomic_store_n(&s->pool6_len, a->pool6.len, __ATOMIC_RELEASE);
 	__atomic_store_n(&s->pool4_len, a->pool4.len - 96, __ATOMIC_RELEASE);
 	set_peer_pools(s, a);

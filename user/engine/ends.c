@@ -5,6 +5,7 @@
 
 #include "../../bpf/lib/general.h"
 #include "../common/addr.h"
+#include "../common/shared_words.h"
 
 static void address(const uint8_t *p, bool is_ipv6, uint8_t out[16])
 {
@@ -14,31 +15,45 @@ static void address(const uint8_t *p, bool is_ipv6, uint8_t out[16])
 		ntm_ip_from_v4(out, p);
 }
 
-static bool in_pool(const uint8_t ip[16], bool v4, const void *pool4, uint8_t len4, const uint8_t *pool6, uint8_t len6)
+static bool in_pool(const uint8_t ip[16], bool v4, const void *pool4, const uint8_t *len4, const uint8_t *pool6,
+		    const uint8_t *len6)
 {
-	struct ntm_prefix pool = {.len = len6};
-	if (!(v4 ? len4 : len6))
+	struct ntm_prefix pool;
+	uint8_t len = __atomic_load_n(v4 ? len4 : len6, __ATOMIC_ACQUIRE), net4[4];
+	if (!len)
 		return false;
-	memcpy(pool.ip, pool6, 16);
 	if (v4) {
-		ntm_ip_from_v4(pool.ip, pool4);
-		pool.len = (uint8_t)(96 + len4);
+		ntm_shared_get(net4, pool4, sizeof(net4));
+		ntm_ip_from_v4(pool.ip, net4);
+		len = (uint8_t)(96 + len);
+	} else {
+		ntm_shared_get(pool.ip, pool6, sizeof(pool.ip));
 	}
+	pool.len = len;
 	return ntm_prefix_contains(&pool, ip);
 }
 
 static bool in_pools(const struct ntm_settings *s, const uint8_t ip[16])
 {
 	bool v4 = ntm_ip_is_v4(ip);
-	if (in_pool(ip, v4, &s->pool4, s->pool4_len, s->pool6, s->pool6_len))
+	if (in_pool(ip, v4, &s->pool4, &s->pool4_len, s->pool6, &s->pool6_len))
 		return true;
 	uint32_t n = __atomic_load_n(&s->n_peers, __ATOMIC_ACQUIRE);
 	for (uint32_t i = 0; i < n && i < NTM_PEER_POOLS; i++) {
 		const struct ntm_peer_pools *q = &s->peers[i];
-		if (in_pool(ip, v4, &q->pool4, q->pool4_len, q->pool6, q->pool6_len))
+		if (in_pool(ip, v4, &q->pool4, &q->pool4_len, q->pool6, &q->pool6_len))
 			return true;
 	}
 	return false;
+}
+
+/* Is it the node's own virtual address? p: as it lies in the packet. */
+static bool is_own(const struct ntm_settings *s, bool is_ipv6, const uint8_t *p)
+{
+	uint8_t own[16];
+	size_t n = is_ipv6 ? 16 : 4;
+	ntm_shared_get(own, is_ipv6 ? (const void *)s->vip6 : &s->vip4, n);
+	return !memcmp(p, own, n);
 }
 
 /* As ntm_beyond4(), ntm_beyond6() of bpf/lib/addr.h. */
@@ -66,8 +81,7 @@ enum ntm_reason ntm_ends_in(const struct ntm_settings *s, const struct ntm_path 
 	if (memcmp(p + off, is_ipv6 ? (const void *)path->peer_vip6 : &path->peer_vip4, n) &&
 	    !(flags & NTM_PATH_GATEWAY && is_beyond(s, src)))
 		return NTM_R_RX_BAD_SOURCE;
-	if (memcmp(p + off + n, is_ipv6 ? (const void *)s->vip6 : &s->vip4, n) &&
-	    !(flags & NTM_PATH_CLIENT && is_beyond(s, dst) && !is_local(arg, dst)))
+	if (!is_own(s, is_ipv6, p + off + n) && !(flags & NTM_PATH_CLIENT && is_beyond(s, dst) && !is_local(arg, dst)))
 		return NTM_R_RX_BAD_DEST;
 	return NTM_R_RX_OK;
 }
@@ -84,15 +98,14 @@ enum ntm_reason ntm_ends_out(const struct ntm_settings *s, const uint8_t *p, boo
 {
 	size_t off = is_ipv6 ? 8 : 12, n = is_ipv6 ? 16 : 4;
 	uint8_t src[16] __attribute__((aligned(8)));
-	const void *own = is_ipv6 ? (const void *)s->vip6 : &s->vip4;
 	both(p, is_ipv6, src, o->dst);
 	if (is_multicast(o->dst))
 		return NTM_R_TX_NOT_IP;
-	o->from_beyond = memcmp(p + off, own, n) != 0;
+	o->from_beyond = !is_own(s, is_ipv6, p + off);
 	if (o->from_beyond && !(s->flags & NTM_SETTINGS_GATEWAY && is_beyond(s, src)))
 		return NTM_R_TX_BAD_SOURCE;
 	o->to_beyond = !in_pools(s, o->dst);
-	if (o->to_beyond ? o->from_beyond || !is_beyond(s, o->dst) : !memcmp(p + off + n, own, n))
+	if (o->to_beyond ? o->from_beyond || !is_beyond(s, o->dst) : is_own(s, is_ipv6, p + off + n))
 		return NTM_R_TX_NOT_VIRTUAL;
 	return NTM_R_TX_OK;
 }
