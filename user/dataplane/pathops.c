@@ -302,6 +302,17 @@ int ntm_settings_get_addresses(const struct ntm_settings *s, struct ntm_dp_addre
 	return 0;
 }
 
+static bool same_peer_pools(const struct ntm_settings *s, const struct ntm_dp_addresses *a)
+{
+	bool same = s->n_peers == a->n_peers;
+	for (unsigned i = 0; same && i < a->n_peers; i++)
+		same = s->peers[i].pool4_len == a->peers[i].pool4.len - 96 &&
+		       s->peers[i].pool6_len == a->peers[i].pool6.len &&
+		       !memcmp(&s->peers[i].pool4, a->peers[i].pool4.ip + 12, 4) &&
+		       !memcmp(s->peers[i].pool6, a->peers[i].pool6.ip, 16);
+	return same;
+}
+
 static void set_peer_pools(struct ntm_settings *s, const struct ntm_dp_addresses *a)
 {
 	/* None first: no program matches half of one pool and half of another. */
@@ -315,16 +326,29 @@ static void set_peer_pools(struct ntm_settings *s, const struct ntm_dp_addresses
 	__atomic_store_n(&s->n_peers, a->n_peers, __ATOMIC_RELEASE);
 }
 
-void ntm_settings_set_addresses(struct ntm_settings *s, const struct ntm_dp_addresses *a)
+static void set_own_pools(struct ntm_settings *s, const struct ntm_dp_addresses *a)
 {
-	ntm_shared_put(&s->vip4, a->vip4, 4);
-	ntm_shared_put(s->vip6, a->vip6, 16);
+	uint8_t len4 = (uint8_t)(a->pool4.len - 96);
+	/* Said again, as with each registration: no packet is to find the pools empty meanwhile. */
+	if (s->pool4_len == len4 && s->pool6_len == a->pool6.len && !memcmp(&s->pool4, a->pool4.ip + 12, 4) &&
+	    !memcmp(s->pool6, a->pool6.ip, 16))
+		return;
 	/* Length 0 first, as above. */
 	__atomic_store_n(&s->pool4_len, 0, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&s->pool6_len, 0, __ATOMIC_SEQ_CST);
 	ntm_shared_put(&s->pool4, a->pool4.ip + 12, 4);
 	ntm_shared_put(s->pool6, a->pool6.ip, 16);
 	__atomic_store_n(&s->pool6_len, a->pool6.len, __ATOMIC_RELEASE);
-	__atomic_store_n(&s->pool4_len, a->pool4.len - 96, __ATOMIC_RELEASE);
-	set_peer_pools(s, a);
+	__atomic_store_n(&s->pool4_len, len4, __ATOMIC_RELEASE);
+}
+
+void ntm_settings_set_addresses(struct ntm_settings *s, const struct ntm_dp_addresses *a)
+{
+	if (memcmp(&s->vip4, a->vip4, 4) || memcmp(s->vip6, a->vip6, 16)) {
+		ntm_shared_put(&s->vip4, a->vip4, 4);
+		ntm_shared_put(s->vip6, a->vip6, 16);
+	}
+	set_own_pools(s, a);
+	if (!same_peer_pools(s, a))
+		set_peer_pools(s, a);
 }
