@@ -329,7 +329,7 @@ static void set_peer_pools(struct ntm_settings *s, const struct ntm_dp_addresses
 static void set_own_pools(struct ntm_settings *s, const struct ntm_dp_addresses *a)
 {
 	uint8_t len4 = (uint8_t)(a->pool4.len - 96);
-	/* Said again, as with each registration: no packet is to find the pools empty meanwhile. */
+	/* Said again, as after a restart or with another zone: no packet is to find the pools empty meanwhile. */
 	if (s->pool4_len == len4 && s->pool6_len == a->pool6.len && !memcmp(&s->pool4, a->pool4.ip + 12, 4) &&
 	    !memcmp(s->pool6, a->pool6.ip, 16))
 		return;
