@@ -47,6 +47,7 @@ enum scene_relay_options {
 	O_CHANGING = 1 << 7,
 	O_PLACE = 3 << 8, /* of end 1: 0 a neighbour, 1 multicast, 2 without a route, 3 without a neighbour entry */
 	O_RELAY_GENERIC = 1 << 10,
+	O_FORMER = 1 << 11, /* end 0 has moved */
 };
 
 uint32_t scene_nics[2] = {2, 3};
@@ -225,6 +226,13 @@ static void build_relay_path(uint32_t o, uint64_t id, uint32_t slot)
 	if (o & O_UNBOUND)
 		p->port[1] = 0;
 	p->version = o & O_CHANGING ? 1 : 2;
+	if (o & O_FORMER) {
+		struct ntm_relay_former *f = native_value("ntm_relay_former", &p->path_id);
+
+		relay_host(f->addr[0], o & O_END0_V6, 0, 11);
+		f->port[0] = htons(5000);
+		f->until_ns[0] = native_coarse_ns + HOUR_NS;
+	}
 	if (o & O_LIMITED) {
 		p->flags |= NTM_RELAY_LIMITED;
 		a->rate_kbit = 1;
