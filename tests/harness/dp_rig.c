@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/ipv6_route.h>
 #include <net/if.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
@@ -340,6 +341,24 @@ static socklen_t vip_sockaddr(int side, bool ipv6, uint16_t port, struct sockadd
 	return sizeof(*s);
 }
 
+/* The kernel makes an IPv6 address its own in a work queue, later than it says that the address is there. */
+static bool is_local6(const uint8_t ip[16])
+{
+	char want[33], addr[33];
+	unsigned prefix, flags;
+	bool found = false;
+	FILE *f = fopen("/proc/thread-self/net/ipv6_route", "re");
+
+	if (!f)
+		return false;
+	for (int i = 0; i < 16; i++)
+		snprintf(want + 2 * i, 3, "%02x", ip[i]);
+	while (!found && fscanf(f, "%32s %x %*s %*s %*s %*s %*s %*s %x %*s", addr, &prefix, &flags) == 3)
+		found = prefix == 128 && flags & RTF_LOCAL && !strcmp(addr, want);
+	fclose(f);
+	return found;
+}
+
 int ntm_rig_socket(struct ntm_rig *r, int side, bool ipv6, uint16_t port)
 {
 	struct sockaddr_storage ss;
@@ -348,6 +367,11 @@ int ntm_rig_socket(struct ntm_rig *r, int side, bool ipv6, uint16_t port)
 	int fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || bind(fd, (struct sockaddr *)&ss, len))
 		die("socket on a virtual address");
+	for (int i = 0; ipv6 && !is_local6(ntm_rig_addresses(side).vip6); i++) {
+		if (i == 5000)
+			die("an IPv6 address that does not become a local one");
+		usleep(1000);
+	}
 	return fd;
 }
 

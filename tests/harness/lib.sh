@@ -460,8 +460,9 @@ ntm_run_user() {
 	DIR[$1]=$d
 	mkdir -p "$d" "$T/bin"
 	mk_key "$d/node.key"
-	cp "$B/ntm-run" "$B/libntm-run.so" "$T/bin/"
-	chmod 755 "$T/bin" "$T/bin/ntm-run" "$T/bin/libntm-run.so"
+	# nobody may not be let into the directory of this tree
+	cp "$B/ntm-run" "$B/libntm-run.so" "$HARNESS/tcp.py" "$HARNESS/udp.py" "$T/bin/"
+	chmod 755 "$T/bin" "$T/bin"/*
 	{
 		echo "[node]"
 		echo "name = $1"
