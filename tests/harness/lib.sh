@@ -102,7 +102,7 @@ cleanup() {
 		for name in "${!PID[@]}"; do
 			[ -S "$T/$name/run/ctl.sock" ] || continue
 			say "--- $name: paths, and packets by reason"
-			timeout 5 "$B/ntm" -r "$T/$name/run" paths --json 2>/dev/null | jq -c '.[]'
+			timeout 5 "$B/ntm" -r "$T/$name/run" paths --json 2>/dev/null | jq -c '.[:20][]'
 			timeout 5 "$B/ntm" -r "$T/$name/run" status --json 2>/dev/null | jq -c '.counters // {} | map_values(.packets? // .) | with_entries(select(.value != 0))'
 		done
 	fi
