@@ -5,13 +5,9 @@
 postgres() { "$HARNESS/postgres.sh" "$1" "$T/pg"; }
 CONNINFO=$(postgres start) || { [ $? != 77 ] || skip "PostgreSQL is not installed"; fail "no PostgreSQL server"; }
 stop_server() {
-	local status=$?
-	set +e
 	postgres remove
-	(exit "$status")
-	cleanup
 }
-trap stop_server EXIT
+AT_EXIT+=(stop_server)
 
 cluster_ready() { alive "$1" || fail "ntm-dc of $1 ended"; ntm "$1" dc nodes; }
 run_process() { # dc or dc2

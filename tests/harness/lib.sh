@@ -25,6 +25,7 @@ VIP6_POOL=fd4e:544d::/48
 
 declare -A PID=() ADDR4=() ADDR6=() DIR=() WIRED=()
 NAMESPACES=() JOBS=() NET_HOSTS=() RELAYS=()
+AT_EXIT=() # commands, when the script ends, before all that is done here by itself
 FAMILIES="4 6"
 PREFIX=
 
@@ -106,6 +107,9 @@ cleanup() {
 			timeout 5 "$B/ntm" -r "$T/$name/run" status --json 2>/dev/null | jq -c '.counters // {} | map_values(.packets? // .) | with_entries(select(.value != 0))'
 		done
 	fi
+	for name in "${AT_EXIT[@]}"; do
+		eval "$name"
+	done
 	for name in "${!PID[@]}"; do # a relay would drain
 		[ ! -e "$T/$name/relay.conf" ] || { kill -KILL "${PID[$name]}" && wait "${PID[$name]}"; } 2>/dev/null
 	done
