@@ -10,14 +10,13 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../common/log.h"
 #include "engine_int.h"
 
-enum { NICE = -10, ROUND_PACKETS = 16, ROUND_READS = 4, SOURCES = 4 };
+enum { ROUND_PACKETS = 16, ROUND_READS = 4, SOURCES = 4 };
 
 enum source { SRC_TUN, SRC_UDP4, SRC_UDP6, SRC_WAKE };
 
@@ -197,8 +196,6 @@ static void *run(void *arg)
 {
 	struct ntm_worker *w = arg;
 	struct epoll_event ev[SOURCES];
-	if (setpriority(PRIO_PROCESS, (id_t)gettid(), NICE))
-		ntm_debug("worker %u: priority not raised: %s", w->index, strerror(errno));
 	drop_capabilities(w);
 	for (bool stop = false; !stop;) {
 		int n = epoll_wait(w->epoll_fd, ev, SOURCES, timeout_ms(w));
