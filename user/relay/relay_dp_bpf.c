@@ -242,10 +242,11 @@ static void note_former(struct ntm_relay_dp_bpf *d, uint64_t path_id, unsigned e
 	struct ntm_relay_former f = {0};
 	struct ntm_relay_dp_path p;
 	struct timespec now;
-	const struct ntm_addr *was = end < 2 ? &p.ends[end].addr : NULL;
+	const struct ntm_addr *was;
 
-	if (!was || ntm_relay_table_get(&d->table, path_id, &p))
+	if (end > 1 || ntm_relay_table_get(&d->table, path_id, &p))
 		return;
+	was = &p.ends[end].addr;
 	if (was->port && !ntm_addr_equal(was, to)) {
 		/* What is there of the other end stays. */
 		(void)bpf_map_lookup_elem(d->map_fd[NTM_RMAP_FORMER], &key, &f);
