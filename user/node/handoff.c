@@ -160,16 +160,28 @@ static void attach(struct ntm_node *n, const struct ntm_uplink_info *u, unsigned
 		ntm_node_use_uplinks(n, stay, n_stay, false);
 }
 
+static bool same_way(const struct ntm_dp_way *a, const struct ntm_dp_way *b)
+{
+	return a->known == b->known && a->out == b->out && a->prefix_len == b->prefix_len &&
+	       !memcmp(a->gateway, b->gateway, 16);
+}
+
+/* All but what the data plane says of it. */
+static bool same(const struct ntm_uplink_info *a, const struct ntm_uplink_info *b)
+{
+	return same_uplink(a, b) && !strcmp(a->dp.name, b->dp.name) && a->dp.mtu == b->dp.mtu &&
+	       same_way(&a->dp.way4, &b->dp.way4) && same_way(&a->dp.way6, &b->dp.way6) && a->n_addrs == b->n_addrs &&
+	       !memcmp(a->addrs, b->addrs, a->n_addrs * sizeof(a->addrs[0])) &&
+	       !memcmp(a->prefix_len, b->prefix_len, a->n_addrs) && a->default4 == b->default4 &&
+	       a->default6 == b->default6 && a->rival4 == b->rival4 && a->rival6 == b->rival6;
+}
+
 /* What has been in use all the time. */
 static bool as_now(const struct ntm_node *n, const struct ntm_uplink_info *u, unsigned count)
 {
-	for (unsigned i = 0; i < count && count == n->n_uplinks; i++) {
-		struct ntm_uplink_info a = u[i];
-
-		a.dp.xdp_native = n->uplinks[i].dp.xdp_native;
-		if (memcmp(&a, &n->uplinks[i], sizeof(a)))
+	for (unsigned i = 0; i < count && count == n->n_uplinks; i++)
+		if (!same(&u[i], &n->uplinks[i]))
 			return false;
-	}
 	return count == n->n_uplinks;
 }
 
