@@ -220,6 +220,22 @@ static void move_path(struct ntm_tunnel *t)
 	ntm_pmtu_recheck(t);
 }
 
+/* Of many paths first what the peers follow: the rest takes the agent longer than that takes the wire. */
+static void show_all(struct ntm_node *n)
+{
+	struct ntm_mobility *m = &n->mobility;
+
+	if (m->n_queue <= SLICE || m->soft)
+		return;
+	for (size_t i = 0; i < m->n_queue; i++) {
+		struct ntm_tunnel *t = ntm_tunnel_by_id(n, m->queue[i]);
+
+		/* An RS hears of the address first. */
+		if (t && t->state == NTM_TUN_UP && t->route.kind != NTM_ROUTE_RELAY)
+			ntm_path_send(t, NULL, 0, false);
+	}
+}
+
 static void on_pace_timer(void *arg)
 {
 	struct ntm_node *n = arg;
@@ -274,6 +290,7 @@ static void move_all(struct ntm_node *n)
 	m->queue = ids;
 	m->n_queue = count;
 	m->next = 0;
+	show_all(n);
 	on_pace_timer(n);
 }
 
