@@ -84,15 +84,20 @@ class Mobile:
         self.at = {new.iface: new}
         return left, usable
 
-    def prefer(self, name, overlap):
-        """To a place of the other interface, which is up and has the worse metric before the metrics change places; the
-        first goes down `overlap` seconds later. Returns as go() does."""
+    def _beside(self, name, overlap):
+        """A second place, on the other interface, comes up with the worse metric. Returns it, and the one in use."""
         new = self.places[name]
         old = next(iter(self.at.values()))
         self._plug(new)
         self.rtnl.link(new.iface, True)
         self._settle(new, STANDBY)
         time.sleep(overlap)
+        return new, old
+
+    def prefer(self, name, overlap):
+        """To a place of the other interface, which is up and has the worse metric before the metrics change places; the
+        first goes down `overlap` seconds later. Returns as go() does."""
+        new, old = self._beside(name, overlap)
         left = time.monotonic_ns()
         for _, _, gateway in addresses(new):
             # replaces the old one's, which has the same metric
@@ -106,16 +111,10 @@ class Mobile:
         self.at = {new.iface: new}
         return left, left
 
-
     def lose(self, name, overlap):
         """To a place of the other interface, which is up with the worse metric when the one in use loses its carrier:
         the cable is pulled, and addresses and routes stay. Returns as go() does; mend() puts the cable back."""
-        new = self.places[name]
-        old = next(iter(self.at.values()))
-        self._plug(new)
-        self.rtnl.link(new.iface, True)
-        self._settle(new, STANDBY)
-        time.sleep(overlap)
+        new, old = self._beside(name, overlap)
         left = time.monotonic_ns()
         self._carrier(old, "down")
         self.at = {new.iface: new, old.iface: old}
