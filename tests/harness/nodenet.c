@@ -312,3 +312,14 @@ void world_relay_receives(struct world *w, unsigned relay, const struct world_pa
 	}
 	w->rs[relay].dropped++;
 }
+
+void world_connect(struct world *w, const struct world_net net[WORLD_NODES], unsigned delay_ms)
+{
+	world_init_net(w, net, 1);
+	w->delay_ms = delay_ms;
+	cr_assert(world_until(w, 5000, world_registered));
+	world_run(w, 1500);
+	ntm_direct(w->n[0], "bob.ntm.example", NULL, 0, NULL, NULL);
+	cr_assert(world_until(w, 3000, world_both_up));
+	world_run(w, 3000);
+}

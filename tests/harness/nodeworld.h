@@ -87,6 +87,8 @@ void world_init(struct world *w);
 /* The same with NATs and the like before the agents, and RSs. Nobody is registered yet. */
 void world_init_net(struct world *w, const struct world_net net[WORLD_NODES], unsigned relays);
 bool world_registered(struct world *w);
+/* With one RS, every packet delay_ms later than else; both are registered and a path between them has settled. */
+void world_connect(struct world *w, const struct world_net net[WORLD_NODES], unsigned delay_ms);
 void world_set_net(struct world *w, int node, const struct world_net *net); /* it moves: new uplinks */
 void world_free(struct world *w);
 void world_run(struct world *w, unsigned ms);

@@ -26,14 +26,8 @@ static void connected(struct world_net a, struct world_net b)
 {
 	struct world_net net[WORLD_NODES] = {a, b};
 
-	world_init_net(&w, net, 1);
 	running = true;
-	w.delay_ms = 9;
-	cr_assert(world_until(&w, 5000, world_registered));
-	world_run(&w, 1500);
-	ntm_direct(w.n[0], "bob.ntm.example", NULL, 0, NULL, NULL);
-	cr_assert(world_until(&w, 3000, world_both_up));
-	world_run(&w, 3000);
+	world_connect(&w, net, 9);
 	both[0] = both[1] = w.n[0]->uplinks[0];
 	strcpy(both[1].dp.name, "up1");
 	both[1].dp.ifindex++;
