@@ -31,7 +31,8 @@ PREFIX=
 
 say() { printf '%s\n' "$*"; }
 fail() {
-	say "FAILED: $*"
+	REASON=$*
+	say "FAILED: $REASON"
 	exit 1
 }
 skip() {
@@ -110,6 +111,8 @@ cleanup() {
 	for name in "${AT_EXIT[@]}"; do
 		eval "$name"
 	done
+	# once more, as the last that is said: reports are cut at their beginning
+	[ -z "${REASON:-}" ] || say "FAILED: $REASON"
 	for name in "${!PID[@]}"; do # a relay would drain
 		[ ! -e "$T/$name/relay.conf" ] || { kill -KILL "${PID[$name]}" && wait "${PID[$name]}"; } 2>/dev/null
 	done

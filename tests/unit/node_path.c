@@ -458,6 +458,33 @@ Test(path, control_from_a_new_address_moves_the_endpoint)
 	cr_assert(ntm_addr_equal(&path(1)->path.endpoint, &moved));
 }
 
+/* Each lane reports for itself, and the agent sets endpoints: a report may be of where the peer no longer is. */
+Test(path, a_late_report_of_a_move_changes_no_route)
+{
+	struct ntm_addr direct, elsewhere = {.port = htobe16(NTM_PORT)};
+	struct ntm_tunnel *t;
+	enum ntm_route_kind kind;
+
+	connect_nodes();
+	world_run(&w, 3000);
+	t = world_tunnel(&w, 0);
+	direct = path(0)->path.endpoint;
+	kind = t->route.kind;
+	if (ntm_ip_is_v4(direct.ip))
+		elsewhere.ip[0] = 0x20;
+	else
+		ntm_ip_from_v4(elsewhere.ip, (const uint8_t[]){203, 0, 113, 77});
+	ntm_dp_fake_roamed(w.n[0]->dp, t->id, &elsewhere);
+	cr_assert_eq(ntm_route_set(t, &direct, 0, "test"), 0);
+	w.n[0]->dp->ops->dispatch(w.n[0]->dp);
+	cr_assert(ntm_addr_equal(&path(0)->path.endpoint, &direct));
+	cr_assert_eq(t->route.kind, kind, "%s", ntm_route_kind_name(t->route.kind));
+	/* and one that still holds does */
+	ntm_dp_fake_roamed(w.n[0]->dp, t->id, &elsewhere);
+	w.n[0]->dp->ops->dispatch(w.n[0]->dp);
+	cr_assert_neq(t->route.kind, kind);
+}
+
 Test(path, an_unknown_control_message_is_answered_with_an_error)
 {
 	connect_nodes();

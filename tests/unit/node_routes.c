@@ -273,7 +273,6 @@ Test(routes, a_nomination_holds_both_ends_against_late_packets)
 	}
 }
 
-/* The usable one. */
 /* One sends by the relay, the other directly, both at one time: each follows the other to where it has just left. */
 Test(routes, ends_whose_packets_cross_agree_on_a_route)
 {
@@ -302,6 +301,7 @@ Test(routes, ends_whose_packets_cross_agree_on_a_route)
 	}
 }
 
+/* The usable one. */
 static struct ntm_tunnel *usable(int node)
 {
 	struct ntm_tunnel *t = world_tunnel(&w, node);

@@ -115,6 +115,7 @@ struct ntm_dp_events {
 	void (*no_path)(void *arg, const uint8_t dst[16], const uint8_t *packet, size_t len);
 	/* inner packet too big for the outer MTU of a small path: to be sent by seal() and a fragmenting socket */
 	void (*too_big)(void *arg, uint64_t path_id, const uint8_t *packet, size_t len);
+	/* Reports of the lanes come in no order among each other: what holds now is in stats(). */
 	void (*roamed)(void *arg, uint64_t path_id, const struct ntm_addr *endpoint);
 	/* responder: the peer sent on the new epoch, sending has switched to it */
 	void (*epoch_confirmed)(void *arg, uint64_t path_id, uint8_t epoch);

@@ -78,8 +78,9 @@ static void on_roamed(void *arg, uint64_t path_id, const struct ntm_addr *endpoi
 {
 	struct ntm_tunnel *t = ntm_tunnel_by_id(arg, path_id);
 
+	(void)endpoint;
 	if (t)
-		ntm_path_moved(t, endpoint);
+		ntm_path_moved(t);
 }
 
 static void on_epoch(void *arg, uint64_t path_id, uint8_t epoch)

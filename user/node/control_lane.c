@@ -293,7 +293,7 @@ static void roam(struct ntm_tunnel *t, const struct ntm_addr *from)
 	if (dp->ops->set_endpoint(dp, t->id, from, 0))
 		return;
 	t->move.followed++;
-	ntm_path_moved(t, from);
+	ntm_path_moved(t);
 }
 
 /* Heard of over the route in use? What comes another way says nothing about that one. */

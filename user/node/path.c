@@ -357,25 +357,30 @@ int ntm_path_send(struct ntm_tunnel *t, const uint8_t *inner, size_t len, bool f
 	return err;
 }
 
-void ntm_path_moved(struct ntm_tunnel *t, const struct ntm_addr *endpoint)
+void ntm_path_moved(struct ntm_tunnel *t)
 {
 	char text[NTM_ADDR_STRLEN], ep[NTM_ADDR_STRLEN];
-	json_object *ev = ntm_path_event(t, "roamed");
 	enum ntm_route_kind from = t->route.kind;
+	struct ntm_dp_stats s;
+	json_object *ev;
 
-	ntm_info("path to %s: the peer is now at %s", ntm_tunnel_label(t, text), ntm_addr_format(endpoint, ep));
+	/* Each lane reports for itself, and the agent moves endpoints, too: what a report says may be over. */
+	if (t->node->dp->ops->stats(t->node->dp, t->id, &s) || !s.endpoint.port)
+		return;
+	ev = ntm_path_event(t, "roamed");
+	ntm_info("path to %s: the peer is now at %s", ntm_tunnel_label(t, text), ntm_addr_format(&s.endpoint, ep));
 	if (ev) {
 		json_object_object_add(ev, "endpoint", json_object_new_string(ep));
 		ntm_node_emit(t->node, ev);
 	}
-	ntm_route_moved(t, endpoint, "the peer moved");
+	ntm_route_moved(t, &s.endpoint, "the peer moved");
 	if (t->route.kind == from || (t->state != NTM_TUN_UP && t->state != NTM_TUN_SILENT))
 		return;
 	if (t->route.kind == NTM_ROUTE_RELAY)
 		/* What it sends to us directly may not come through: it follows this. */
 		ntm_path_send(t, NULL, 0, false);
 	else
-		ntm_check_followed(t, endpoint);
+		ntm_check_followed(t, &s.endpoint);
 }
 
 struct adoption {

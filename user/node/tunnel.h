@@ -155,7 +155,7 @@ void ntm_path_used(struct ntm_tunnel *t);    /* the peer has sent on it */
 void ntm_path_adopt_all(struct ntm_node *n); /* tunnels for the data plane's paths */
 enum ntm_path_end { NTM_PATH_END_QUIET, NTM_PATH_END_TELL_PEER = 1, NTM_PATH_END_TELL_DC = 2 };
 void ntm_path_end(struct ntm_tunnel *t, unsigned tell, const char *reason); /* deletes it everywhere; frees t */
-void ntm_path_moved(struct ntm_tunnel *t, const struct ntm_addr *endpoint); /* peer's endpoint changed */
+void ntm_path_moved(struct ntm_tunnel *t);                           /* the data plane's endpoint of it has changed */
 json_object *ntm_path_event(struct ntm_tunnel *t, const char *what); /* as ntm_node_event(), with peer and path_id */
 /* Seals an inner packet in the kernel lane's keys and sends it by the socket. len 0: keep-alive. */
 int ntm_path_send(struct ntm_tunnel *t, const uint8_t *inner, size_t len, bool fragment);
