@@ -83,7 +83,7 @@ static struct ntm_dp_bpf *new_dp(const struct ntm_dp_config *c)
 	snprintf(d->peer_name, sizeof(d->peer_name), "%.14sp", c->ifname);
 	snprintf(d->runtime_dir, sizeof(d->runtime_dir), "%s", c->runtime_dir);
 	d->port = c->port;
-	d->xdp_mode = c->xdp_mode;
+	d->links.mode = c->xdp_mode;
 	d->duplicate_ms = c->duplicate_ms;
 	d->gateway = c->gateway;
 	d->external_xdp = c->external_xdp;
@@ -103,8 +103,7 @@ static void free_dp(struct ntm_dp_bpf *d)
 	ntm_events_close(d);
 	ntm_programs_unload(d);
 	ntm_maps_close(d);
-	for (size_t i = 0; i < d->n_links; i++)
-		close(d->links[i].link_fd);
+	ntm_xdp_links_close(&d->links);
 	ntm_rtnl_close(&d->rtnl);
 	int fds[] = {d->tc.link_fd, d->tc_lane.link_fd, d->inject_fd, d->pins, d->claim_fd, d->lock_fd};
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
@@ -171,6 +170,15 @@ static void write_settings(struct ntm_dp_bpf *d)
 	__atomic_store_n(&s->layout, NTM_MAPS_LAYOUT, __ATOMIC_RELEASE);
 }
 
+static int adopt_links(struct ntm_dp_bpf *d)
+{
+	d->links.pins = d->pins;
+	d->links.prog_fd = ntm_decap_fd(d);
+	d->links.rtnl = &d->rtnl;
+	d->links.native = &d->settings->native; /* bpf/lib/deliver.h says what for */
+	return ntm_xdp_links_adopt(&d->links);
+}
+
 static int setup(struct ntm_dp_bpf *d, bool bulk, char *why, size_t cap)
 {
 	bool lasting;
@@ -203,7 +211,7 @@ static int setup(struct ntm_dp_bpf *d, bool bulk, char *why, size_t cap)
 	if (!err)
 		err = ntm_inject_open(d);
 	if (!err)
-		err = ntm_links_adopt(d);
+		err = adopt_links(d);
 	if (err)
 		return err;
 	err = ntm_attach_tc(d->pins, NTM_ENCAP_PIN, d->ntm0p.ifindex, NTM_TC_INGRESS, ntm_encap_fd(d), true, &d->tc);

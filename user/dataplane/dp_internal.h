@@ -11,6 +11,7 @@
 #include "fifo.h"
 #include "pathops.h"
 #include "rtnl.h"
+#include "xdp_links.h"
 #include "../engine/path_mem.h"
 
 struct ring_buffer;
@@ -35,13 +36,6 @@ enum ntm_map_index {
 
 #define NTM_ENCAP_PIN "encap"
 #define NTM_LANE_PIN "lane"
-#define NTM_UPLINKS_MAX 16
-
-struct ntm_uplink_link {
-	uint32_t ifindex;
-	int link_fd;
-	bool native;
-};
 
 /* What open() or the kernel programs found out and dispatch() has to tell. */
 struct ntm_pending {
@@ -62,7 +56,6 @@ struct ntm_dp_bpf {
 	char ifname[IFNAMSIZ], peer_name[IFNAMSIZ];
 	char runtime_dir[PATH_MAX];
 	uint16_t port;
-	enum ntm_xdp_mode xdp_mode;
 	uint32_t duplicate_ms;
 	uint32_t n_slots; /* entries of ntm_paths; slot 0 is unused */
 	bool adopted, gateway, external_xdp;
@@ -93,8 +86,7 @@ struct ntm_dp_bpf {
 	struct ntm_engine *engine; /* NULL: no bulk lane */
 	char bulk_name[IFNAMSIZ];
 	struct ntm_tc_attachment tc_bulk; /* ingress of the TUN; goes with it */
-	struct ntm_uplink_link links[NTM_UPLINKS_MAX];
-	size_t n_links;
+	struct ntm_xdp_links links;       /* XDP on the uplinks */
 
 	uint32_t *free_slots;
 	uint32_t n_free;
@@ -144,7 +136,6 @@ int ntm_steer_fd(const struct ntm_dp_bpf *d);   /* node_steer: queues of the TUN
 int ntm_pins_clear(struct ntm_dp_bpf *d);
 
 /* uplinks.c */
-int ntm_links_adopt(struct ntm_dp_bpf *d);
 int ntm_dp_set_uplinks(struct ntm_dp *dp, struct ntm_dp_uplink *u, size_t n, char *why, size_t cap);
 
 /* paths.c */

@@ -55,7 +55,7 @@ static struct ntm_relay_dp_bpf *new_dp(const struct ntm_relay_dp_config *c)
 		return NULL;
 	snprintf(d->runtime_dir, sizeof(d->runtime_dir), "%s", c->runtime_dir);
 	d->port = c->port;
-	d->xdp_mode = c->xdp_mode;
+	d->links.mode = c->xdp_mode;
 	d->max_paths = c->max_paths ? c->max_paths : NTM_RELAY_PATHS_DEFAULT;
 	d->slots = NTM_RELAY_SLOTS(d->max_paths);
 	d->idle_s = c->idle_s ? c->idle_s : NTM_RELAY_IDLE_S;
@@ -70,8 +70,7 @@ static void free_dp(struct ntm_relay_dp_bpf *d)
 {
 	ntm_relay_program_unload(d);
 	ntm_relay_maps_close(d);
-	for (size_t i = 0; i < d->n_links; i++)
-		close(d->links[i].link_fd);
+	ntm_xdp_links_close(&d->links);
 	if (d->rtnl.nl)
 		ntm_rtnl_close(&d->rtnl);
 	if (d->pins >= 0)
@@ -137,6 +136,21 @@ static void write_settings(struct ntm_relay_dp_bpf *d)
 	ntm_relay_forget_hops(d);
 }
 
+/*
+ * On a veth pair native XDP reaches only an end where XDP or GRO runs, and it fails in silence: so `auto` takes generic
+ * mode, which reaches any.
+ */
+static int adopt_links(struct ntm_relay_dp_bpf *d)
+{
+	_Static_assert(NTM_RELAY_UPLINKS <= NTM_XDP_LINKS_MAX, "XDP on all of them");
+	d->links.pins = d->pins;
+	d->links.prog_fd = ntm_relay_program_fd(d);
+	d->links.rtnl = &d->rtnl;
+	d->links.veth_generic = true;
+	d->links.native = &d->settings->native; /* bpf/lib/relay_rewrite.h says what for */
+	return ntm_xdp_links_adopt(&d->links);
+}
+
 static int setup(struct ntm_relay_dp_bpf *d, char *why, size_t cap)
 {
 	bool lasting;
@@ -159,7 +173,7 @@ static int setup(struct ntm_relay_dp_bpf *d, char *why, size_t cap)
 	ntm_relay_table_init(&d->table, d->paths, d->accounts, d->agents, d->slots, d->max_paths);
 	write_settings(d);
 	allow_lookups();
-	return ntm_relay_links_adopt(d);
+	return adopt_links(d);
 }
 
 /* Detaches, wipes, unpins. Returns the first error, having tried everything. */
@@ -346,9 +360,19 @@ static void op_close(struct ntm_relay_dp *dp, bool keep)
 	free_dp(d);
 }
 
+static int op_set_uplinks(struct ntm_relay_dp *dp, struct ntm_dp_uplink *u, size_t n, char *why, size_t cap)
+{
+	struct ntm_relay_dp_bpf *d = ntm_rdp(dp);
+	int first = ntm_relay_uplinks_write(d, u, n);
+	if (first)
+		snprintf(why, cap, "can't tell the relay its interfaces: %s", strerror(-first));
+	int err = ntm_xdp_links_set(&d->links, u, n, true, why, first ? 0 : cap);
+	return first ? first : err;
+}
+
 static const struct ntm_relay_dp_ops ops = {
     .adopted = op_adopted,
-    .set_uplinks = ntm_relay_set_uplinks,
+    .set_uplinks = op_set_uplinks,
     .set_locals = op_set_locals,
     .routes_changed = op_routes_changed,
     .set_draining = op_set_draining,

@@ -6,6 +6,7 @@
 #include <limits.h>
 
 #include "../dataplane/rtnl.h"
+#include "../dataplane/xdp_links.h"
 #include "relay_table.h"
 
 struct relay;
@@ -25,17 +26,10 @@ enum ntm_relay_map {
 	NTM_RMAP_COUNT
 };
 
-struct ntm_relay_link {
-	uint32_t ifindex;
-	int link_fd;
-	bool native;
-};
-
 struct ntm_relay_dp_bpf {
 	struct ntm_relay_dp dp; /* first: ops cast */
 	char runtime_dir[PATH_MAX];
 	uint16_t port;
-	enum ntm_xdp_mode xdp_mode;
 	uint32_t max_paths, slots, idle_s;
 	bool adopted;
 
@@ -51,8 +45,7 @@ struct ntm_relay_dp_bpf {
 	struct ntm_relay_agent *agents;
 	struct ntm_relay_table table;
 
-	struct ntm_relay_link links[NTM_RELAY_UPLINKS];
-	size_t n_links;
+	struct ntm_xdp_links links;
 };
 
 static inline struct ntm_relay_dp_bpf *ntm_rdp(struct ntm_relay_dp *dp)
@@ -70,10 +63,6 @@ void ntm_relay_maps_close(struct ntm_relay_dp_bpf *d);
 int ntm_relay_program_fd(const struct ntm_relay_dp_bpf *d);
 /* Detaches every pinned link and removes every pin of a relay. Returns the first error, having tried all. */
 int ntm_relay_pins_clear(struct ntm_relay_dp_bpf *d);
-
-/* relay_dp_links.c */
-int ntm_relay_links_adopt(struct ntm_relay_dp_bpf *d);
-int ntm_relay_set_uplinks(struct ntm_relay_dp *dp, struct ntm_dp_uplink *u, size_t n, char *why, size_t cap);
 
 /* relay_dp_uplinks.c */
 /* What leaves by which interface: the NICs u and the VLAN interfaces on them. */
