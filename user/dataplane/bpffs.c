@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <bpf/libbpf.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -15,7 +17,43 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../common/log.h"
 #include "bpffs.h"
+
+static int libbpf_line(enum libbpf_print_level level, const char *fmt, va_list ap)
+{
+	char *text, *rest, *line;
+	if (level == LIBBPF_DEBUG || vasprintf(&text, fmt, ap) < 0)
+		return 0;
+	for (rest = text; (line = strsep(&rest, "\n"));)
+		if (*line)
+			ntm_debug("%s", line);
+	free(text);
+	return 0;
+}
+
+void ntm_libbpf_log(void)
+{
+	libbpf_set_print(libbpf_line);
+}
+
+int ntm_runtime_lock(const char *runtime_dir, const char *name, const char *program, char *why, size_t cap)
+{
+	char path[PATH_MAX];
+	if ((size_t)snprintf(path, sizeof(path), "%s/%s", runtime_dir, name) >= sizeof(path))
+		return -ENAMETOOLONG;
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd >= 0 && !flock(fd, LOCK_EX | LOCK_NB))
+		return fd;
+	int err = -errno;
+	if (fd >= 0)
+		close(fd);
+	if (err == -EWOULDBLOCK)
+		snprintf(why, cap, "another %s runs with the runtime directory %s", program, runtime_dir);
+	else
+		snprintf(why, cap, "can't lock %s: %s", path, strerror(-err));
+	return err == -EWOULDBLOCK ? -EBUSY : err;
+}
 
 /* What a child in init's mount namespace is asked to do, and finds. */
 enum job { JOB_MOUNT, JOB_UNMOUNT };

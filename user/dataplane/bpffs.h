@@ -13,6 +13,18 @@
 #define NTM_PIN_PATH_LEN 128
 
 /*
+ * One agent a runtime directory: locks RUNTIME_DIR/name for as long as the descriptor that it returns is open. -EBUSY:
+ * the other `program` runs; why says so, as it says whatever else is wrong.
+ */
+int ntm_runtime_lock(const char *runtime_dir, const char *name, const char *program, char *why, size_t cap);
+
+/*
+ * What fails is reported by whoever asked for it, and libbpf also complains about what is tried and may fail: from now
+ * on its words, the verifier's log among them, are for debugging.
+ */
+void ntm_libbpf_log(void);
+
+/*
  * Opens it, mounting it (mode 0700) if need be. Returns the directory's descriptor or -errno with a sentence in why.
  * *lasting is false if it had to be mounted in a private mount namespace: a restarted agent won't find the pins.
  */

@@ -4,12 +4,9 @@
 #include <bpf/libbpf.h>
 #include <endian.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -24,39 +21,14 @@
 #include "engineops.h"
 
 /*
- * What fails is reported by whoever asked for it, and libbpf also complains about what is tried and may fail: so its
- * words, the verifier's log among them, are for debugging.
- */
-static int libbpf_log(enum libbpf_print_level level, const char *fmt, va_list ap)
-{
-	char *text, *rest, *line;
-	if (level == LIBBPF_DEBUG || vasprintf(&text, fmt, ap) < 0)
-		return 0;
-	for (rest = text; (line = strsep(&rest, "\n"));)
-		if (*line)
-			ntm_debug("%s", line);
-	free(text);
-	return 0;
-}
-
-/*
  * Two locks, both gone with the process: on the runtime directory, and an abstract socket address, which are one a
  * network namespace, on the interface.
  */
 static int take_locks(struct ntm_dp_bpf *d, char *why, size_t cap)
 {
-	char path[PATH_MAX];
-	if ((size_t)snprintf(path, sizeof(path), "%s/lock", d->runtime_dir) >= sizeof(path))
-		return -ENAMETOOLONG;
-	d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (d->lock_fd < 0 || flock(d->lock_fd, LOCK_EX | LOCK_NB)) {
-		int err = -errno;
-		if (err == -EWOULDBLOCK)
-			snprintf(why, cap, "another ntm-node runs with the runtime directory %s", d->runtime_dir);
-		else
-			snprintf(why, cap, "can't lock %s: %s", path, strerror(-err));
-		return err == -EWOULDBLOCK ? -EBUSY : err;
-	}
+	d->lock_fd = ntm_runtime_lock(d->runtime_dir, "lock", "ntm-node", why, cap);
+	if (d->lock_fd < 0)
+		return d->lock_fd;
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
 	int n = snprintf(un.sun_path + 1, sizeof(un.sun_path) - 1, "ntm-node/%s", d->ifname);
 	d->claim_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -402,7 +374,7 @@ int ntm_dp_bpf_open(struct ntm_dp **out, const struct ntm_dp_config *c, const st
 	if (!d)
 		return -ENOMEM;
 	d->dp = (struct ntm_dp){.ops = &ops, .events = ev, .arg = arg};
-	libbpf_set_print(libbpf_log);
+	ntm_libbpf_log();
 	why[0] = 0;
 	int err = mkdir(c->runtime_dir, 0755) && errno != EEXIST ? -errno : setup(d, c->bulk, why, cap);
 	if (!err) {
@@ -429,7 +401,7 @@ int ntm_dp_bpf_remove(const struct ntm_dp_config *c, char *why, size_t cap)
 	bool lasting;
 	if (!d)
 		return -ENOMEM;
-	libbpf_set_print(libbpf_log);
+	ntm_libbpf_log();
 	why[0] = 0;
 	int err = take_locks(d, why, cap);
 	if (err == -ENOENT) { /* no runtime directory: nothing was ever there but perhaps the interface */

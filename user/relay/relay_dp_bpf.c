@@ -5,11 +5,9 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,33 +17,10 @@
 #include "../dataplane/bpffs.h"
 #include "relay_dp_internal.h"
 
-/* As for the node's data plane: libbpf's words are for debugging. */
-static int libbpf_log(enum libbpf_print_level level, const char *fmt, va_list ap)
-{
-	char *text, *rest, *line;
-	if (level == LIBBPF_DEBUG || vasprintf(&text, fmt, ap) < 0)
-		return 0;
-	for (rest = text; (line = strsep(&rest, "\n"));)
-		if (*line)
-			ntm_debug("%s", line);
-	free(text);
-	return 0;
-}
-
 static int take_lock(struct ntm_relay_dp_bpf *d, char *why, size_t cap)
 {
-	char path[PATH_MAX];
-	if ((size_t)snprintf(path, sizeof(path), "%s/relay.lock", d->runtime_dir) >= sizeof(path))
-		return -ENAMETOOLONG;
-	d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (d->lock_fd >= 0 && !flock(d->lock_fd, LOCK_EX | LOCK_NB))
-		return 0;
-	int err = -errno;
-	if (err == -EWOULDBLOCK)
-		snprintf(why, cap, "another ntm-relay runs with the runtime directory %s", d->runtime_dir);
-	else
-		snprintf(why, cap, "can't lock %s: %s", path, strerror(-err));
-	return err == -EWOULDBLOCK ? -EBUSY : err;
+	d->lock_fd = ntm_runtime_lock(d->runtime_dir, "relay.lock", "ntm-relay", why, cap);
+	return d->lock_fd < 0 ? d->lock_fd : 0;
 }
 
 static struct ntm_relay_dp_bpf *new_dp(const struct ntm_relay_dp_config *c)
@@ -397,7 +372,7 @@ int ntm_relay_dp_bpf_open(struct ntm_relay_dp **out, const struct ntm_relay_dp_c
 	if (!d)
 		return -ENOMEM;
 	d->dp.ops = &ops;
-	libbpf_set_print(libbpf_log);
+	ntm_libbpf_log();
 	why[0] = 0;
 	int err = mkdir(c->runtime_dir, 0755) && errno != EEXIST ? -errno : setup(d, why, cap);
 	if (!err) {
@@ -423,7 +398,7 @@ int ntm_relay_dp_bpf_remove(const struct ntm_relay_dp_config *c, char *why, size
 	d = new_dp(c);
 	if (!d)
 		return -ENOMEM;
-	libbpf_set_print(libbpf_log);
+	ntm_libbpf_log();
 	int err = take_lock(d, why, cap);
 	if (!err) {
 		d->pins = ntm_bpffs_open(d->runtime_dir, &lasting, why, cap);
