@@ -4,15 +4,17 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "../../user/engine/udpio.h"
+#include "../../user/engine/sender.h"
 
 static struct ntm_udp_tx tx;
 static struct ntm_udp_rx rx;
 static int from_fd, to_fd;
 static struct ntm_udp_to dst;
+static pthread_barrier_t held;
 
 static struct ntm_addr bound(int fd)
 {
@@ -82,6 +84,11 @@ static size_t same(unsigned i)
 {
 	(void)i;
 	return 1400;
+}
+static size_t small(unsigned i)
+{
+	(void)i;
+	return 300;
 }
 static size_t last_short(unsigned i)
 {
@@ -160,8 +167,63 @@ Test(udpio, errors_are_counted)
 	put(100, 0);
 	ntm_udp_tx_flush(&tx);
 	cr_assert_eq(tx.errors, 3);
-	cr_assert_eq(tx.n, 0, "nothing is kept for later");
+	cr_assert_eq(tx.b->n, 0, "nothing is kept for later");
 	cr_assert_lt(ntm_udp_rx(&rx, -1), 0);
 	cr_assert_eq(ntm_udp_rx(&rx, to_fd), 0);
+	end();
+}
+
+/* Beside a thread that sends: what it has comes before what goes past it, and its places are used again and again. */
+Test(udpio, sender_keeps_the_order)
+{
+	static struct ntm_sender s;
+	enum { ROUND = 150, ROUNDS = 40 };
+	begin(false);
+	cr_assert_eq(ntm_sender_start(&s, &tx, "sender", NULL, NULL), 0);
+	for (unsigned r = 0; r < ROUNDS; r++) {
+		/* Two full batches and a part of one: what the receiver's buffer holds, whoever runs this. */
+		for (unsigned i = 0; i < ROUND; i++)
+			put(300, (uint8_t)i);
+		ntm_udp_tx_flush(&tx);
+		expect(ROUND, small);
+	}
+	cr_assert_gt(s.tail, 0, "the thread was given nothing");
+	ntm_sender_stop(&s);
+	cr_assert_eq(s.head, s.tail);
+	cr_assert_eq(tx.sent + s.tx.sent, (uint64_t)ROUND * ROUNDS);
+	cr_assert_eq(tx.errors + s.tx.errors, 0);
+	/* Small ones wake nobody. */
+	unsigned had = s.tail;
+	cr_assert_eq(ntm_sender_start(&s, &tx, "sender", NULL, NULL), 0);
+	put(100, 0);
+	ntm_udp_tx_flush(&tx);
+	cr_assert_eq(s.tail, had);
+	ntm_sender_stop(&s);
+	end();
+}
+
+static void wait_for_owner(void *arg)
+{
+	(void)arg;
+	(void)pthread_barrier_wait(&held);
+}
+
+/* It hangs: what it has no place for waits, and goes on when it does. */
+Test(udpio, full_sender_is_waited_for, .timeout = 30)
+{
+	static struct ntm_sender s;
+	enum { ALL = NTM_UDP_SEGS * (NTM_SENDER_BATCHES - 1) };
+	begin(false);
+	pthread_barrier_init(&held, NULL, 2);
+	cr_assert_eq(ntm_sender_start(&s, &tx, "sender", wait_for_owner, NULL), 0);
+	for (unsigned i = 0; i < ALL; i++)
+		put(300, (uint8_t)i);
+	cr_assert_eq(s.head, 0);
+	cr_assert_eq(s.tail, NTM_SENDER_BATCHES - 2, "all but the last");
+	cr_assert_eq(tx.sends, 0);
+	(void)pthread_barrier_wait(&held);
+	ntm_udp_tx_flush(&tx);
+	expect(ALL, small);
+	ntm_sender_stop(&s);
 	end();
 }
