@@ -205,8 +205,10 @@ static void tend(struct ntm_dc *dc, struct ntm_dc_process *p, uint64_t now, bool
 		begin_handshake(dc, p);
 	if (!s)
 		return;
-	if (hello)
+	if (hello) {
 		send_hello(dc, p->sessions[0], p);
+		ntm_dc_cluster_tell_revoked(dc, p);
+	}
 	ntm_dc_cluster_tell(dc, p);
 }
 
@@ -511,6 +513,9 @@ void ntm_dc_cluster_message(struct ntm_dc *dc, struct ntm_dc_session *s, const u
 		return;
 	case NTM_C_HEARD:
 		ntm_dc_cluster_on_heard(dc, s->process, &m);
+		return;
+	case NTM_C_GONE:
+		ntm_dc_cluster_on_gone(dc, &m);
 		return;
 	default: /* a newer version's */
 		return;

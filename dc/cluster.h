@@ -22,6 +22,7 @@
 
 struct ntm_dc;
 struct ntm_dc_node;
+struct ntm_node_record;
 struct ntm_dc_process;
 struct ntm_dc_route;
 struct ntm_dc_session;
@@ -74,6 +75,8 @@ void ntm_dc_cluster_heard(struct ntm_dc *dc, const struct ntm_dc_node *from, con
 bool ntm_dc_cluster_direct(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m,
 			   const struct ntm_dc_node *other);
 
+/* This process revoked it; the store says so to all others, and this to those that the store is out of reach of. */
+void ntm_dc_cluster_revoked(struct ntm_dc *dc, const struct ntm_node_record *rec);
 /* cluster_store.c: to be called every few ms */
 void ntm_dc_cluster_read_changes(struct ntm_dc *dc);
 

@@ -115,6 +115,12 @@ int ntm_cluster_encode(const struct ntm_cluster *m, uint8_t *out, size_t cap, si
 	put_node(&w, m);
 	if (has(m, NTM_CF_MESSAGE))
 		put_bytes(&w, NTM_CF_MESSAGE, m->message, m->message_len);
+	for (unsigned i = 0; i < m->n_gone; i++) {
+		ntm_wr_u16(&w, NTM_CF_GONE);
+		ntm_wr_u16(&w, 12);
+		ntm_wr_u64(&w, m->gone[i].node_id);
+		ntm_wr_u32(&w, m->gone[i].index);
+	}
 	*len = ntm_wr_len(&w);
 	return w.err;
 }
@@ -180,6 +186,16 @@ static void get_load(struct ntm_rd *r, struct ntm_load *l)
 	};
 }
 
+static void get_gone(struct ntm_rd *r, struct ntm_cluster *m)
+{
+	if (m->n_gone == NTM_CLUSTER_GONE_MAX) {
+		r->err = -EBADMSG;
+		return;
+	}
+	m->gone[m->n_gone].node_id = ntm_rd_u64(r);
+	m->gone[m->n_gone++].index = ntm_rd_u32(r);
+}
+
 static void get_field(struct ntm_cluster *m, unsigned field, struct ntm_rd *r)
 {
 	uint64_t *const numbers[] = {&m->holder, &m->to,   &m->stamp, &m->have,
@@ -220,6 +236,9 @@ static void get_field(struct ntm_cluster *m, unsigned field, struct ntm_rd *r)
 	case NTM_CF_LOAD:
 		get_load(r, &m->load);
 		break;
+	case NTM_CF_GONE:
+		get_gone(r, m);
+		break;
 	default: /* NTM_CF_MESSAGE */
 		m->message_len = ntm_rd_left(r);
 		m->message = ntm_rd_view(r, m->message_len);
@@ -228,7 +247,7 @@ static void get_field(struct ntm_cluster *m, unsigned field, struct ntm_rd *r)
 
 int ntm_cluster_decode(struct ntm_cluster *m, const uint8_t *in, size_t len)
 {
-	const uint32_t repeat = 1u << NTM_CF_CANDIDATE | 1u << NTM_CF_RTT;
+	const uint32_t repeat = 1u << NTM_CF_CANDIDATE | 1u << NTM_CF_RTT | 1u << NTM_CF_GONE;
 	struct ntm_rd r = ntm_rd_init(in, len);
 
 	memset(m, 0, sizeof(*m));
@@ -240,7 +259,7 @@ int ntm_cluster_decode(struct ntm_cluster *m, const uint8_t *in, size_t len)
 		const uint8_t *value = ntm_rd_view(&r, n);
 		struct ntm_rd v = ntm_rd_init(value, value ? n : 0);
 
-		if (r.err || field < NTM_CF_HOLDER || field > NTM_CF_MESSAGE)
+		if (r.err || field < NTM_CF_HOLDER || field > NTM_CF_GONE)
 			continue;
 		if (m->fields & ~repeat & 1u << field)
 			return -EBADMSG;

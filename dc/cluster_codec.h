@@ -14,6 +14,7 @@ enum ntm_cluster_msg {
 	NTM_C_HAVE = 66,  /* HAVE: this far without a gap */
 	NTM_C_PASS = 67,  /* NODE_ID, INDEX, MESSAGE: for that node, which has its session with the receiver */
 	NTM_C_HEARD = 68, /* likewise: from that node, which has its session with the sender */
+	NTM_C_GONE = 69,  /* GONE: revoked a moment ago */
 };
 
 enum ntm_cluster_field {
@@ -36,9 +37,16 @@ enum ntm_cluster_field {
 	NTM_CF_RTT,
 	NTM_CF_LOAD,
 	NTM_CF_MESSAGE,
+	NTM_CF_GONE,
 };
 
 enum ntm_cluster_flags { NTM_CFL_ONLINE = 1, NTM_CFL_RELAY = 2 };
+
+enum { NTM_CLUSTER_GONE_MAX = 64 };
+struct ntm_cluster_gone {
+	uint64_t node_id;
+	uint32_t index;
+};
 
 struct ntm_cluster {
 	uint8_t msg;     /* enum ntm_cluster_msg */
@@ -56,6 +64,8 @@ struct ntm_cluster {
 	struct ntm_load load;
 	const uint8_t *message; /* points into what was decoded */
 	size_t message_len;
+	struct ntm_cluster_gone gone[NTM_CLUSTER_GONE_MAX];
+	unsigned n_gone;
 };
 
 /* Writes the fields that m->fields names. 0 or -ENOSPC. */
@@ -64,7 +74,7 @@ int ntm_cluster_encode(const struct ntm_cluster *m, uint8_t *out, size_t cap, si
 int ntm_cluster_decode(struct ntm_cluster *m, const uint8_t *in, size_t len);
 static inline bool ntm_cluster_is(const uint8_t *in, size_t len)
 {
-	return len >= 8 && in[0] >= NTM_C_HELLO && in[0] <= NTM_C_HEARD;
+	return len >= 8 && in[0] >= NTM_C_HELLO && in[0] <= NTM_C_GONE;
 }
 
 #endif

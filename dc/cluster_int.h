@@ -52,6 +52,9 @@ struct ntm_dc_cluster {
 	TAILQ_HEAD(ntm_dc_told_list, ntm_dc_node) told; /* this process's nodes, changed longest ago first */
 	uint64_t gone[NTM_DC_GONE_MAX];                 /* IDs of nodes revoked lately: news of them is old */
 	unsigned n_gone;
+	struct ntm_cluster_gone revoked[NTM_CLUSTER_GONE_MAX]; /* by this process, lately: the others are told often */
+	unsigned n_revoked;
+	uint64_t revoked_ms; /* the last of these; 0: none */
 	uint64_t tick_ms, hello_ms, refresh_ms;
 	uint64_t orphans_ms; /* when orphans that nobody took are everybody's; 0: there are none */
 	bool rejoin;
@@ -70,6 +73,9 @@ void ntm_dc_cluster_acked(struct ntm_dc *dc, struct ntm_dc_process *p, uint64_t 
 void ntm_dc_cluster_on_node(struct ntm_dc *dc, struct ntm_dc_process *p, const struct ntm_cluster *m);
 void ntm_dc_cluster_orphan(struct ntm_dc *dc, struct ntm_dc_process *dead);
 void ntm_dc_cluster_invite_all(struct ntm_dc *dc); /* orphans that nobody took */
+/* cluster_store.c */
+void ntm_dc_cluster_tell_revoked(struct ntm_dc *dc, struct ntm_dc_process *p); /* once more */
+void ntm_dc_cluster_on_gone(struct ntm_dc *dc, const struct ntm_cluster *m);
 /* cluster_pass.c */
 void ntm_dc_cluster_on_pass(struct ntm_dc *dc, struct ntm_dc_process *p, const struct ntm_cluster *m);
 void ntm_dc_cluster_on_heard(struct ntm_dc *dc, struct ntm_dc_process *p, const struct ntm_cluster *m);

@@ -188,6 +188,10 @@ void ntm_dc_cluster_not_gone(struct ntm_dc *dc, uint64_t id)
 		if (dc->cluster->gone[i] == id)
 			dc->cluster->gone[i] = 0;
 	}
+	for (unsigned i = 0; i < dc->cluster->n_revoked; i++) {
+		if (dc->cluster->revoked[i].node_id == id)
+			dc->cluster->revoked[i] = dc->cluster->revoked[--dc->cluster->n_revoked];
+	}
 }
 
 static bool gone(const struct ntm_dc_cluster *c, uint64_t id)

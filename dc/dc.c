@@ -58,6 +58,7 @@ static void on_sweep(uv_timer_t *t)
 	purge(dc, now);
 	ntm_dc_retired_expire(dc, now);
 	ntm_dc_expire_nodes(dc);
+	ntm_dc_check_paths_again(dc);
 	ntm_dc_answer_delayed(dc);
 }
 

@@ -102,6 +102,7 @@ struct ntm_dc {
 	uv_timer_t sweep, write_behind, news;
 	size_t news_at;      /* how far nodes were asked */
 	uint64_t purged_ms;  /* when old rows were cleared from the store last, or when that began to wait */
+	bool unchecked;      /* there may be nodes that are (nodes.h) */
 	int64_t clock_ahead; /* seconds since 1970 at monotonic 0, as last looked at */
 	uint64_t started_ms;
 };
@@ -184,8 +185,12 @@ int ntm_dc_describe(const struct ntm_dc *dc, const struct ntm_dc_node *node, str
 void ntm_dc_direct_again(struct ntm_dc *dc, struct ntm_dc_path *p);
 
 /* release.c */
-/* Tells the node again which of its paths ended because the other end was revoked. */
-void ntm_dc_repeat_releases(struct ntm_dc *dc, struct ntm_dc_node *node);
+/*
+ * The node is back: it is told again which of its paths ended because the other end was revoked or the policy changed.
+ * If the store cannot be asked now, that is done as soon as it can: check_paths_again, to be called now and then.
+ */
+void ntm_dc_check_paths(struct ntm_dc *dc, struct ntm_dc_node *node);
+void ntm_dc_check_paths_again(struct ntm_dc *dc);
 void ntm_dc_release(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m);
 /* To every relay that is there: which one has a path from before a restart is not known. */
 void ntm_dc_release_at_relays(struct ntm_dc *dc, uint64_t path_id);

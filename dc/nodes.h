@@ -26,6 +26,7 @@ struct ntm_dc_node {
 	uint16_t mtu;                            /* of its uplink, bytes; 0: unknown */
 	bool online;                             /* heard of within its lifetime */
 	bool dirty;                              /* presence differs from the store's */
+	bool unchecked;                          /* the store could not say which of its paths have ended */
 	uint64_t last_seen_ms;                   /* monotonic */
 	uint64_t budget_ms;                      /* when budget was filled up last */
 	uint32_t budget;                         /* new paths that it may ask for now */

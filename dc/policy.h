@@ -40,8 +40,9 @@ size_t ntm_dc_policy_rules(const struct ntm_dc_policy *p);
  * that starts beside others takes theirs, whatever its file says.
  */
 int ntm_dc_policy_set(struct ntm_dc *dc, const char *file, char *err, size_t cap);
-void ntm_dc_policy_from_store(struct ntm_dc *dc); /* another process has taken one over */
-/* The node is back: what it has of paths that are no longer allowed is released. */
-void ntm_dc_policy_recheck(struct ntm_dc *dc, struct ntm_dc_node *node);
+/* Another process has taken one over. 0, also if it cannot be used here, or -EIO: to be called again. */
+int ntm_dc_policy_from_store(struct ntm_dc *dc);
+/* The node is back: what it has of paths that are no longer allowed is released. Else what the store answers. */
+int ntm_dc_policy_recheck(struct ntm_dc *dc, struct ntm_dc_node *node);
 
 #endif

@@ -71,14 +71,14 @@ static int collect(void *arg, uint64_t path_id, const uint8_t peer_key[NTM_DH_LE
 	return 0;
 }
 
-void ntm_dc_policy_recheck(struct ntm_dc *dc, struct ntm_dc_node *node)
+int ntm_dc_policy_recheck(struct ntm_dc *dc, struct ntm_dc_node *node)
 {
 	struct stored s = {.dc = dc};
 	struct ntm_node_record rec;
 	int err;
 
 	if (!dc->policy)
-		return;
+		return 0;
 	/* collected first: an engine may have one query under way at a time */
 	err = dc->store->ops->each_path(dc->store, node->rec.id, false, collect, &s);
 	for (size_t i = 0; !err && i < s.n; i++) {
@@ -90,7 +90,9 @@ void ntm_dc_policy_recheck(struct ntm_dc *dc, struct ntm_dc_node *node)
 	}
 	free(s.items);
 	if (err)
-		ntm_warn_limited("%s may keep paths that are no longer allowed: %s", node->rec.label, strerror(-err));
+		ntm_warn_limited("%s may keep paths that are no longer allowed, until the store can be asked",
+				 node->rec.label);
+	return err;
 }
 
 /* Paths that this process directed are known here; older ones are only in the store, by node. */
@@ -107,7 +109,8 @@ static void release_denied(struct ntm_dc *dc)
 	}
 	for (n = TAILQ_FIRST(&dc->nodes.online); n; n = after) {
 		after = TAILQ_NEXT(n, online_link);
-		ntm_dc_policy_recheck(dc, n);
+		if (ntm_dc_policy_recheck(dc, n))
+			n->unchecked = dc->unchecked = true;
 	}
 }
 
@@ -152,16 +155,18 @@ static char *file_text(const char *file, char *err, size_t cap)
 	return NULL;
 }
 
-void ntm_dc_policy_from_store(struct ntm_dc *dc)
+int ntm_dc_policy_from_store(struct ntm_dc *dc)
 {
 	char *text = stored_text(dc), err[256] = "the store failed";
 	struct ntm_dc_policy *p = NULL;
+	int rc = text ? 0 : -EIO;
 
 	if (!text || (*text && ntm_dc_policy_parse(text, "of another process", &p, err, sizeof(err))))
 		ntm_err("%s: the policy stays as it was", err);
 	else
 		put_in_force(dc, p, "of another process");
 	free(text);
+	return rc;
 }
 
 /* The policy becomes that of all processes; or, at the start of one beside others, theirs becomes its own. */
@@ -197,8 +202,10 @@ int ntm_dc_policy_set(struct ntm_dc *dc, const char *file, char *err, size_t cap
 		rc = share(dc, file, &theirs, err, cap);
 	if (rc || theirs) {
 		ntm_dc_policy_free(p);
-		if (!rc)
-			ntm_dc_policy_from_store(dc);
+		if (!rc && ntm_dc_policy_from_store(dc)) {
+			rc = -EIO;
+			snprintf(err, cap, "policy: the store failed");
+		}
 		return rc;
 	}
 	put_in_force(dc, p, file);

@@ -47,8 +47,7 @@ void ntm_dc_seen(struct ntm_dc *dc, struct ntm_dc_session *s)
 		ntm_log_limited(&limit, NTM_LOG_INFO, "%s is online", n->rec.label);
 		ntm_dc_node_seen(&dc->nodes, n, ntm_dc_now(dc));
 		ntm_dc_event(dc, "online", NULL, n->rec.label, ntm_addr_format(&s->route.peer, addr));
-		ntm_dc_repeat_releases(dc, n);
-		ntm_dc_policy_recheck(dc, n);
+		ntm_dc_check_paths(dc, n);
 		ntm_dc_dns_moved(dc, &n->rec);
 		ntm_dc_cluster_changed(dc, n);
 	}

@@ -59,13 +59,22 @@ void ntm_dc_release_at_relays(struct ntm_dc *dc, uint64_t path_id)
 	}
 }
 
-/* A node that is away hears of it when it comes back (ntm_dc_repeat_releases), one of another process from that. */
+struct revocation {
+	struct ntm_dc *dc;
+	bool ours; /* this process's, not one of another that it heard of */
+};
+
+/*
+ * A node that is away hears of it when it comes back (ntm_dc_check_paths), one of another process from that, and from
+ * the process that revoked: its own may not be able to ask the store.
+ */
 static int release_at_peer(void *arg, uint64_t path_id, const uint8_t peer_key[NTM_DH_LEN])
 {
-	struct ntm_dc *dc = arg;
+	const struct revocation *r = arg;
+	struct ntm_dc *dc = r->dc;
 	struct ntm_dc_node *peer = ntm_dc_node_by_key(&dc->nodes, peer_key);
 
-	if (peer && peer->online && !peer->at)
+	if (peer && peer->online && (!peer->at || r->ours))
 		ntm_dc_send_release(dc, peer, path_id);
 	if (!ntm_dc_path_by_id(&dc->paths, path_id))
 		ntm_dc_release_at_relays(dc, path_id);
@@ -86,12 +95,43 @@ static int release_again(void *arg, uint64_t path_id, const uint8_t peer_key[NTM
 	return 0;
 }
 
-void ntm_dc_repeat_releases(struct ntm_dc *dc, struct ntm_dc_node *node)
+static int repeat_releases(struct ntm_dc *dc, struct ntm_dc_node *node)
 {
 	struct repetition r = {dc, node};
+	int err = dc->store->ops->each_path(dc->store, node->rec.id, true, release_again, &r);
 
-	if (dc->store->ops->each_path(dc->store, node->rec.id, true, release_again, &r))
-		ntm_warn_limited("%s may not know of all paths that ended", node->rec.label);
+	if (err)
+		ntm_warn_limited("%s may not know of all paths that ended, until the store can be asked",
+				 node->rec.label);
+	return err;
+}
+
+void ntm_dc_check_paths(struct ntm_dc *dc, struct ntm_dc_node *node)
+{
+	int err = repeat_releases(dc, node), policy = ntm_dc_policy_recheck(dc, node);
+
+	node->unchecked = err || policy;
+	dc->unchecked |= node->unchecked;
+}
+
+static void check_again(void *arg, struct ntm_dc_node *node)
+{
+	struct ntm_dc *dc = arg;
+
+	if (!node->unchecked)
+		return;
+	if (dc->unchecked || node->at) /* it failed for one already; or another process sees to this one */
+		node->unchecked = !node->at;
+	else
+		ntm_dc_check_paths(dc, node);
+}
+
+void ntm_dc_check_paths_again(struct ntm_dc *dc)
+{
+	if (!dc->unchecked)
+		return;
+	dc->unchecked = false;
+	ntm_dc_nodes_each(&dc->nodes, check_again, dc);
 }
 
 static void forget_paths(struct ntm_dc *dc, const struct ntm_dc_node *node)
@@ -110,15 +150,16 @@ static void forget_paths(struct ntm_dc *dc, const struct ntm_dc_node *node)
 	}
 }
 
-void ntm_dc_revoked(struct ntm_dc *dc, const struct ntm_node_record *rec)
+static void forget(struct ntm_dc *dc, const struct ntm_node_record *rec, bool ours)
 {
 	struct ntm_dc_node *node = ntm_dc_node_by_key(&dc->nodes, rec->public_key);
+	struct revocation r = {dc, ours};
 
 	ntm_dc_dns_changed(dc, rec);
 	ntm_dc_invite_arrived(dc, rec->public_key);
 	if (node)
 		ntm_dc_outbox_forget(&dc->outbox, node, NULL);
-	if (dc->store->ops->each_path(dc->store, rec->id, false, release_at_peer, dc))
+	if (dc->store->ops->each_path(dc->store, rec->id, false, release_at_peer, &r))
 		ntm_warn("%s: not all peers were told", rec->label);
 	if (!node)
 		return;
@@ -135,6 +176,11 @@ void ntm_dc_revoked(struct ntm_dc *dc, const struct ntm_node_record *rec)
 	ntm_dc_node_remove(&dc->nodes, node);
 }
 
+void ntm_dc_revoked(struct ntm_dc *dc, const struct ntm_node_record *rec)
+{
+	forget(dc, rec, false);
+}
+
 int ntm_dc_revoke(struct ntm_dc *dc, const char *label)
 {
 	struct ntm_node_record rec;
@@ -147,6 +193,7 @@ int ntm_dc_revoke(struct ntm_dc *dc, const char *label)
 	ntm_info("%s revoked", label);
 	ntm_dc_audit(dc, "dc", "revoked", label, NULL);
 	ntm_dc_peers_revoked(dc, rec.public_key);
-	ntm_dc_revoked(dc, &rec);
+	ntm_dc_cluster_revoked(dc, &rec);
+	forget(dc, &rec, true);
 	return 0;
 }

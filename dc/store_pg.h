@@ -22,6 +22,7 @@ struct ntm_pg_store {
 	bool connecting; /* PQresetPoll() is under way */
 	PostgresPollingStatusType step;
 	uint64_t retry_at_ms; /* monotonic: no new connection before that */
+	uint64_t began_ms;    /* this connection, or the try for it */
 	unsigned backoff_ms;
 	unsigned patience_ms; /* what the call under way may wait for a connection */
 	char channel[80];     /* of notifications; quoted as an identifier */

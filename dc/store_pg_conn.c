@@ -223,13 +223,14 @@ static int begin_reset(struct ntm_pg_store *s)
 		return come_back_later(s);
 	s->connecting = true;
 	s->step = PGRES_POLLING_WRITING; /* as PQresetStart() leaves it */
+	s->began_ms = now;
 	s->retry_at_ms = now + CONNECT_MS;
 	return 0;
 }
 
 int ntm_pg_ready(struct ntm_pg_store *s)
 {
-	uint64_t end = ntm_pg_now_ms() + s->patience_ms;
+	uint64_t end;
 	char why[160];
 
 	if (!s->connecting && !s->lost && PQstatus(s->db) == CONNECTION_OK)
@@ -239,6 +240,8 @@ int ntm_pg_ready(struct ntm_pg_store *s)
 		if (begin_reset(s))
 			return -EIO;
 	}
+	/* of all that come meanwhile the first waits, so that a server out of reach costs the others nothing */
+	end = s->began_ms + s->patience_ms;
 	while (s->step != PGRES_POLLING_OK) {
 		struct pollfd p = {PQsocket(s->db), s->step == PGRES_POLLING_READING ? POLLIN : POLLOUT, 0};
 		uint64_t now = ntm_pg_now_ms();

@@ -1,8 +1,15 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: BSD-2-Clause
 # Two processes of one DC, dc and dc2, over a PostgreSQL server of the scenario's own. Source it after lib.sh and e2e_begin:
-# it starts the server; mk_net makes the hosts (dc and dc2 among them), then start_cluster both processes.
-postgres() { "$HARNESS/postgres.sh" "$1" "$T/pg"; }
+# it starts the server; mk_net makes the hosts (dc and dc2 among them), then start_cluster both processes. With POSTGRES_AT,
+# which mk_net made before, the server is on that host and reached by its IPv4 address.
+postgres() {
+	if [ -n "${POSTGRES_AT:-}" ]; then
+		in_ns "$POSTGRES_AT" "$HARNESS/postgres.sh" "$1" "$T/pg" "${ADDR4[$POSTGRES_AT]}"
+	else
+		"$HARNESS/postgres.sh" "$1" "$T/pg"
+	fi
+}
 CONNINFO=$(postgres start) || { [ $? != 77 ] || skip "PostgreSQL is not installed"; fail "no PostgreSQL server"; }
 stop_server() {
 	postgres remove

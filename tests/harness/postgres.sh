@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # postgres.sh COMMAND DIR: a PostgreSQL server of a test's own below DIR, reached by the socket in DIR/socket alone.
 #
-#   start DIR   makes it the first time; starts it; prints a conninfo
+#   start DIR [ADDRESS]  makes it the first time; starts it; prints a conninfo. ADDRESS: of a namespace of the test's, in
+#               which this command runs: reached by that, too, from everywhere there, without a password
 #   stop DIR    at once, as a crash: what was committed is there at the next start
 #   crash DIR   all its processes are killed
 #   standby DIR OF  makes and starts a standby of the server below OF, which commits nothing without it from then on; prints
@@ -36,12 +37,13 @@ start)
 		chown "$user" "$dir/data" "$dir/socket"
 		as "$bin/initdb" -D "$dir/data" -U ntm -A trust -E UTF8 --no-locale --no-sync >"$dir/initdb.log" 2>&1 ||
 			{ cat "$dir/initdb.log" >&2; exit 1; }
-		printf "%s\n" "listen_addresses = ''" "unix_socket_directories = '$dir/socket'" "max_connections = 60" \
+		[ -z "${3:-}" ] || printf "host all all %s trust\n" 0.0.0.0/0 ::/0 >>"$dir/data/pg_hba.conf"
+		printf "%s\n" "listen_addresses = '${3:-}'" "unix_socket_directories = '$dir/socket'" "max_connections = 60" \
 			"shared_buffers = 16MB" "log_min_messages = warning" >>"$dir/data/postgresql.conf"
 	fi
 	as "$bin/pg_ctl" -D "$dir/data" -l "$dir/data/log" -w -t 30 start >/dev/null ||
 		{ tail -n 20 "$dir/data/log" >&2; exit 1; }
-	echo "host=$dir/socket user=ntm dbname=postgres"
+	echo "host=${3:-$dir/socket} user=ntm dbname=postgres"
 	;;
 stop) stop ;;
 crash)

@@ -5,6 +5,7 @@
 #include "../harness/dc_rig.h"
 
 #include "../../dc/cluster_int.h"
+#include "../../dc/store_pg.h"
 
 static struct ntm_dc dc2;
 static struct ntm_dc_config conf2;
@@ -214,6 +215,76 @@ Test(cluster, a_revocation_by_one_holds_at_the_other)
 	testnode_close(&b);
 }
 
+/* The store is out of the process's reach, or within it again. */
+static void cut_store(struct ntm_dc *d, bool cut)
+{
+	struct ntm_pg_store *s = (struct ntm_pg_store *)(void *)d->store;
+
+	s->lost = true;
+	s->retry_at_ms = cut ? UINT64_MAX : 0;
+}
+
+Test(cluster, a_revocation_holds_at_one_that_is_cut_off_from_the_store)
+{
+	struct testnode a, b, c;
+	struct ntm_sig m, answer;
+
+	join_at(&a, &listen_addr, "alice");
+	join_at(&b, &listen2, "bob");
+	join_at(&c, &listen_addr, "carol");
+	EVENTUALLY(elsewhere(&dc, "bob") && elsewhere(&dc2, "alice") && elsewhere(&dc2, "carol"));
+	cr_assert_eq(testnode_direct(&a, "bob", &m), 0);
+	cr_assert_eq(testnode_recv(&b, &m, 1000), 0);
+	acknowledge(&b, &m);
+	EVENTUALLY(TAILQ_EMPTY(&dc.paths.unsaved) && TAILQ_EMPTY(&dc.nodes.dirty) && TAILQ_EMPTY(&dc2.nodes.dirty));
+	cut_store(&dc, true);
+	cr_assert_eq(ntm_dc_revoke(&dc2, "bob"), 0);
+	EVENTUALLY(!known(&dc, "bob") && !known(&dc2, "bob"));
+	cr_assert_eq(testnode_recv(&a, &m, 1000), 0);
+	cr_assert_eq(m.msg, NTM_M_RELEASE, "%s", ntm_msg_name(m.msg));
+	acknowledge(&a, &m);
+	cr_assert_eq(ntm_dc_revoke(&dc2, "carol"), 0);
+	cr_assert_eq(testnode_recv(&c, &m, 1000), 0);
+	cr_assert_eq(m.error_code, NTM_E_DENIED);
+	cr_assert_eq(testnode_move(&c), 0);
+	cr_assert_eq(testnode_connect(&c), 0);
+	cr_assert_eq(testnode_register(&c, "carol", "token-of-carol", &answer), 0);
+	cr_assert_eq(answer.error_code, NTM_E_INTERNAL, "nobody comes in unseen: %s", answer.error_text);
+	cut_store(&dc, false);
+	EVENTUALLY(dc.cluster->stats.store_up);
+	cr_assert_eq(testnode_register(&c, "carol", "token-of-carol", &answer), 0);
+	cr_assert_eq(answer.error_code, NTM_E_DENIED, "%s", answer.error_text);
+	testnode_close(&a);
+	testnode_close(&b);
+	testnode_close(&c);
+}
+
+Test(cluster, who_comes_back_while_the_store_is_away_is_told_later_which_paths_ended)
+{
+	struct testnode a, b;
+	struct ntm_sig m;
+
+	join_at(&a, &listen_addr, "alice");
+	join_at(&b, &listen2, "bob");
+	EVENTUALLY(elsewhere(&dc, "bob"));
+	cr_assert_eq(testnode_direct(&a, "bob", &m), 0);
+	EVENTUALLY(TAILQ_EMPTY(&dc.paths.unsaved));
+	ntm_dc_node_offline(&dc.nodes, known(&dc, "alice"));
+	ntm_dc_cluster_changed(&dc, known(&dc, "alice"));
+	EVENTUALLY(!known(&dc2, "alice")->online && TAILQ_EMPTY(&dc.nodes.dirty));
+	cr_assert_eq(ntm_dc_revoke(&dc2, "bob"), 0);
+	EVENTUALLY(!known(&dc, "bob"));
+	cut_store(&dc, true);
+	cr_assert_eq(keep_alive(&a, &m), 0);
+	EVENTUALLY(known(&dc, "alice")->unchecked);
+	cut_store(&dc, false);
+	cr_assert_eq(testnode_recv(&a, &m, 4000), 0);
+	cr_assert_eq(m.msg, NTM_M_RELEASE, "%s", ntm_msg_name(m.msg));
+	acknowledge(&a, &m);
+	testnode_close(&a);
+	testnode_close(&b);
+}
+
 Test(cluster, nodes_of_a_process_that_went_are_invited)
 {
 	struct sockaddr_storage sa;
@@ -294,8 +365,8 @@ Test(cluster, one_with_another_key_does_not_get_the_store)
 
 Test(cluster_codec, what_is_written_is_read)
 {
-	uint8_t data[1200], text[] = "message";
-	struct ntm_cluster m = {.msg = NTM_C_NODE, .fields = (2u << NTM_CF_MESSAGE) - 2, .holder = 1, .to = 2}, r;
+	uint8_t data[2400], text[] = "message";
+	struct ntm_cluster m = {.msg = NTM_C_NODE, .fields = (2u << NTM_CF_GONE) - 2, .holder = 1, .to = 2}, r;
 	size_t len;
 
 	m.seq = UINT64_MAX;
@@ -313,6 +384,8 @@ Test(cluster_codec, what_is_written_is_read)
 	m.load.paths = 5;
 	m.message = text;
 	m.message_len = sizeof(text);
+	m.n_gone = NTM_CLUSTER_GONE_MAX;
+	m.gone[NTM_CLUSTER_GONE_MAX - 1] = (struct ntm_cluster_gone){UINT64_MAX, 78};
 	cr_assert_eq(ntm_cluster_encode(&m, data, sizeof(data), &len), 0);
 	cr_assert_eq(ntm_cluster_decode(&r, data, len), 0);
 	cr_assert_eq(r.fields, m.fields);
@@ -324,6 +397,9 @@ Test(cluster_codec, what_is_written_is_read)
 	cr_assert_eq(r.candidates[1].kind, NTM_CAND_REFLEXIVE);
 	cr_assert_str_eq(r.rtts[0].name, "rs1");
 	cr_assert_eq(r.load.paths, 5);
+	cr_assert_eq(r.n_gone, NTM_CLUSTER_GONE_MAX);
+	cr_assert_eq(r.gone[NTM_CLUSTER_GONE_MAX - 1].node_id, UINT64_MAX);
+	cr_assert_eq(r.gone[NTM_CLUSTER_GONE_MAX - 1].index, 78);
 	cr_assert_eq(r.message_len, sizeof(text));
 	cr_assert_eq(memcmp(r.message, text, sizeof(text)), 0);
 	for (size_t cut = 0; cut < len; cut++) {

@@ -306,6 +306,32 @@ Test(dc, a_refused_registration_is_reported_and_tried_again_later)
 	cr_assert(ntm_dc_connected(&w.n[0]->dc));
 }
 
+Test(dc, one_that_could_not_is_asked_at_its_next_address)
+{
+	struct ntm_dcclient *c = &w.n[0]->dc;
+	struct ntm_addr was;
+	unsigned before;
+
+	w.n[0]->conf.dc_endpoints.n = 2;
+	was = c->slot[NTM_DC_CUR].addr;
+	w.dc.refuse = NTM_E_INTERNAL;
+	before = w.dc.registrations;
+	ntm_dc_reregister(c);
+	world_run(&w, 300);
+	cr_assert_eq(w.dc.registrations - before, 2, "at both, without a pause");
+	cr_assert_not(ntm_addr_equal(&c->slot[NTM_DC_CUR].addr, &was));
+	world_run(&w, 10000);
+	cr_assert_geq(w.dc.registrations - before, 2 + 4, "and then after 0.5, 1.5, 3.5, 7.5 s");
+	cr_assert_leq(w.dc.registrations - before, 2 + 5, "no hammering");
+	w.dc.refuse = 0;
+	world_run(&w, 32000);
+	cr_assert(ntm_dc_connected(c));
+	was = c->slot[NTM_DC_CUR].addr;
+	ntm_dc_reregister(c);
+	world_run(&w, 300);
+	cr_assert(ntm_addr_equal(&c->slot[NTM_DC_CUR].addr, &was), "who is able is kept");
+}
+
 Test(dc, one_that_could_not_is_asked_again_soon)
 {
 	unsigned before;

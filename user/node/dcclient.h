@@ -76,6 +76,8 @@ struct ntm_dcclient {
 	uint32_t reg_txid;   /* outstanding registration; 0: none */
 	uint16_t last_error; /* of the registration; 0: none */
 	uint64_t refused_ms; /* the pause after the DC could not; 0: it was able to answer */
+	unsigned unable;     /* times in a row that it could not */
+	bool try_next;       /* since it could not: the next registration is at another endpoint */
 };
 
 int ntm_dc_init(struct ntm_dcclient *dc, struct ntm_node *n);

@@ -77,6 +77,8 @@ static void registered(struct ntm_dcclient *dc, const struct ntm_sig *m)
 	dc->registered = true;
 	dc->last_error = 0;
 	dc->refused_ms = 0;
+	dc->unable = 0;
+	dc->try_next = false;
 	if (ntm_sig_has(m, NTM_F_REFLEXIVE))
 		dc->reflexive = m->reflexive;
 	dc->keepalive_s = ntm_sig_has(m, NTM_F_KEEPALIVE) && m->keepalive_s ? m->keepalive_s : NTM_DC_KEEPALIVE_S;
@@ -122,15 +124,23 @@ static void refused(struct ntm_dcclient *dc, const struct ntm_sig *m)
 	ntm_node_emit(dc->node, ev);
 }
 
-/* Until the next try: a DC that could not, since its store is away or much is asked of it, soon can. */
+/*
+ * Until the next try. A DC that could not, since its store is away or much is asked of it, soon can; another of its
+ * processes may be able to right now.
+ */
 static uint64_t refused_ms(struct ntm_dcclient *dc, const struct ntm_sig *m)
 {
+	size_t endpoints = dc->node->conf.dc_endpoints.n;
 	bool unable = m->msg == NTM_M_ERROR && (m->error_code == NTM_E_INTERNAL || m->error_code == NTM_E_BUSY);
 
+	dc->try_next = unable && endpoints > 1;
 	if (!unable) {
+		dc->unable = 0;
 		dc->refused_ms = 0;
 		return REGISTER_RETRY_MS;
 	}
+	if (++dc->unable < endpoints)
+		return 0;
 	dc->refused_ms = dc->refused_ms ? dc->refused_ms * 2 : UNABLE_RETRY_MS;
 	if (dc->refused_ms > REGISTER_RETRY_MS)
 		dc->refused_ms = REGISTER_RETRY_MS;
@@ -256,6 +266,11 @@ static void on_keepalive_timer(void *arg)
 	if (!dc->slot[NTM_DC_CUR].used)
 		return;
 	if (!dc->registered) {
+		if (dc->try_next) {
+			dc->try_next = false;
+			ntm_dc_session_dead(dc);
+			return;
+		}
 		if (!dc->reg_txid)
 			ntm_dc_register(dc, NTM_DC_CUR);
 		return;
