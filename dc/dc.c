@@ -220,6 +220,7 @@ void ntm_dc_free(struct ntm_dc *dc)
 	ntm_dc_relays_free(&dc->relays);
 	ntm_dc_dns_free(dc);
 	ntm_dc_nodes_free(&dc->nodes);
+	ntm_dc_identities_free(&dc->ids);
 	ntm_wipe(dc, sizeof(*dc));
 }
 

@@ -13,6 +13,7 @@ int ntm_dc_identities_init(struct ntm_dc_identities *ids, const uint8_t priv[NTM
 			   unsigned cookie_threshold)
 {
 	struct ntm_dc_identity *id = &ids->items[0];
+	int err;
 
 	memset(ids, 0, sizeof(*ids));
 	id->state = NTM_DC_KEY_CURRENT;
@@ -20,7 +21,25 @@ int ntm_dc_identities_init(struct ntm_dc_identities *ids, const uint8_t priv[NTM
 	memcpy(id->pub, pub, NTM_DH_LEN);
 	ids->n = 1;
 	ids->generation = 1;
-	return ntm_cookie_jar_init(&id->jar, pub, cookie_threshold);
+	id->number = ids->last_number = 1;
+	err = ntm_dh_open(&id->dh, id->priv);
+	return err ? err : ntm_cookie_jar_init(&id->jar, pub, cookie_threshold);
+}
+
+/* All but the first so many. */
+static void drop(struct ntm_dc_identities *ids, size_t keep)
+{
+	for (size_t i = keep; i < ids->n; i++) {
+		ntm_dh_close(&ids->items[i].dh);
+		ntm_wipe(&ids->items[i], sizeof(ids->items[i]));
+	}
+	if (ids->n > keep)
+		ids->n = keep;
+}
+
+void ntm_dc_identities_free(struct ntm_dc_identities *ids)
+{
+	drop(ids, 0);
 }
 
 static int add(struct ntm_dc_identities *ids, enum ntm_dc_key_state state, const char *file, unsigned threshold,
@@ -37,8 +56,11 @@ static int add(struct ntm_dc_identities *ids, enum ntm_dc_key_state state, const
 		return -EINVAL;
 	}
 	id->state = (uint8_t)state;
+	id->number = ++ids->last_number;
+	err = ntm_dh_open(&id->dh, id->priv);
 	ids->n++;
-	err = ntm_cookie_jar_init(&id->jar, id->pub, threshold);
+	if (!err)
+		err = ntm_cookie_jar_init(&id->jar, id->pub, threshold);
 	if (err)
 		snprintf(why, cap, "%s: %s", file, strerror(-err));
 	return err;
@@ -57,7 +79,7 @@ static bool same(const struct ntm_dc_identities *a, const struct ntm_dc_identiti
 
 int ntm_dc_identities_load(struct ntm_dc_identities *ids, const struct ntm_dc_config *conf, char *why, size_t cap)
 {
-	struct ntm_dc_identities now = {.n = 1, .generation = ids->generation + 1};
+	struct ntm_dc_identities now = {.n = 1, .generation = ids->generation + 1, .last_number = ids->last_number};
 	int err = 0;
 
 	now.items[0] = ids->items[0];
@@ -70,8 +92,11 @@ int ntm_dc_identities_load(struct ntm_dc_identities *ids, const struct ntm_dc_co
 		for (size_t i = 0; i < ids->n; i++)
 			ids->items[i].jar.threshold = conf->cookie_threshold;
 	} else if (!err) {
+		drop(ids, 1);
 		*ids = now;
+		now.n = 1; /* they are with ids now */
 	}
+	drop(&now, 1); /* the first is that of ids */
 	ntm_wipe(&now, sizeof(now));
 	return err;
 }

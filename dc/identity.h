@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "../user/common/cookie.h"
+#include "../user/common/crypto.h"
 #include "../user/common/signal_codec.h"
 
 struct ntm_dc;
@@ -18,6 +19,8 @@ struct ntm_dc_config;
 struct ntm_dc_identity {
 	uint8_t state; /* enum ntm_dc_key_state */
 	uint8_t priv[NTM_DH_LEN], pub[NTM_DH_LEN];
+	struct ntm_dh dh; /* priv, open */
+	uint32_t number;  /* no other key of this process ever had it; not 0 */
 	struct ntm_cookie_jar jar;
 };
 
@@ -25,11 +28,13 @@ struct ntm_dc_identities {
 	struct ntm_dc_identity items[NTM_DC_KEYS_MAX]; /* the current one first */
 	size_t n;
 	uint32_t generation; /* of what nodes are told */
+	uint32_t last_number;
 };
 
 /* The current key alone. 0 or -errno. */
 int ntm_dc_identities_init(struct ntm_dc_identities *ids, const uint8_t priv[NTM_DH_LEN], const uint8_t pub[NTM_DH_LEN],
 			   unsigned cookie_threshold);
+void ntm_dc_identities_free(struct ntm_dc_identities *ids); /* closes and wipes them; may be done twice */
 /* Takes next and previous key as the configuration has them. 0, or -errno with a sentence in why; then as before. */
 int ntm_dc_identities_load(struct ntm_dc_identities *ids, const struct ntm_dc_config *conf, char *why, size_t cap);
 /*

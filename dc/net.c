@@ -17,6 +17,8 @@
 #define BATCH 64
 #define ROUNDS 8 /* batches from one socket before the others and the timers have their turn */
 #define SOCKET_BUFFER (8 << 20)
+#define HOLD_NS 250000  /* how long an answer waits for others, to leave with them in one system call */
+#define TURN_NS 2000000 /* what begins later than this is for the next turn of the loop */
 
 /* sendmmsg and recvmmsg want everything by pointers: one slot holds what they point to */
 struct slot {
@@ -47,6 +49,7 @@ struct ntm_dc_net {
 	void *arg;
 	struct dc_socket **socks;
 	size_t n, closing;
+	uint64_t queued_ns; /* when the oldest datagram that waits to be sent came to wait; 0: none does */
 	struct ntm_dc_net_stats stats;
 };
 
@@ -107,15 +110,26 @@ static void flush(struct dc_socket *s)
 	s->n_out = 0;
 }
 
+static void flush_all(struct ntm_dc_net *net)
+{
+	for (size_t i = 0; net->queued_ns && i < net->n; i++) {
+		if (net->socks[i]->n_out)
+			flush(net->socks[i]);
+	}
+	net->queued_ns = 0;
+}
+
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
 	struct dc_socket *s = poll->data;
+	uint64_t began_ns;
 
 	(void)events;
 	if (status < 0) {
 		ntm_warn_limited("net: poll: %s", uv_strerror(status));
 		return;
 	}
+	began_ns = uv_hrtime();
 	for (int round = 0; round < ROUNDS; round++) {
 		int n;
 
@@ -136,21 +150,19 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 			if (s->wildcard)
 				read_local(&s->in_msgs[i].msg_hdr, from.local);
 			s->net->receive(s->net->arg, &from, s->in[i].data, s->in_msgs[i].msg_len);
+			/* a handshake takes longer than a hundred other messages */
+			if (s->net->queued_ns && uv_hrtime() - s->net->queued_ns >= HOLD_NS)
+				flush_all(s->net);
 		}
-		flush(s);
-		if (n < BATCH)
+		flush_all(s->net);
+		if (n < BATCH || uv_hrtime() - began_ns >= TURN_NS)
 			return;
 	}
 }
 
 static void on_prepare(uv_prepare_t *p)
 {
-	struct ntm_dc_net *net = p->data;
-
-	for (size_t i = 0; i < net->n; i++) {
-		if (net->socks[i]->n_out)
-			flush(net->socks[i]);
-	}
+	flush_all(p->data);
 }
 
 static void put_local(struct dc_socket *s, struct msghdr *h, struct slot *slot, const uint8_t local[16])
@@ -193,6 +205,8 @@ void ntm_dc_net_send(struct ntm_dc_net *net, const struct ntm_dc_route *to, cons
 	}
 	if (s->n_out == BATCH)
 		flush(s);
+	if (!net->queued_ns)
+		net->queued_ns = uv_hrtime();
 	slot = &s->out[s->n_out];
 	h = &s->out_msgs[s->n_out++].msg_hdr;
 	memcpy(slot->data, data, len);

@@ -45,13 +45,17 @@ struct ntm_dc_session *ntm_dc_session_find(const struct ntm_dc_sessions *ss, uin
 	return l ? ntm_container_of(l, struct ntm_dc_session, by_id) : NULL;
 }
 
-int ntm_dc_session_new_id(const struct ntm_dc_sessions *ss, uint64_t *id)
+int ntm_dc_session_new_id(struct ntm_dc_sessions *ss, uint64_t *id)
 {
 	uint64_t v;
 
 	do {
-		if (ntm_random(&v, sizeof(v)))
-			return -EIO;
+		if (!ss->n_fresh_ids) { /* many at once: a call for random bytes costs more than the bytes */
+			if (ntm_random(ss->fresh_ids, sizeof(ss->fresh_ids)))
+				return -EIO;
+			ss->n_fresh_ids = NTM_DC_FRESH_IDS;
+		}
+		v = ss->fresh_ids[--ss->n_fresh_ids];
 	} while (!v || ntm_dc_session_find(ss, v));
 	*id = v;
 	return 0;
@@ -136,6 +140,30 @@ struct ntm_dc_session *ntm_dc_session_add(struct ntm_dc_sessions *ss, const stru
 	return s;
 }
 
+void ntm_dc_session_keep_ss(struct ntm_dc_session *s, const uint8_t ss[NTM_DH_LEN], uint32_t number)
+{
+	memcpy(s->ss, ss, sizeof(s->ss));
+	s->ss_number = number;
+}
+
+bool ntm_dc_session_find_ss(const struct ntm_dc_node *node, const uint8_t peer_key[NTM_DH_LEN], uint32_t number,
+			    uint8_t ss[NTM_DH_LEN])
+{
+	const struct ntm_dc_session *s = node ? node->session : NULL;
+
+	if (!s || !s->ss_number || s->ss_number != number || memcmp(s->keys.peer_key, peer_key, NTM_DH_LEN) != 0)
+		return false;
+	memcpy(ss, s->ss, NTM_DH_LEN);
+	return true;
+}
+
+void ntm_dc_session_set_peer_key(struct ntm_dc_session *s, const uint8_t key[NTM_DH_LEN])
+{
+	memcpy(s->keys.peer_key, key, NTM_DH_LEN);
+	s->ss_number = 0;
+	ntm_wipe(s->ss, sizeof(s->ss));
+}
+
 void ntm_dc_session_confirm(struct ntm_dc_sessions *ss, struct ntm_dc_session *s, uint64_t now_ms)
 {
 	if (s->state != NTM_DC_PENDING)
@@ -175,6 +203,7 @@ void ntm_dc_session_remove(struct ntm_dc_sessions *ss, struct ntm_dc_session *s)
 	if (s->process)
 		ntm_dc_cluster_session_gone(s);
 	ntm_session_clear(&s->keys);
+	ntm_wipe(s->ss, sizeof(s->ss));
 	free(s);
 }
 

@@ -24,6 +24,7 @@ enum {
 	NTM_DC_SESSION_GRACE_MS = 60000,
 	NTM_DC_DELAY_MAX_S = 120,
 	NTM_DC_DELAY_SLOTS = 128,
+	NTM_DC_FRESH_IDS = 64,
 };
 
 struct ntm_dc_node;
@@ -41,6 +42,12 @@ struct ntm_dc_session {
 	    remote; /* no session at all: stands for the node's with another process while a message of it is handled */
 	enum ntm_dc_session_state state;
 	uint64_t since_ms; /* in this state */
+	/*
+	 * The exchange of the two static keys, for the next handshake of the same two (noise.h): of keys.peer_key with
+	 * the key of ours that has this number (identity.h). 0: not kept. Wiped with the session.
+	 */
+	uint32_t ss_number;
+	uint8_t ss[NTM_DH_LEN];
 	struct ntm_table_link by_id;
 	TAILQ_ENTRY(ntm_dc_session) link;
 	struct {
@@ -58,6 +65,8 @@ struct ntm_dc_sessions {
 	struct ntm_dc_session_list lists[NTM_DC_SESSION_STATES];
 	size_t n[NTM_DC_SESSION_STATES];
 	uint64_t evicted;
+	uint64_t fresh_ids[NTM_DC_FRESH_IDS]; /* the first n_fresh_ids were given to nobody yet */
+	size_t n_fresh_ids;
 	struct ntm_dc_session_list delayed[NTM_DC_DELAY_SLOTS]; /* by the second they are due, modulo */
 	uint64_t delayed_s;                                     /* seconds before this one were looked at */
 };
@@ -66,12 +75,19 @@ int ntm_dc_sessions_init(struct ntm_dc_sessions *ss);
 void ntm_dc_sessions_free(struct ntm_dc_sessions *ss);
 
 /* A random local ID that no session here has. 0 or -EIO. */
-int ntm_dc_session_new_id(const struct ntm_dc_sessions *ss, uint64_t *id);
+int ntm_dc_session_new_id(struct ntm_dc_sessions *ss, uint64_t *id);
 struct ntm_dc_session *ntm_dc_session_find(const struct ntm_dc_sessions *ss, uint64_t local_id);
 
 /* Takes over keys (copied; the caller clears its own); pending, or a stranger if keys->confirmed. NULL: no memory. */
 struct ntm_dc_session *ntm_dc_session_add(struct ntm_dc_sessions *ss, const struct ntm_session *keys,
 					  const struct ntm_dc_route *route, uint64_t now_ms);
+/* Keeps, of the handshake that made it, the exchange with our key of that number. */
+void ntm_dc_session_keep_ss(struct ntm_dc_session *s, const uint8_t ss[NTM_DH_LEN], uint32_t number);
+/* That of the node's session: true, if it is one of these two keys. */
+bool ntm_dc_session_find_ss(const struct ntm_dc_node *node, const uint8_t peer_key[NTM_DH_LEN], uint32_t number,
+			    uint8_t ss[NTM_DH_LEN]);
+/* Its peer has another key from now on. */
+void ntm_dc_session_set_peer_key(struct ntm_dc_session *s, const uint8_t key[NTM_DH_LEN]);
 /* Its first sealed message has come: pending → stranger. */
 void ntm_dc_session_confirm(struct ntm_dc_sessions *ss, struct ntm_dc_session *s, uint64_t now_ms);
 /* The session is the node's from now on; the node's former one is removed. */

@@ -174,6 +174,7 @@ static int measure(int pid, unsigned nodes)
 	static const struct phase first = {"first sessions", OP_SESSION, 0, 0},
 				  few = {"updates, few nodes", OP_REGISTER, 2 * S, 0},
 				  sessions = {"new sessions", OP_SESSION, 0, 0},
+				  again = {"sessions of nodes that have one", OP_SESSION, 3 * S, 0},
 				  updates = {"updates, all nodes", OP_REGISTER, 3 * S, 0},
 				  directions = {"directions", OP_DIRECT, 3 * S, 0};
 	static const struct phase half[OPS] = {
@@ -191,6 +192,10 @@ static int measure(int pid, unsigned nodes)
 	if (err)
 		return err;
 	printf("dc_sessions\t%.0f\t/s\n", r.rate);
+	err = run(&again, nodes, &r);
+	if (err)
+		return err;
+	printf("dc_sessions_again\t%.0f\t/s\n", r.rate);
 	printf("dc_memory\t%.0f\tMiB\n", resident_mib(pid));
 	err = run(&updates, nodes, &r);
 	if (err)

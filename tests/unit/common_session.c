@@ -206,3 +206,58 @@ Test(session, counters_end)
 	cr_assert_eq(ntm_session_seal(&p.a, "x", 1, m, sizeof(m), &n), -EOVERFLOW);
 	cr_assert_eq(p.a.tx_counter, NTM_COUNTER_LIMIT);
 }
+
+struct kept {
+	uint8_t peer[32], ss[32];
+	bool has;
+	int found;
+};
+
+static bool find_kept(void *arg, const uint8_t rs[32], uint8_t out[32])
+{
+	struct kept *k = arg;
+
+	if (!k->has || memcmp(rs, k->peer, 32) != 0)
+		return false;
+	memcpy(out, k->ss, 32);
+	k->found++;
+	return true;
+}
+
+static int accept_with(struct pair *p, struct ntm_noise_static *own)
+{
+	return ntm_session_accept_with(own, p->rp, p->rP, &p->st.msg, sizeof(p->st.msg), 5, 600, 7, &p->b, &p->answer);
+}
+
+Test(session, kept_static_exchange)
+{
+	struct kept k = {.has = false};
+	struct ntm_noise_static own = {.find = find_kept, .arg = &k};
+	struct pair p;
+	uint8_t m[128];
+
+	begin(&p);
+	cr_assert_eq(ntm_dh_open(&own.dh, p.rp), 0);
+	cr_assert_eq(accept_with(&p, &own), 0);
+	cr_assert_eq(ntm_session_finish(&p.st, &p.answer, sizeof(p.answer), 9, &p.a), 0);
+	cr_assert_eq(ntm_x25519(p.rp, p.iP, k.ss), 0);
+	cr_assert_arr_eq(own.ss, k.ss, 32);
+
+	/* the other end, which keeps nothing, can't tell */
+	k.has = true;
+	memcpy(k.peer, p.iP, 32);
+	cr_assert_eq(ntm_session_begin(&p.st, p.ip, p.iP, p.rP, &p.cc, 5), 0);
+	memset(own.ss, 0, sizeof(own.ss));
+	cr_assert_eq(accept_with(&p, &own), 0);
+	cr_assert_eq(k.found, 1);
+	cr_assert_arr_eq(own.ss, k.ss, 32);
+	cr_assert_eq(ntm_session_finish(&p.st, &p.answer, sizeof(p.answer), 9, &p.a), 0);
+	cr_assert_eq(opened(&p.b, m, seal(&p.a, "there", m)), 0);
+
+	/* a wrong one is no way in */
+	k.ss[0] ^= 1;
+	cr_assert_eq(ntm_session_begin(&p.st, p.ip, p.iP, p.rP, &p.cc, 5), 0);
+	cr_assert_eq(accept_with(&p, &own), -EBADMSG);
+	cr_assert_eq(k.found, 2);
+	ntm_dh_close(&own.dh);
+}

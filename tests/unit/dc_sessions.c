@@ -187,3 +187,34 @@ Test(sessions, thousands_of_nodes_are_found_while_the_table_grows)
 	for (uint32_t i = 1; i <= 5000; i++)
 		cr_assert_eq(ntm_dc_node_by_index(&ns, i) != NULL, i % 2 == 0);
 }
+
+Test(sessions, static_exchange_is_found_for_the_same_two_keys_alone)
+{
+	const uint8_t key[NTM_DH_LEN] = {1}, other[NTM_DH_LEN] = {2}, exchange[NTM_DH_LEN] = {9, 8, 7};
+	struct ntm_dc_session *s = add(1), *next;
+	struct ntm_dc_node *n = node(1);
+	uint8_t got[NTM_DH_LEN];
+
+	ntm_dc_session_set_peer_key(s, key);
+	cr_assert(!ntm_dc_session_find_ss(NULL, key, 1, got), "of a node that is not known");
+	cr_assert(!ntm_dc_session_find_ss(n, key, 1, got), "of a node without a session");
+	ntm_dc_session_confirm(&ss, s, 1);
+	ntm_dc_session_bind(&ss, s, n, 1);
+	cr_assert(!ntm_dc_session_find_ss(n, key, 1, got) && !ntm_dc_session_find_ss(n, key, 0, got), "none is kept");
+	ntm_dc_session_keep_ss(s, exchange, 1);
+	cr_assert(ntm_dc_session_find_ss(n, key, 1, got));
+	cr_assert_arr_eq(got, exchange, NTM_DH_LEN);
+	cr_assert(!ntm_dc_session_find_ss(n, key, 2, got), "with another key of the DC");
+	cr_assert(!ntm_dc_session_find_ss(n, other, 1, got), "with another key of the node");
+
+	ntm_dc_session_set_peer_key(s, other);
+	cr_assert(!ntm_dc_session_find_ss(n, key, 1, got) && !ntm_dc_session_find_ss(n, other, 1, got), "rotated");
+
+	ntm_dc_session_keep_ss(s, exchange, 1);
+	next = add(2);
+	ntm_dc_session_confirm(&ss, next, 2);
+	ntm_dc_session_bind(&ss, next, n, 2);
+	cr_assert(!ntm_dc_session_find_ss(n, other, 1, got), "it ended with its session");
+	ntm_dc_session_remove(&ss, next);
+	cr_assert(!ntm_dc_session_find_ss(n, other, 1, got), "revoked");
+}

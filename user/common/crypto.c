@@ -81,6 +81,13 @@ static EVP_CIPHER_CTX *get_cipher_ctx(void)
 	return cipher_ctx;
 }
 
+static EVP_PKEY_CTX *get_import_ctx(void)
+{
+	if (!import_ctx)
+		import_ctx = with_thread(EVP_PKEY_CTX_new_from_name(NULL, "X25519", NULL));
+	return import_ctx;
+}
+
 int ntm_random(void *out, size_t len)
 {
 	return len <= INT32_MAX && RAND_bytes(out, (int)len) == 1 ? 0 : -EIO;
@@ -108,12 +115,10 @@ static EVP_PKEY *import_private(const uint8_t priv[NTM_DH_LEN])
 	    OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, (void *)unused, NTM_DH_LEN),
 	    OSSL_PARAM_construct_end(),
 	};
+	EVP_PKEY_CTX *c = get_import_ctx();
 	EVP_PKEY *k = NULL;
 
-	if (!import_ctx)
-		import_ctx = with_thread(EVP_PKEY_CTX_new_from_name(NULL, "X25519", NULL));
-	if (!import_ctx || EVP_PKEY_fromdata_init(import_ctx) != 1 ||
-	    EVP_PKEY_fromdata(import_ctx, &k, EVP_PKEY_KEYPAIR, params) != 1)
+	if (!c || EVP_PKEY_fromdata_init(c) != 1 || EVP_PKEY_fromdata(c, &k, EVP_PKEY_KEYPAIR, params) != 1)
 		return NULL;
 	return k;
 }
@@ -126,10 +131,11 @@ static EVP_PKEY *set_peer_key(const uint8_t pub[NTM_DH_LEN])
 	    OSSL_PARAM_construct_end(),
 	};
 
+	EVP_PKEY_CTX *c = get_import_ctx();
+
 	if (peer_key)
 		return EVP_PKEY_set1_encoded_public_key(peer_key, pub, NTM_DH_LEN) == 1 ? peer_key : NULL;
-	if (import_ctx && EVP_PKEY_fromdata_init(import_ctx) == 1 &&
-	    EVP_PKEY_fromdata(import_ctx, &peer_key, EVP_PKEY_PUBLIC_KEY, params) == 1)
+	if (c && EVP_PKEY_fromdata_init(c) == 1 && EVP_PKEY_fromdata(c, &peer_key, EVP_PKEY_PUBLIC_KEY, params) == 1)
 		return with_thread(peer_key);
 	return NULL;
 }

@@ -26,7 +26,7 @@ int ntm_x25519_public(const uint8_t priv[NTM_DH_LEN], uint8_t pub[NTM_DH_LEN]);
 int ntm_x25519(const uint8_t priv[NTM_DH_LEN], const uint8_t pub[NTM_DH_LEN], uint8_t out[NTM_DH_LEN]);
 int ntm_x25519_private(uint8_t priv[NTM_DH_LEN]); /* half of generate: for who opens it and asks for the public one */
 
-/* A private key made ready for more than one exchange. Of one thread, closed by the same; closing wipes it. */
+/* A private key made ready for more than one exchange. Of one thread at a time; closing wipes it. */
 struct ntm_dh {
 	struct evp_pkey_ctx_st *ctx;
 };

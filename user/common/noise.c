@@ -137,6 +137,11 @@ void ntm_noise_set_psk(struct ntm_noise *ns, const uint8_t psk[NTM_PSK_LEN])
 	memcpy(ns->psk, psk, NTM_PSK_LEN);
 }
 
+void ntm_noise_set_static(struct ntm_noise *ns, struct ntm_noise_static *own)
+{
+	ns->own = own;
+}
+
 void ntm_noise_set_ephemeral(struct ntm_noise *ns, const uint8_t e[NTM_DH_LEN])
 {
 	memcpy(ns->e, e, NTM_DH_LEN);
@@ -188,10 +193,21 @@ static int write_1(struct ntm_noise *ns, const void *payload, size_t payload_len
 	return ret ? ret : encrypt_and_hash(ns, payload, payload_len, out);
 }
 
+static int mix_ss(struct ntm_noise *ns, struct ntm_dh *s)
+{
+	struct ntm_noise_static *own = ns->own;
+	int ret;
+
+	if (!own)
+		return mix_dh(ns, s, ns->rs);
+	ret = own->find(own->arg, ns->rs, own->ss) ? 0 : ntm_dh_derive(s, ns->rs, own->ss);
+	return ret ? ret : mix_key(ns, own->ss, sizeof(own->ss));
+}
+
 static int read_1(struct ntm_noise *ns, const uint8_t *in, size_t in_len, uint8_t *payload)
 {
-	struct ntm_dh s;
-	int ret = ntm_dh_open(&s, ns->s);
+	struct ntm_dh once, *s = ns->own ? &ns->own->dh : &once;
+	int ret = ns->own ? 0 : ntm_dh_open(&once, ns->s);
 
 	if (ret)
 		return ret;
@@ -199,13 +215,14 @@ static int read_1(struct ntm_noise *ns, const uint8_t *in, size_t in_len, uint8_
 	ret = token_e(ns, ns->re);
 	in += NTM_DH_LEN;
 	if (!ret)
-		ret = mix_dh(ns, &s, ns->re);
+		ret = mix_dh(ns, s, ns->re);
 	if (!ret)
 		ret = decrypt_and_hash(ns, in, NTM_DH_LEN + NTM_TAG_LEN, ns->rs);
 	in += NTM_DH_LEN + NTM_TAG_LEN;
 	if (!ret)
-		ret = mix_dh(ns, &s, ns->rs);
-	ntm_dh_close(&s);
+		ret = mix_ss(ns, s);
+	if (!ns->own)
+		ntm_dh_close(&once);
 	return ret ? ret : decrypt_and_hash(ns, in, in_len - 2 * NTM_DH_LEN - NTM_TAG_LEN, payload);
 }
 

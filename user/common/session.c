@@ -99,6 +99,13 @@ int ntm_session_accept(const uint8_t priv[NTM_DH_LEN], const uint8_t pub[NTM_DH_
 		       uint64_t local_id, uint32_t lifetime_s, uint64_t now_ms, struct ntm_session *out,
 		       struct ntm_session_resp *answer)
 {
+	return ntm_session_accept_with(NULL, priv, pub, msg, len, local_id, lifetime_s, now_ms, out, answer);
+}
+
+int ntm_session_accept_with(struct ntm_noise_static *own, const uint8_t priv[NTM_DH_LEN], const uint8_t pub[NTM_DH_LEN],
+			    const void *msg, size_t len, uint64_t local_id, uint32_t lifetime_s, uint64_t now_ms,
+			    struct ntm_session *out, struct ntm_session_resp *answer)
+{
 	struct ntm_session_init init;
 	struct ntm_session_init_payload in;
 	struct ntm_session_resp_payload payload = {.session_id = htobe64(local_id), .lifetime_s = htobe32(lifetime_s)};
@@ -118,6 +125,7 @@ int ntm_session_accept(const uint8_t priv[NTM_DH_LEN], const uint8_t pub[NTM_DH_
 		return -EBADMSG;
 	n = make_prologue(prologue, &init.hdr);
 	ret = ntm_noise_init(&noise, false, priv, pub, NULL, NULL, prologue, n);
+	ntm_noise_set_static(&noise, own);
 	if (!ret)
 		ret = ntm_noise_read(&noise, init.e, sizeof(init.e) + sizeof(init.s) + sizeof(init.payload),
 				     (uint8_t *)&in, sizeof(in), &n);

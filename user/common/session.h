@@ -49,6 +49,10 @@ int ntm_session_finish(struct ntm_session_init_state *st, const void *msg, size_
 int ntm_session_accept(const uint8_t priv[NTM_DH_LEN], const uint8_t pub[NTM_DH_LEN], const void *msg, size_t len,
 		       uint64_t local_id, uint32_t lifetime_s, uint64_t now_ms, struct ntm_session *out,
 		       struct ntm_session_resp *answer);
+/* The same, with what is kept of the static key: own->dh is priv, open. own->ss is set unless it failed. */
+int ntm_session_accept_with(struct ntm_noise_static *own, const uint8_t priv[NTM_DH_LEN], const uint8_t pub[NTM_DH_LEN],
+			    const void *msg, size_t len, uint64_t local_id, uint32_t lifetime_s, uint64_t now_ms,
+			    struct ntm_session *out, struct ntm_session_resp *answer);
 
 /* out holds 16 + len + 16. *out_len is set. -EOVERFLOW at NTM_COUNTER_LIMIT. */
 int ntm_session_seal(struct ntm_session *s, const void *in, size_t len, uint8_t *out, size_t cap, size_t *out_len);
