@@ -11,7 +11,7 @@
 
 #include "udpio.h"
 
-enum { NTM_SENDER_BATCHES = 8 };
+enum { NTM_SENDER_BATCHES = 16 };
 
 struct ntm_sender {
 	pthread_t thread;
