@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "../user/common/log.h"
+#include "clock.h"
 #include "dc.h"
 
 int ntm_dc_audit_open(struct ntm_dc_audit_log *a, const char *file, char *why, size_t cap)
@@ -42,7 +43,7 @@ void ntm_dc_audit(struct ntm_dc *dc, const char *actor, const char *action, cons
 {
 	struct ntm_dc_audit_log *a = &dc->audit;
 	json_object *o;
-	struct timespec now;
+	struct timespec now = ntm_dc_wall();
 	char text[48], line[1024];
 	struct tm tm;
 	ssize_t n = -1;
@@ -52,7 +53,6 @@ void ntm_dc_audit(struct ntm_dc *dc, const char *actor, const char *action, cons
 	if (a->fd < 0)
 		return;
 	o = json_object_new_object();
-	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &tm);
 	len = (int)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
 	snprintf(text + len, sizeof(text) - (size_t)len, ".%03ldZ", now.tv_nsec / 1000000);

@@ -8,12 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <ntm/wire.h>
 
 #include "../user/common/crypto.h"
 #include "../user/common/log.h"
+#include "clock.h"
 
 enum {
 	TICK_MS = 10,
@@ -30,11 +30,10 @@ enum {
 
 uint64_t ntm_dc_cluster_stamp(struct ntm_dc_cluster *c)
 {
-	struct timespec ts;
+	struct timespec ts = ntm_dc_wall();
 	uint64_t now;
 
 	/* of processes on hosts with clocks of their own: what was heard of is never later than what follows it */
-	clock_gettime(CLOCK_REALTIME, &ts);
 	now = (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 	c->stamp = now > c->stamp ? now : c->stamp + 1;
 	return c->stamp;

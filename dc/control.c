@@ -5,12 +5,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
+#include <sys/stat.h>
 
 #include "../user/common/crypto.h"
 #include "../user/common/keystore.h"
 #include "../user/common/log.h"
+#include "clock.h"
 #include "dc.h"
 
 #define TOKEN_BYTES 25 /* 200 bits: 40 characters */
@@ -73,7 +74,7 @@ static void cmd_token_create(struct ntm_dc *dc, struct ntm_ctl_client *c, json_o
 {
 	const char *name = argument(request, "name");
 	char label[NTM_LABEL_MAX + 1], token[TOKEN_BYTES * 8 / 5 + 1], expires[32];
-	int64_t ttl = TOKEN_TTL_S, now = time(NULL);
+	int64_t ttl = TOKEN_TTL_S, now = ntm_dc_wall_s();
 	char actor[ACTOR_LEN];
 	struct ntm_node_record rec;
 	json_object *v, *result;
@@ -142,7 +143,7 @@ static void cmd_node_add(struct ntm_dc *dc, struct ntm_ctl_client *c, json_objec
 		return;
 	}
 	e.public_key = key;
-	e.now_s = time(NULL);
+	e.now_s = ntm_dc_wall_s();
 	err = make_token(token);
 	if (!err)
 		err = dc->store->ops->token_create(dc->store, token, label, e.now_s, e.now_s + 60);
@@ -168,6 +169,14 @@ struct listing {
 	struct ntm_dc *dc;
 	json_object *nodes;
 };
+
+/* The clock may have been set back since. */
+static int64_t age_s(int64_t since_s)
+{
+	int64_t now_s = ntm_dc_wall_s();
+
+	return now_s > since_s ? now_s - since_s : 0;
+}
 
 static int list_node(void *arg, const struct ntm_node_record *rec)
 {
@@ -200,7 +209,7 @@ static int list_node(void *arg, const struct ntm_node_record *rec)
 	if (live)
 		add_int(o, "last_seen_s", (int64_t)((ntm_dc_now(dc) - live->last_seen_ms) / 1000));
 	else if (rec->last_seen_s)
-		add_int(o, "last_seen_s", time(NULL) - rec->last_seen_s);
+		add_int(o, "last_seen_s", age_s(rec->last_seen_s));
 	else
 		json_object_object_add(o, "last_seen_s", NULL);
 	add_bool(o, "relay", rec->relay);

@@ -4,10 +4,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "../user/common/crypto.h"
 #include "../user/common/log.h"
+#include "clock.h"
 
 #define SWEEP_MS 1000
 #define PURGE_MS 3600000
@@ -33,7 +33,7 @@ void ntm_dc_expire_nodes(struct ntm_dc *dc)
  */
 static void purge(struct ntm_dc *dc, uint64_t now_ms)
 {
-	int64_t now_s = time(NULL), ahead = now_s - (int64_t)(now_ms / 1000), jump = ahead - dc->clock_ahead;
+	int64_t now_s = ntm_dc_wall_s(), ahead = now_s - (int64_t)(now_ms / 1000), jump = ahead - dc->clock_ahead;
 
 	dc->clock_ahead = ahead;
 	if (jump < -CLOCK_JUMP_S || jump > CLOCK_JUMP_S) {

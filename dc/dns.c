@@ -5,10 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "../user/common/crypto.h"
 #include "../user/common/log.h"
+#include "clock.h"
 #include "dc.h"
 
 #define SERIAL_MS 1000 /* changes within that time are one version of the zone */
@@ -110,7 +110,7 @@ static uint32_t serial(void *arg)
 {
 	struct ntm_dc *dc = arg;
 	struct ntm_dc_dns *d = dc->dns;
-	uint32_t now = (uint32_t)time(NULL);
+	uint32_t now = (uint32_t)ntm_dc_wall_s();
 
 	if (!d->dirty || ntm_dc_now(dc) - d->versioned_ms < SERIAL_MS)
 		return d->serial;
@@ -137,7 +137,7 @@ static int init_zone(struct ntm_dc *dc, struct ntm_dc_dns *d)
 	};
 
 	d->dc = dc;
-	d->serial = (uint32_t)time(NULL);
+	d->serial = (uint32_t)ntm_dc_wall_s();
 	return ntm_dns_zone_init(&d->zone, &s, &source);
 }
 

@@ -3,9 +3,9 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "../user/common/log.h"
+#include "clock.h"
 #include "dc.h"
 
 enum { LAST_DEFAULT = 20 };
@@ -39,7 +39,7 @@ void ntm_dc_event(struct ntm_dc *dc, const char *event, const char *actor, const
 {
 	struct ntm_dc_events *e = &dc->events;
 	struct ntm_dc_event_record *r;
-	struct timespec now;
+	struct timespec now = ntm_dc_wall();
 
 	if (!e->records)
 		e->records = calloc(NTM_DC_EVENTS_KEPT, sizeof(*e->records));
@@ -48,7 +48,6 @@ void ntm_dc_event(struct ntm_dc *dc, const char *event, const char *actor, const
 		return;
 	}
 	r = &e->records[e->count % NTM_DC_EVENTS_KEPT];
-	clock_gettime(CLOCK_REALTIME, &now);
 	r->seq = ++e->count;
 	r->time_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 	snprintf(r->event, sizeof(r->event), "%s", event);

@@ -3,13 +3,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include <ntm/wire.h>
 
 #include "../user/common/crypto.h"
 #include "../user/common/keystore.h"
 #include "../user/common/log.h"
+#include "clock.h"
 #include "dc.h"
 
 int ntm_dc_label(const struct ntm_dc *dc, const char *name, char label[NTM_LABEL_MAX + 1])
@@ -98,7 +98,7 @@ static struct ntm_dc_node *admit(struct ntm_dc *dc, struct ntm_dc_session *s, co
 		    .public_key = s->keys.peer_key,
 		    .token = m->token,
 		    .last_index = dc->conf->pool.last,
-		    .now_s = time(NULL),
+		    .now_s = ntm_dc_wall_s(),
 		};
 
 		if (!ntm_sig_has(m, NTM_F_TOKEN)) {

@@ -4,11 +4,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "../user/common/crypto.h"
 #include "../user/common/log.h"
 #include "../user/common/relay_crypto.h"
+#include "clock.h"
 #include "dc.h"
 
 static const char *const state_names[] = {
@@ -190,7 +190,7 @@ static int let_in(struct ntm_dc *dc, const struct ntm_dc_remote *conf, struct nt
 	struct ntm_admission a = {
 	    .label = conf->name,
 	    .last_index = dc->conf->pool.last,
-	    .now_s = time(NULL),
+	    .now_s = ntm_dc_wall_s(),
 	};
 	struct ntm_dc_relay *r;
 	struct ntm_node_record rec;

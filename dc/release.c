@@ -2,9 +2,9 @@
 /* The end of paths: an end says so, or the operator revokes one. Peers and relays are told. */
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
 #include "../user/common/log.h"
+#include "clock.h"
 #include "dc.h"
 
 void ntm_dc_release(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m)
@@ -187,7 +187,7 @@ int ntm_dc_revoke(struct ntm_dc *dc, const char *label)
 	int err;
 
 	ntm_dc_write_behind(dc, true); /* its newest paths are released with the others */
-	err = dc->store->ops->revoke(dc->store, label, time(NULL), &rec);
+	err = dc->store->ops->revoke(dc->store, label, ntm_dc_wall_s(), &rec);
 	if (err)
 		return err;
 	ntm_info("%s revoked", label);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Where nodes are and which paths they got, written behind: many in a transaction, so no request waits for the disk. */
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "dc.h"
 
 #define BATCH 100 /* about a millisecond, in which nobody is answered */
@@ -12,7 +12,7 @@ static void write_paths(struct ntm_dc *dc, bool all)
 	static struct ntm_path_record batch[BATCH];
 	struct ntm_dc_path *p;
 	uint64_t now_ms = ntm_dc_now(dc);
-	int64_t now_s = time(NULL);
+	int64_t now_s = ntm_dc_wall_s();
 	size_t count;
 
 	do {
@@ -37,7 +37,7 @@ static void write_presence(struct ntm_dc *dc, bool all)
 	static struct ntm_dc_node *nodes[BATCH];
 	struct ntm_dc_node *n;
 	uint64_t now_ms = ntm_dc_now(dc);
-	int64_t now_s = time(NULL);
+	int64_t now_s = ntm_dc_wall_s();
 	size_t count;
 	int err;
 

@@ -17,6 +17,7 @@
 
 #include <ntm/wire.h>
 
+#include "../../dc/clock.h"
 #include "../../dc/dc.h"
 #include "../../user/common/crypto.h"
 #include "testnode.h"
@@ -89,7 +90,7 @@ static inline void teardown(void)
 
 static inline void token(const char *text, const char *label)
 {
-	int64_t now = time(NULL);
+	int64_t now = ntm_dc_wall_s();
 
 	cr_assert_eq(dc.store->ops->token_create(dc.store, text, label, now, now + 60), 0);
 }

@@ -3,6 +3,7 @@
 #include "../harness/pg_rig.h"
 
 #include "../harness/dc_rig.h"
+#include "../harness/wall_clock.h"
 
 #include "../../dc/cluster_int.h"
 #include "../../dc/store_pg.h"
@@ -283,6 +284,37 @@ Test(cluster, who_comes_back_while_the_store_is_away_is_told_later_which_paths_e
 	acknowledge(&a, &m);
 	testnode_close(&a);
 	testnode_close(&b);
+}
+
+static void go_to(struct testnode *t, const struct ntm_addr *at)
+{
+	struct ntm_sig answer;
+
+	t->dc = *at;
+	cr_assert_eq(testnode_move(t), 0);
+	cr_assert_eq(testnode_connect(t), 0);
+	cr_assert_eq(testnode_register(t, "alice", NULL, &answer), 0);
+	cr_assert_eq(answer.msg, NTM_M_REGISTRATION_RESPONSE, "%s", answer.error_text);
+}
+
+Test(cluster, a_node_is_where_it_went_last_whatever_the_clocks_say)
+{
+	static const int64_t clocks[] = {3600, -3600, 0};
+	struct testnode a;
+
+	join_at(&a, &listen_addr, "alice");
+	EVENTUALLY(elsewhere(&dc2, "alice"));
+	for (size_t i = 0; i < sizeof(clocks) / sizeof(clocks[0]); i++) {
+		wall_ahead_s = clocks[i]; /* the one that takes her */
+		go_to(&a, &listen2);
+		EVENTUALLY(elsewhere(&dc, "alice"));
+		cr_assert_not_null(known(&dc2, "alice")->session);
+		wall_ahead_s = -clocks[i];
+		go_to(&a, &listen_addr);
+		EVENTUALLY(elsewhere(&dc2, "alice"));
+		cr_assert_not_null(known(&dc, "alice")->session);
+	}
+	testnode_close(&a);
 }
 
 Test(cluster, nodes_of_a_process_that_went_are_invited)

@@ -4,6 +4,7 @@
 #include <ldns/ldns.h>
 
 #include "../harness/dc_rig.h"
+#include "../harness/wall_clock.h"
 
 static struct ntm_addr dns_addr;
 static int dns_fd;
@@ -172,6 +173,28 @@ Test(dns_virtual, the_serial_grows_with_changes_only)
 		uv_run(&loop, UV_RUN_ONCE);
 	cr_assert_eq(serial(), second);
 	testnode_close(&t);
+}
+
+/* Secondaries take what is later only. */
+Test(dns_virtual, the_serial_grows_whichever_way_the_clock_is_set)
+{
+	static const int64_t clocks[] = {-3600, 3600, -3600, 0};
+	unsigned long before = serial(), now;
+
+	for (size_t i = 0; i < sizeof(clocks) / sizeof(clocks[0]); i++) {
+		struct testnode t;
+		char name[8];
+
+		wall_ahead_s = clocks[i];
+		snprintf(name, sizeof(name), "n%zu", i);
+		join(&t, name);
+		while ((now = serial()) == before)
+			uv_run(&loop, UV_RUN_ONCE);
+		cr_assert_gt(now, before);
+		cr_assert_leq(now - before, 3601);
+		before = now;
+		testnode_close(&t);
+	}
 }
 
 Test(dns_real, behind_a_nat_the_address_that_the_world_sees)
