@@ -37,7 +37,7 @@ static struct side {
 	struct ntm_lanes lanes;
 	int owner, tun; /* the test's end of the TUN */
 	uint16_t port;
-	unsigned datagrams, lane_up, lane_down, no_path, tun_gone;
+	unsigned datagrams, lane_up, lane_down, no_path, too_big, tun_gone;
 } s[2];
 
 static uint32_t by_id(void *arg, uint64_t id)
@@ -68,6 +68,7 @@ static void on_event(void *arg, const struct ntm_engine_event *ev)
 	me->lane_up += ev->type == NTM_ENGINE_LANE && ev->up;
 	me->lane_down += ev->type == NTM_ENGINE_LANE && !ev->up;
 	me->no_path += ev->type == NTM_ENGINE_NO_PATH;
+	me->too_big += ev->type == NTM_ENGINE_TOO_BIG;
 	me->tun_gone += ev->type == NTM_ENGINE_TUN_GONE;
 }
 
@@ -289,6 +290,34 @@ Test(engine, malformed_headers_cost_a_counter)
 	UNTIL(count(0, NTM_R_TX_NOT_VIRTUAL) == 1);
 	send_super(20000);
 	receive(20000);
+	end();
+}
+
+/* A path that takes less than IPv6's 1,280 bytes: its owner gets all that is to go in fragments. */
+Test(engine, what_the_owner_carries_is_traffic)
+{
+	enum { BATCH = 60, BATCHES = 10, MORE = 200, PLACES = 64 };
+	struct virtio_net_hdr none = {0};
+	begin(0);
+	s[0].paths[SLOT].inner_mtu = 1000;
+	s[0].paths[SLOT].flags |= NTM_PATH_SMALL_OUTER;
+	size_t len = inner_make(&(struct inner_spec){.payload = 1100}, packet, NULL);
+	for (unsigned n = 1; n <= BATCHES; n++) {
+		for (int i = 0; i < BATCH; i++)
+			to_tun(&none, packet, len);
+		UNTIL(s[0].too_big == n * BATCH);
+	}
+	/* The owner is busy: what has no place is gone, and there is place for the rest that it has to know. */
+	for (int i = 0; i < MORE; i++)
+		to_tun(&none, packet, len);
+	for (int waited = 0; count(0, NTM_R_TX_AGENT_BUSY) < MORE - PLACES && waited < WAIT_MS; waited += 5)
+		(void)poll(NULL, 0, 5);
+	len = inner_make(&(struct inner_spec){.payload = 100}, packet, NULL);
+	packet[19] = 9;
+	to_tun(&none, packet, len);
+	UNTIL(s[0].no_path == 1);
+	cr_assert_eq(s[0].too_big, BATCH * BATCHES + PLACES);
+	cr_assert_eq(count(0, NTM_R_TX_AGENT_BUSY), MORE - PLACES);
 	end();
 }
 

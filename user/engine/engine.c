@@ -435,8 +435,10 @@ bool ntm_engine_push(struct ntm_engine *e, const struct ntm_engine_event *ev)
 {
 	uint64_t one = 1;
 	bool room, wake = false;
+	/* Traffic leaves half of it to what keeps paths alive. */
+	unsigned places = ev->type == NTM_ENGINE_TOO_BIG ? NTM_ENGINE_QUEUE / 2 : NTM_ENGINE_QUEUE;
 	pthread_mutex_lock(&e->lock);
-	room = e->tail - e->head < NTM_ENGINE_QUEUE && ev->len <= NTM_ENGINE_DATAGRAM_MAX;
+	room = e->tail - e->head < places && ev->len <= NTM_ENGINE_DATAGRAM_MAX;
 	if (room) {
 		struct ntm_engine_item *it = &e->queue[e->tail % NTM_ENGINE_QUEUE];
 		it->ev = *ev;
@@ -480,15 +482,18 @@ int ntm_engine_fd(struct ntm_engine *e)
 void ntm_engine_dispatch(struct ntm_engine *e)
 {
 	struct ntm_engine_item it;
-	uint64_t n;
+	uint64_t n, one = 1;
+	unsigned taken = 0;
 	(void)!read(e->event_fd, &n, sizeof(n));
-	/* What is pushed from now on wakes up again only where the queue was empty: so all of it is taken. */
-	while (pop(e, &it)) {
+	for (; taken < NTM_ENGINE_QUEUE && pop(e, &it); taken++) {
 		it.ev.data = it.data;
 		if (it.ev.type == NTM_ENGINE_LANE && !it.ev.up)
 			lane_went(e, it.ev.path_id);
 		e->c.ops->event(e->c.arg, &it.ev);
 	}
+	/* Workers may push as fast as this takes, and wake it only where the queue was empty: the next call goes on. */
+	if (taken == NTM_ENGINE_QUEUE)
+		(void)!write(e->event_fd, &one, sizeof(one));
 	if (read(e->timer_fd, &n, sizeof(n)) == (ssize_t)sizeof(n) && e->running)
 		ask_all(e);
 	reclaim(e);

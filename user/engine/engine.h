@@ -35,7 +35,8 @@ enum ntm_engine_event_type {
 	NTM_ENGINE_EXPIRED,  /* no usable key for sending; once a second and path */
 	NTM_ENGINE_LANE,     /* the bulk lane of the path came (up) or went */
 	NTM_ENGINE_NO_PATH,  /* data: an inner packet to addr.ip without a path; at most 1,000 a second */
-	NTM_ENGINE_TOO_BIG,  /* data: an inner packet too big for the path's outer MTU; at most 1,000 a second */
+	NTM_ENGINE_TOO_BIG,  /* data: an inner packet too big for the path's outer MTU; at most 1,000 a second that
+				the owner is not to send in fragments (NTM_PATH_SMALL_OUTER) */
 	NTM_ENGINE_DATAGRAM, /* data: a datagram from addr to `to` that is not the engine's */
 	NTM_ENGINE_TUN_GONE, /* its owner closed or removed it: `epoch` is the worker */
 };

@@ -21,9 +21,9 @@ static bool upcall_allowed(struct ntm_worker *w)
 	return true;
 }
 
-/* Segment i, its checksums complete. False: the owner does not get it. */
+/* Segment i, its checksums complete. limited: at most 1,000 a second. False: the owner does not get it. */
 static bool upcall(struct ntm_worker *w, enum ntm_engine_event_type type, uint64_t id, const struct ntm_out *o,
-		   const struct ntm_gso *g, unsigned i)
+		   const struct ntm_gso *g, unsigned i, bool limited)
 {
 	uint8_t segment[NTM_ENGINE_DATAGRAM_MAX];
 	struct ntm_engine_event ev = {.type = type, .path_id = be64toh(id), .data = segment, .len = ntm_gso_len(g, i)};
@@ -31,7 +31,7 @@ static bool upcall(struct ntm_worker *w, enum ntm_engine_event_type type, uint64
 		return false;
 	memcpy(ev.addr.ip, o->dst, 16);
 	ntm_gso_write(g, i, segment);
-	if (upcall_allowed(w) && ntm_engine_push(w->e, &ev))
+	if ((!limited || upcall_allowed(w)) && ntm_engine_push(w->e, &ev))
 		return true;
 	ntm_worker_count(w, NTM_R_TX_AGENT_BUSY, ev.len);
 	return false;
@@ -167,28 +167,29 @@ static struct ntm_lane_key *choose(const struct ntm_worker *w, struct ntm_path *
 	return k ? k : ntm_lane_key_get(l, epoch, NTM_LANE_KERNEL);
 }
 
-/* The owner has to send each segment by itself, or only to answer: one is enough then. */
-static bool answered_once(const struct ntm_path *p, const struct ntm_gso *g)
+/* Promised by IPv6, and more than the path takes in one piece: the owner sends it in fragments. */
+static bool owner_carries(const struct ntm_path *p, const struct ntm_gso *g)
 {
-	if (__atomic_load_n(&p->flags, __ATOMIC_RELAXED) & NTM_PATH_SMALL_OUTER &&
-	    ntm_gso_len(g, 0) <= NTM_INNER_MTU_BASE)
-		return false;
-	return g->in.is_ipv6 || g->packet[6] & 0x40;
+	return __atomic_load_n(&p->flags, __ATOMIC_RELAXED) & NTM_PATH_SMALL_OUTER &&
+	       ntm_gso_len(g, 0) <= NTM_INNER_MTU_BASE;
 }
 
 static void too_big(struct ntm_worker *w, const struct ntm_path *p, const struct ntm_out *o, const struct ntm_gso *g)
 {
-	unsigned n = answered_once(p, g) ? 1 : g->n;
+	bool carried = owner_carries(p, g);
+	/* Where the owner only answers, one segment is enough. */
+	bool answered = !carried && (g->in.is_ipv6 || g->packet[6] & 0x40);
 	ntm_worker_count(w, NTM_R_TX_TOO_BIG, g->in.len);
-	for (unsigned i = 0; i < n; i++)
-		if (!upcall(w, NTM_ENGINE_TOO_BIG, p->path_id, o, g, i))
+	/* What is traffic is limited by the place in the queue alone, as from tc. */
+	for (unsigned i = 0; i < (answered ? 1 : g->n); i++)
+		if (!upcall(w, NTM_ENGINE_TOO_BIG, p->path_id, o, g, i, !carried))
 			break;
 }
 
 static void nobody(struct ntm_worker *w, const struct ntm_out *o, const struct ntm_gso *g)
 {
 	for (unsigned i = 0; i < g->n; i++)
-		if (!upcall(w, NTM_ENGINE_NO_PATH, 0, o, g, i))
+		if (!upcall(w, NTM_ENGINE_NO_PATH, 0, o, g, i, true))
 			break;
 }
 
