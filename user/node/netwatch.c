@@ -200,7 +200,6 @@ static void on_readable(uv_poll_t *h, int status, int events)
 	char buf[32768];
 	ssize_t len;
 
-	(void)status;
 	(void)events;
 	while ((len = recv(mnl_socket_get_fd(w->events), buf, sizeof(buf), MSG_DONTWAIT)) > 0)
 		mnl_cb_run(buf, (size_t)len, 0, 0, on_event, w);
@@ -210,6 +209,10 @@ static void on_readable(uv_poll_t *h, int status, int events)
 	if (w->news)
 		look_soon(w);
 	w->news = false;
+	/* A socket that has an error, as one that overflowed, is no longer polled by libuv: recv() took the error away.
+	 */
+	if (status < 0 && uv_poll_start(h, UV_READABLE, on_readable))
+		ntm_err("network interfaces are watched no more: %s", uv_strerror(status));
 }
 
 int ntm_netwatch_open(struct ntm_netwatch **out, uv_loop_t *loop, const struct ntm_string_list *wanted,

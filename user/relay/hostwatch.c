@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "../common/addr.h"
+#include "../common/log.h"
 
 enum { COALESCE_MS = 20 };
 
@@ -81,12 +82,15 @@ static void on_readable(uv_poll_t *h, int status, int events)
 	char buf[32768];
 	ssize_t len;
 
-	(void)status;
 	(void)events;
 	while ((len = recv(mnl_socket_get_fd(w->events), buf, sizeof(buf), MSG_DONTWAIT)) > 0)
 		mnl_cb_run(buf, (size_t)len, 0, 0, on_event, w);
 	if (len < 0 && errno == ENOBUFS)
 		soon(w, true);
+	/* A socket that has an error, as one that overflowed, is no longer polled by libuv: recv() took the error away.
+	 */
+	if (status < 0 && uv_poll_start(h, UV_READABLE, on_readable))
+		ntm_err("this host's addresses are watched no more: %s", uv_strerror(status));
 }
 
 int ntm_hostwatch_open(struct ntm_hostwatch **out, uv_loop_t *loop, ntm_hostwatch_changed changed, void *arg, char *why,
