@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
 """mitm.py IF-A IF-B SEED: the wire between two interfaces, which belongs to an attacker. Every frame is passed on, but to
-datagrams of UDP port 4680 more happens: some come again, at once and later, also back to where they came from; some are held
-back and come after others; of some, copies come cut short, made longer, or with bits flipped, with right checksums; of a few,
-only such a copy. Ends with SIGTERM and prints, as JSON, how often it did what."""
+datagrams of UDP port 4680 more happens: some come again, at once and later, also back to where they came from, and from an
+address of the attacker's; some are held back and come after others; of some, copies come cut short, made longer, or with bits
+flipped, with right checksums; of a few, only such a copy. Ends with SIGTERM and prints, as JSON, how often it did what."""
 import collections
 import json
 import random
@@ -12,9 +12,12 @@ import signal
 import socket
 import struct
 import sys
+import time
 
 PORT = 4680
 KEPT = 2000  # frames to be replayed later
+ELSEWHERE_S = 5  # only what is so old comes from elsewhere, too: whoever is first with a packet may move its endpoint
+ELSEWHERE = 0x77  # last byte of the attacker's address, the rest is the sender's
 ETH_P_ALL = 3
 
 rnd = random.Random(int(sys.argv[3]))
@@ -47,9 +50,11 @@ class Datagram:
     def payload(self):
         return self.frame[self.l4 + 8:]
 
-    def with_payload(self, data):
-        """The frame with another payload, lengths and checksums right."""
+    def with_payload(self, data, source=None):
+        """The frame with another payload, or last byte of the source, lengths and checksums right."""
         head, n = bytearray(self.frame[:self.l4 + 8]), len(data) + 8
+        if source:
+            head[29 if self.l4 == 34 else 37] = source
         struct.pack_into("!H", head, self.l4 + 4, n)
         struct.pack_into("!H", head, self.l4 + 6, 0)
         if self.l4 == 34:
@@ -89,7 +94,6 @@ def changed(datagram):
     return what, datagram.with_payload(data)
 
 
-
 def main():
     ends = []
     for name in sys.argv[1:3]:
@@ -98,7 +102,7 @@ def main():
         s.setsockopt(263, 23, 1)  # SOL_PACKET, PACKET_IGNORE_OUTGOING
         s.bind((name, 0))
         ends.append(s)
-    kept = [[], []]  # by the end that they came from
+    kept = [[], []]  # (when, frame) by the end that they came from
     held = [[], []]
     datagram = Datagram()
 
@@ -107,6 +111,21 @@ def main():
             ends[end].send(frame)
         except OSError:
             count["refused"] += 1
+
+    def keep(came, frame):
+        item = time.monotonic(), frame
+        if len(kept[came]) < KEPT:
+            kept[came].append(item)
+        else:
+            kept[came][rnd.randrange(KEPT)] = item
+
+    def from_elsewhere(came):
+        when, frame = rnd.choice(kept[came])
+        old = Datagram()
+        if time.monotonic() - when < ELSEWHERE_S or not old.take(frame):
+            return []
+        count["from elsewhere"] += 1
+        return [old.with_payload(old.payload(), ELSEWHERE)]
 
     def attack(came):
         """What to send instead of the datagram, to the other end."""
@@ -128,19 +147,18 @@ def main():
             out.append(frame)
             count["again"] += 1
         if kept[came] and rnd.random() < 0.1:
-            out.append(rnd.choice(kept[came]))
+            out.append(rnd.choice(kept[came])[1])
             count["again, later"] += 1
+        if kept[came] and rnd.random() < 0.1:
+            out += from_elsewhere(came)
         if kept[came] and rnd.random() < 0.02:  # to its own sender: addresses and ports as in an answer
-            own = rnd.choice(kept[came])
+            own = rnd.choice(kept[came])[1]
             at, n = (26, 4) if own[12:14] == b"\x08\0" else (22, 16)
             l4 = at + 2 * n
             back = own[6:12] + own[:6] + own[12:at] + own[at + n:l4] + own[at:at + n] + own[l4 + 2:l4 + 4] + own[l4:l4 + 2] + own[l4 + 4:]
             put(came, back)
             count["back to its sender"] += 1
-        if len(kept[came]) < KEPT:
-            kept[came].append(frame)
-        else:
-            kept[came][rnd.randrange(KEPT)] = frame
+        keep(came, frame)
         return out
 
     def release(came):
