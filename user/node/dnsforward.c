@@ -20,8 +20,9 @@
 
 enum {
 	UPSTREAMS_MAX = 8,
-	OUT_MAX = 256, /* queries out at once; each is a socket */
-	TRY_MS = 1500, /* then the next upstream */
+	OUT_MAX = 256,      /* queries out at once; each is a socket */
+	TRY_MS = 1500,      /* then the next upstream */
+	LAST_TRY_MS = 3000, /* nobody is asked after it; clients wait for 5 s */
 	TRIES_MAX = 3,
 	VERBATIM_MS = 10000, /* of silence; the client has its own patience */
 	QTYPE_IXFR = 251,
@@ -395,14 +396,25 @@ static int send_tcp(struct out *o, const struct sockaddr *sa)
 	return err ? err : uv_tcp_connect(&o->connect, &o->sock.tcp, sa, on_connect);
 }
 
+static bool was_last(const struct out *o)
+{
+	return o->tries >= (o->verbatim ? 1 : TRIES_MAX) || o->tries >= o->n_up + 1;
+}
+
+static uint64_t patience_ms(const struct out *o)
+{
+	if (o->verbatim)
+		return VERBATIM_MS;
+	return was_last(o) ? LAST_TRY_MS : TRY_MS;
+}
+
 static void try_next(struct out *o)
 {
 	const struct ntm_addr *up;
 	struct sockaddr_storage ss;
 	int err;
 
-	if (o->tries >= (o->verbatim ? 1 : TRIES_MAX) || o->tries >= o->n_up + 1 || !o->q ||
-	    ntm_random(&o->id, sizeof(o->id))) {
+	if (was_last(o) || !o->q || ntm_random(&o->id, sizeof(o->id))) {
 		fail(o);
 		return;
 	}
@@ -417,7 +429,7 @@ static void try_next(struct out *o)
 	o->sent[3] = (uint8_t)o->id;
 	ntm_addr_to_sockaddr(up, ntm_ip_is_v4(up->ip) ? AF_INET : AF_INET6, &ss);
 	err = o->tcp ? send_tcp(o, (struct sockaddr *)&ss) : send_udp(o, (struct sockaddr *)&ss);
-	uv_timer_start(&o->timer, on_timeout, o->verbatim ? VERBATIM_MS : TRY_MS, 0);
+	uv_timer_start(&o->timer, on_timeout, patience_ms(o), 0);
 	if (err) {
 		if (o->sock_open)
 			close_socket(o);
