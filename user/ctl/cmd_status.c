@@ -196,6 +196,33 @@ static void print_node(json_object *s)
 		print_counters("admission", ctl_member(relay, "admission"));
 }
 
+/* Its other keys, while it changes them, and the other processes where it has any. */
+static void print_dc_parts(json_object *s)
+{
+	json_object *keys = ctl_member(s, "keys"), *processes = ctl_member(s, "processes");
+	size_t n_keys = keys ? json_object_array_length(keys) : 0;
+	size_t n = processes ? json_object_array_length(processes) : 0;
+	char told[CTL_CELL_LEN], online[CTL_CELL_LEN];
+
+	for (size_t i = 0; n_keys > 1 && i < n_keys; i++) {
+		json_object *k = json_object_array_get_idx(keys, i);
+
+		printf("  %-10s %s\n", i ? "" : "keys", or_dash(ctl_text(k, "public_key")));
+		printf("             %s\n", or_dash(ctl_text(k, "state")));
+	}
+	if (n_keys > 1)
+		printf("             told to %s of %s that are online\n", ctl_cell(s, "keys_told", CTL_INT, told),
+		       ctl_cell(s, "online", CTL_INT, online));
+	for (size_t i = 0; i < n; i++) {
+		json_object *p = json_object_array_get_idx(processes, i);
+
+		printf("  %-10s %s, %s\n", i ? "" : "processes", or_dash(ctl_text(p, "address")),
+		       json_object_get_boolean(ctl_member(p, "up")) ? "up" : "not heard of");
+	}
+	if (ctl_member(s, "store_up"))
+		printf("  store      %s\n", json_object_get_boolean(ctl_member(s, "store_up")) ? "up" : "out of reach");
+}
+
 static void print_dc(json_object *s)
 {
 	static const char *const numbers[] = {"nodes", "online", "sessions", "paths"};
@@ -206,6 +233,7 @@ static void print_dc(json_object *s)
 	print_list("  listens on ", ctl_member(s, "listen"));
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
 		printf("  %-10s %s\n", numbers[i], ctl_cell(s, numbers[i], CTL_INT, cell));
+	print_dc_parts(s);
 	printf("  version    %s, up %s\n", or_dash(ctl_text(s, "version")), ctl_cell(s, "uptime_s", CTL_AGE, cell));
 	print_counters("counters", ctl_member(s, "counters"));
 }
