@@ -189,7 +189,7 @@ int ntm_dp_activate(struct ntm_dp *dp, uint64_t path_id)
 		if (err)
 			return err == -E2BIG ? -ENOSPC : err;
 	}
-	if (d->paths[slot].flags & NTM_PATH_GATEWAY)
+	if (__atomic_load_n(&d->paths[slot].flags, __ATOMIC_RELAXED) & NTM_PATH_GATEWAY)
 		__atomic_store_n(&d->settings->gateway, slot, __ATOMIC_RELEASE);
 	return ntm_path_routes(d, &d->paths[slot]);
 }
