@@ -13,6 +13,7 @@
 #define PURGE_MS 3600000
 #define CLOCK_JUMP_S 60
 #define WRITE_BEHIND_MS 20
+#define WRITE_MORE_MS 3
 
 void ntm_dc_expire_nodes(struct ntm_dc *dc)
 {
@@ -64,7 +65,9 @@ static void on_sweep(uv_timer_t *t)
 
 static void on_write_behind(uv_timer_t *t)
 {
-	ntm_dc_write_behind(t->data, false);
+	bool more = ntm_dc_write_behind(t->data, false);
+
+	uv_timer_start(t, on_write_behind, more ? WRITE_MORE_MS : WRITE_BEHIND_MS, 0);
 }
 
 /* Virtual addresses are indices into the pools: those may grow in place, and nothing else, once one was given. */
@@ -170,7 +173,7 @@ int ntm_dc_start(struct ntm_dc *dc, uv_loop_t *loop, const struct ntm_dc_config 
 		return err;
 	}
 	uv_timer_start(&dc->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
-	uv_timer_start(&dc->write_behind, on_write_behind, WRITE_BEHIND_MS, WRITE_BEHIND_MS);
+	uv_timer_start(&dc->write_behind, on_write_behind, WRITE_BEHIND_MS, 0);
 	err = ntm_dc_peers_start(dc, &conf->peers, why, cap);
 	if (err) {
 		ntm_dc_stop(dc);

@@ -159,6 +159,7 @@ struct ntm_store_ops {
 	int (*remove_path)(struct ntm_store *s, const struct ntm_path_record *p); /* if the pair's is still this one */
 	int (*purge_paths)(struct ntm_store *s, int64_t before_s); /* and what else is only kept for a while */
 
+	unsigned at_once; /* nodes or paths written behind in one go, in which nobody is answered; 0: many */
 	bool (*busy)(struct ntm_store *s); /* what is written behind had better wait; NULL: never */
 
 	/*

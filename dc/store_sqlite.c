@@ -173,6 +173,7 @@ static const struct ntm_store_ops sqlite_ops = {
     .each_path = ntm_sq_each_path,
     .remove_path = ntm_sq_remove_path,
     .purge_paths = ntm_sq_purge_paths,
+    .at_once = 20, /* half a millisecond */
     .busy = ntm_sq_busy,
 };
 

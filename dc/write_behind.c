@@ -5,7 +5,14 @@
 #include "clock.h"
 #include "dc.h"
 
-#define BATCH 100 /* about a millisecond, in which nobody is answered */
+#define BATCH 100
+
+static size_t at_once(const struct ntm_dc *dc, bool all)
+{
+	size_t n = all ? 0 : dc->store->ops->at_once;
+
+	return n && n < BATCH ? n : BATCH;
+}
 
 static void write_paths(struct ntm_dc *dc, bool all)
 {
@@ -13,11 +20,11 @@ static void write_paths(struct ntm_dc *dc, bool all)
 	struct ntm_dc_path *p;
 	uint64_t now_ms = ntm_dc_now(dc);
 	int64_t now_s = ntm_dc_wall_s();
-	size_t count;
+	size_t count, most = at_once(dc, all);
 
 	do {
 		count = 0;
-		for (p = TAILQ_FIRST(&dc->paths.unsaved); p && count < BATCH; p = TAILQ_NEXT(p, unsaved_link)) {
+		for (p = TAILQ_FIRST(&dc->paths.unsaved); p && count < most; p = TAILQ_NEXT(p, unsaved_link)) {
 			batch[count++] = (struct ntm_path_record){
 			    .id = p->id,
 			    .nodes = {p->ends[0]->rec.id, p->ends[1]->rec.id},
@@ -38,12 +45,12 @@ static void write_presence(struct ntm_dc *dc, bool all)
 	struct ntm_dc_node *n;
 	uint64_t now_ms = ntm_dc_now(dc);
 	int64_t now_s = ntm_dc_wall_s();
-	size_t count;
+	size_t count, most = at_once(dc, all);
 	int err;
 
 	do {
 		count = 0;
-		while (count < BATCH && (n = TAILQ_FIRST(&dc->nodes.dirty))) {
+		while (count < most && (n = TAILQ_FIRST(&dc->nodes.dirty))) {
 			TAILQ_REMOVE(&dc->nodes.dirty, n, dirty_link);
 			n->dirty = false;
 			n->rec.last_seen_s = now_s - (int64_t)((now_ms - n->last_seen_ms) / 1000);
@@ -62,10 +69,19 @@ static void write_presence(struct ntm_dc *dc, bool all)
 	} while (all && !err && count == BATCH);
 }
 
-void ntm_dc_write_behind(struct ntm_dc *dc, bool all)
+bool ntm_dc_write_behind(struct ntm_dc *dc, bool all)
 {
 	if (!all && dc->store->ops->busy && dc->store->ops->busy(dc->store))
-		return;
-	write_presence(dc, all);
-	write_paths(dc, all);
+		return false; /* and will be for a while */
+	if (all || !dc->store->ops->at_once) {
+		write_presence(dc, all);
+		write_paths(dc, all);
+		return false;
+	}
+	dc->paths_turn = !TAILQ_EMPTY(&dc->paths.unsaved) && (!dc->paths_turn || TAILQ_EMPTY(&dc->nodes.dirty));
+	if (dc->paths_turn)
+		write_paths(dc, all);
+	else
+		write_presence(dc, all);
+	return !TAILQ_EMPTY(&dc->nodes.dirty) || !TAILQ_EMPTY(&dc->paths.unsaved);
 }

@@ -12,8 +12,9 @@
 
 enum {
 	SOCKETS = 2, /* a node that changes its address takes the other */
-	LOST_NS = 1000000000,
 };
+
+#define LOST_NS 5000000000ULL /* what has no answer by then, on a busy machine too, has none */
 
 enum op {
 	OP_SESSION,  /* Noise handshake, then the first registration on it */
@@ -28,7 +29,7 @@ struct sim_node {
 	struct ntm_session_init_state *hs; /* while the answer to a type 1 is awaited */
 	uint32_t txid;
 	uint8_t sock;
-	bool up, busy;
+	bool up, busy, prepared; /* prepared: hs was not sent yet */
 	enum op op;
 	uint64_t due_ns; /* when the request under way was to be sent; its latency counts from here */
 	uint64_t sent_ns;
@@ -46,6 +47,7 @@ struct sim {
 	unsigned in_flight;
 	uint32_t next_txid;
 	uint64_t seed;
+	uint64_t arrived_ns;         /* when the datagram that is taken came to the socket */
 	uint64_t done, failed, lost; /* of the phase under way */
 	uint64_t *latency_ns;        /* of those done, the first latency_cap of them; may be NULL */
 	size_t latency_cap;
@@ -58,10 +60,12 @@ int sim_open(struct sim *s, const struct ntm_addr *dc, const uint8_t dc_pub[NTM_
 void sim_close(struct sim *s);
 
 struct sim_node *sim_idle_node(struct sim *s); /* drawn from the n first ones; up. NULL: all that were tried are busy */
+/* Makes the session init that the next OP_SESSION sends. 0 or -errno */
+int sim_prepare(struct sim *s, struct sim_node *node);
 /* Begins op: queued until sim_flush(). 0 or -errno */
 int sim_begin(struct sim *s, struct sim_node *node, enum op op, uint64_t due_ns);
 void sim_flush(struct sim *s);
-/* Takes what has come, waiting for it until the time `until_ns`; what had no answer for LOST_NS is lost. */
+/* Takes some of what has come, waiting for it until the time `until_ns`; what had no answer for LOST_NS is lost. */
 void sim_receive(struct sim *s, uint64_t until_ns);
 
 #endif

@@ -8,17 +8,23 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCH = 64, BUFFER = 8 << 20 };
+enum { BATCH = 64, BUFFER = 8 << 20, AT_ONCE = 16 /* then it is looked whether something is to leave */ };
 
 static struct {
 	struct mmsghdr msgs[BATCH];
 	struct iovec iov[BATCH];
 	uint8_t data[BATCH][NTM_SIGNAL_MAX];
+	union {
+		char buf[CMSG_SPACE(sizeof(struct timespec))];
+		struct cmsghdr align;
+	} control[BATCH];
 	unsigned n;
 } out[SOCKETS], in;
 
 int sim_socket(int *fd, const struct ntm_addr *dc)
 {
+	int one = 1;
+
 	struct sockaddr_storage sa;
 	int family = ntm_ip_is_v4(dc->ip) ? AF_INET : AF_INET6, size = BUFFER, err;
 	socklen_t len = ntm_addr_to_sockaddr(dc, family, &sa);
@@ -29,7 +35,8 @@ int sim_socket(int *fd, const struct ntm_addr *dc)
 	/* without the right to force it, the kernel's limit has to do: what does not fit counts as lost */
 	if (setsockopt(*fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)))
 		(void)setsockopt(*fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
-	if (!connect(*fd, (struct sockaddr *)&sa, len))
+	if (!setsockopt(*fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof(one)) &&
+	    !connect(*fd, (struct sockaddr *)&sa, len))
 		return 0;
 	err = -errno;
 	close(*fd);
@@ -69,18 +76,47 @@ void sim_queue(struct sim *s, unsigned sock, const void *data, size_t len)
 	out[sock].msgs[i].msg_hdr = (struct msghdr){.msg_iov = &out[sock].iov[i], .msg_iovlen = 1};
 }
 
-static int read_socket(struct sim *s, unsigned sock)
+static uint64_t ns_of(const struct timespec *ts)
 {
+	return (uint64_t)ts->tv_sec * 1000000000 + (uint64_t)ts->tv_nsec;
+}
+
+/* By the kernel's clock for that, as monotonic time: what this program did meanwhile is no latency of the DC's. */
+static uint64_t arrival(struct msghdr *h)
+{
+	struct timespec now, then;
+	struct cmsghdr *c = CMSG_FIRSTHDR(h);
+	uint64_t ago = 0;
+
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_TIMESTAMPNS) {
+		memcpy(&then, CMSG_DATA(c), sizeof(then));
+		clock_gettime(CLOCK_REALTIME, &now);
+		ago = ns_of(&now) - ns_of(&then);
+	}
+	return sim_now() - ago;
+}
+
+static void read_socket(struct sim *s, unsigned sock)
+{
+	uint64_t arrived[AT_ONCE];
 	int n;
 
-	for (int i = 0; i < BATCH; i++) {
+	for (int i = 0; i < AT_ONCE; i++) {
 		in.iov[i] = (struct iovec){in.data[i], sizeof(in.data[i])};
-		in.msgs[i].msg_hdr = (struct msghdr){.msg_iov = &in.iov[i], .msg_iovlen = 1};
+		in.msgs[i].msg_hdr = (struct msghdr){
+		    .msg_iov = &in.iov[i],
+		    .msg_iovlen = 1,
+		    .msg_control = &in.control[i],
+		    .msg_controllen = sizeof(in.control[i]),
+		};
 	}
-	n = recvmmsg(s->fd[sock], in.msgs, BATCH, MSG_DONTWAIT, NULL);
+	n = recvmmsg(s->fd[sock], in.msgs, AT_ONCE, MSG_DONTWAIT, NULL);
 	for (int i = 0; i < n; i++)
+		arrived[i] = arrival(&in.msgs[i].msg_hdr);
+	for (int i = 0; i < n; i++) {
+		s->arrived_ns = arrived[i];
 		sim_take(s, in.data[i], in.msgs[i].msg_len);
-	return n;
+	}
 }
 
 void sim_receive(struct sim *s, uint64_t until_ns)
@@ -92,9 +128,10 @@ void sim_receive(struct sim *s, uint64_t until_ns)
 	for (unsigned i = 0; i < SOCKETS; i++)
 		fds[i] = (struct pollfd){.fd = s->fd[i], .events = POLLIN};
 	if (ppoll(fds, SOCKETS, &ts, NULL) > 0) {
-		for (unsigned i = 0; i < SOCKETS; i++)
-			while (fds[i].revents && read_socket(s, i) == BATCH)
-				;
+		for (unsigned i = 0; i < SOCKETS; i++) {
+			if (fds[i].revents)
+				read_socket(s, i);
+		}
 	}
 	sim_flush(s);
 	sim_expire(s);

@@ -150,7 +150,7 @@ static int send_direction(struct sim *s, struct sim_node *node)
 	return send_message(s, node, &m);
 }
 
-static int send_init(struct sim *s, struct sim_node *node)
+int sim_prepare(struct sim *s, struct sim_node *node)
 {
 	int err;
 
@@ -161,8 +161,17 @@ static int send_init(struct sim *s, struct sim_node *node)
 	err = ntm_session_begin(node->hs, node->priv, node->pub, s->dc_pub, &s->cookies, sim_now() / 1000000);
 	if (!err)
 		err = add_id(node->hs->local_id, node);
+	node->prepared = !err;
+	return err;
+}
+
+static int send_init(struct sim *s, struct sim_node *node)
+{
+	int err = node->prepared ? 0 : sim_prepare(s, node);
+
 	if (!err)
 		sim_queue(s, node->sock, &node->hs->msg, sizeof(node->hs->msg));
+	node->prepared = false;
 	return err;
 }
 
@@ -203,7 +212,7 @@ static void end(struct sim *s, struct sim_node *node)
 static void done(struct sim *s, struct sim_node *node)
 {
 	if (s->latency_ns && s->done < s->latency_cap)
-		s->latency_ns[s->done] = sim_now() - node->due_ns;
+		s->latency_ns[s->done] = s->arrived_ns - node->due_ns;
 	s->done++;
 	end(s, node);
 }
