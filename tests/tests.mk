@@ -49,7 +49,7 @@ HARNESS_BINS := $(HARNESS_MAIN:%.c=$B/%)
 BENCH_BINS := $(BENCH_SRC:%.c=$B/%)
 
 TEST_BINS := $(UNIT_BINS) $(BPF_TEST_BINS)
-TEST_PROGS := $B/tests/bench/libtcp $(FUZZ_BINS) $(HARNESS_BINS) $(BENCH_BINS) $B/tests/mobility/stream $B/tests/bpf/pass.bpf.o
+TEST_PROGS := $B/tests/bench/libtcp $B/tests/mobility/peers $(FUZZ_BINS) $(HARNESS_BINS) $(BENCH_BINS) $B/tests/mobility/stream $B/tests/bpf/pass.bpf.o
 
 # A group: the archives of a program call each other.
 LINK_TEST = $Q$(CC) $(CFLAGS) $(LDFLAGS) $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS) -o $@
@@ -86,7 +86,7 @@ $(filter-out %/netdelay,$(HARNESS_BINS)) $(BENCH_BINS) $B/tests/mobility/stream:
 	$(LINK_TEST)
 $B/tests/bench/relayhold: $(LIBS_relay)
 # As any program with libntm is built.
-$B/tests/bench/libtcp: tests/bench/libtcp.c user/lib/libntm.h $B/libntm.so
+$B/tests/bench/libtcp $B/tests/mobility/peers: $B/%: %.c user/lib/libntm.h $B/libntm.so
 	@mkdir -p $(@D)
 	$Q$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -Iuser/lib $< -L$B -lntm -Wl,-rpath,'$$ORIGIN/../..' -o $@
 DCLOAD_OBJ := $(call obj,$(wildcard tests/bench/dcload_*.c))
@@ -101,7 +101,7 @@ $B/gen/%.skel.h: $B/tests/bpf/%.bpf.o
 	@mkdir -p $(@D)
 	$Q$(BPFTOOL) gen skeleton $< name $* > $@
 
-TEST_OBJ := $(call obj,$(UNIT_SRC) $(BPF_C) $(FUZZ_SRC) $(BENCH_SRC) $(wildcard tests/bench/dcload_*.c tests/harness/*.c tests/mobility/*.c))
+TEST_OBJ := $(call obj,$(UNIT_SRC) $(BPF_C) $(FUZZ_SRC) $(BENCH_SRC) $(wildcard tests/bench/dcload_*.c tests/harness/*.c) tests/mobility/stream.c)
 -include tests/bpf/aead.mk
 -include tests/bpf/relay.mk
 -include tests/native/native.mk
@@ -168,6 +168,11 @@ mobility: ## install what is missing, build, and measure MOVES (10) moves of eac
 	@$(MAKE) --no-print-directory tests
 	@NTM_BUILD=$B tests/mobility/run -n $(MOVES) -o $B/mobility.md -j $B/mobility.jsonl $(MOBILITY_ARGS)
 
+mobility-paths: ## install what is missing, build, and measure a move of a node with 1,000 paths (root); writes build/mobility-paths.md
+	@tests/install-deps.sh build bench
+	@$(MAKE) --no-print-directory tests
+	@NTM_BUILD=$B tests/mobility/paths -o $B/mobility-paths.md $(PATHS_ARGS)
+
 mobility-readme: ## copy build/mobility.md into README.md
 	@tests/bench/readme $B/mobility.md README.md mobility
 
@@ -183,4 +188,4 @@ format: ## rewrite our C files as .clang-format says
 ci: ## what .ci/run does
 	@.ci/run
 
-.PHONY: tests test test-vm model chaos valgrind fuzz fuzz-merge fuzzers bench bench-readme natgrid natgrid-readme mobility mobility-readme check format ci
+.PHONY: tests test test-vm model chaos valgrind fuzz fuzz-merge fuzzers bench bench-readme natgrid natgrid-readme mobility mobility-paths mobility-readme check format ci

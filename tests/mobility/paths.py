@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Moves the mobile node back and forth, and times from when until each peer sends to its new address. Runs in the mobile
-node's network namespace; the peers' is entered to listen on their interface. Prints one JSON object."""
+"""Moves the mobile node back and forth, and times for each of its peers from when the new address is usable: until a packet
+from there leaves the node, arrives at the peer, and until the peer sends there. Runs in the mobile node's network
+namespace; the peers' is entered to listen on their interface. Prints one JSON object."""
 import argparse
 import ctypes
 import json
 import os
-import select
 import socket
 import struct
 import time
@@ -14,41 +14,65 @@ import time
 from mobile import Mobile, read_places
 from record import quantile
 
-SO_TIMESTAMPNS = 35
-PATIENCE = 5  # s
+SO_TIMESTAMPNS, SO_RCVBUFFORCE = 35, 33
+PATIENCE = 5  # s, in which all is written down and nothing is looked at
+OUTER_UDP = struct.Struct("!9xB2x4s4sHH")  # IPv4 without options: protocol, addresses; ports
 
 
-def listen(namespace, interface):
-    """A packet socket in another network namespace; it stays there."""
+def listen(interface, namespace=None):
+    """A packet socket, in another network namespace if so asked; it stays there."""
     home = os.open("/proc/self/ns/net", os.O_RDONLY)
-    there = os.open(f"/var/run/netns/{namespace}", os.O_RDONLY)
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(there, 0):
-        raise OSError(ctypes.get_errno(), "setns")
+    if namespace:
+        there = os.open(f"/var/run/netns/{namespace}", os.O_RDONLY)
+        if libc.setns(there, 0):
+            raise OSError(ctypes.get_errno(), "setns")
+        os.close(there)
     s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
     s.bind((interface, 3))
     if libc.setns(home, 0):
         raise OSError(ctypes.get_errno(), "setns")
+    os.close(home)
     s.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-    s.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
+    s.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
+    s.setblocking(False)
     return s
 
 
-def first_sent(s, address, want, since):
-    """{port of a peer: ns after `since`, CLOCK_REALTIME, when it first sent to the address}, and the same of when something
-    from the address came to it"""
-    wanted, found, told, end = socket.inet_aton(address), {}, {}, time.monotonic() + PATIENCE
-    while len(found) < want and time.monotonic() < end:
-        if not select.select([s], [], [], 0.1)[0]:
+def packets(s):
+    """(leaves this host, source address and port, destination address and port, CLOCK_REALTIME in ns) of UDP over IPv4."""
+    while True:
+        try:
+            data, control, _, sender = s.recvmsg(64, 64)
+        except BlockingIOError:
+            return
+        except OSError as e:
+            if e.errno != 100:  # ENETDOWN: it was, during the move
+                raise
             continue
-        data, control, _, sender = s.recvmsg(64, 64)
-        seconds, ns = struct.unpack("=qq", control[0][2][:16])
-        if sender[2] != socket.PACKET_OUTGOING and data[9] == 17 and data[12:16] == wanted:
-            told.setdefault(data[22:24], seconds * 10**9 + ns - since)
-        if sender[2] != socket.PACKET_OUTGOING or data[9] != 17 or data[16:20] != wanted:
+        if len(data) < OUTER_UDP.size or data[0] != 0x45:
             continue
-        found.setdefault(data[20:22], seconds * 10**9 + ns - since)
-    return found, told
+        protocol, source, destination, sport, dport = OUTER_UDP.unpack_from(data)
+        if protocol == socket.IPPROTO_UDP:
+            seconds, ns = struct.unpack("=qq", control[0][2][:16])
+            yield sender[2] == socket.PACKET_OUTGOING, (source, sport), (destination, dport), seconds * 10**9 + ns
+
+
+def first(s, outgoing, address, since, peers):
+    """{peer: ms after `since`} of the first packet from the address (outgoing at the node, incoming at the peers); peers: of
+    the first to it that leaves a peer."""
+    address, there, back = socket.inet_aton(address), {}, {}
+    for out, source, destination, at in packets(s):
+        if source[0] == address and out == outgoing:
+            there.setdefault(destination, (at - since) / 1e6)
+        elif peers and destination[0] == address and out:
+            back.setdefault(source, (at - since) / 1e6)
+    return there, back
+
+
+def summary(kind, moves):
+    quantiles = (("first", 0), ("p50", 0.5), ("p99", 0.99), ("all", 1))
+    return {f"{kind}_{name}_ms": [quantile(list(t.values()), q) for t in moves] for name, q in quantiles}
 
 
 def main():
@@ -64,21 +88,24 @@ def main():
     places = read_places(args.places)
     mobile = Mobile(args.air, places, args.at)
     there = [args.other, args.at]
-    times, heard, missing = [], [], 0
+    sent, told, followed, missing = [], [], [], 0
     for i in range(args.moves):
-        s = listen(args.peers, "eth0")
-        _, usable = mobile.go(there[i % 2])
+        place = places[there[i % 2]]
+        near, far = listen(place.iface), listen("eth0", args.peers)
+        _, usable = mobile.go(place.name)
         since = usable + time.time_ns() - time.monotonic_ns()
-        found, told = first_sent(s, places[there[i % 2]].v4, args.paths, since)
-        s.close()
-        missing += args.paths - len(found)
-        heard.append([v / 1e6 for v in told.values()])
-        times.append([v / 1e6 for v in found.values()])
-        time.sleep(3)
-    print(json.dumps({"paths": args.paths, "moves": args.moves, "missing": missing,
-                      "first_ms": [min(t) for t in times], "p50_ms": [quantile(t, 0.5) for t in times],
-                      "p99_ms": [quantile(t, 0.99) for t in times], "all_ms": [max(t) for t in times],
-                      "told_p50_ms": [quantile(t, 0.5) for t in heard], "told_all_ms": [max(t) for t in heard]}))
+        time.sleep(PATIENCE)
+        left, _ = first(near, True, place.v4, since, False)
+        came, back = first(far, False, place.v4, since, True)
+        near.close()
+        far.close()
+        missing += args.paths - len(back)
+        # of the peers alone: the node tells its DC, too
+        sent.append({peer: left[peer] for peer in back})
+        told.append({peer: came[peer] for peer in back})
+        followed.append(back)
+    print(json.dumps({"paths": args.paths, "moves": args.moves, "missing": missing, **summary("sent", sent),
+                      **summary("told", told), **summary("followed", followed)}))
 
 
 main()

@@ -61,6 +61,25 @@ Test(lib_errors, registration)
 	ntm_unregister(NULL);
 }
 
+/* One stack serves all instances, and has room for so many interfaces. */
+Test(lib_errors, too_many_instances)
+{
+	struct ntm_config c = lib_config("alice");
+	static struct ntm *all[300];
+	unsigned n = 0;
+
+	c.dc_endpoints = "127.0.0.1:9";
+	c.flags = NTM_NOWAIT;
+	while (n < 300 && !ntm_register(&c, &all[n]))
+		n++;
+	cr_expect_eq(errno, EMFILE, "%s", strerror(errno));
+	cr_expect_eq(n, 250);
+	ntm_unregister(all[--n]);
+	cr_expect_eq(ntm_register(&c, &all[n]), 0, "%s", ntm_reason());
+	for (n++; n;)
+		ntm_unregister(all[--n]);
+}
+
 static void descriptors(void)
 {
 	static const int none[] = {-1, 0, NTM_FD_BASE + 1000, 0x7fffffff};

@@ -72,7 +72,8 @@ struct ntm_config {
 /*
  * 0, and the instance in *out. -1 with errno: EINVAL (a field is missing or makes no sense), EACCES (the DC refuses
  * this key, name or token), EEXIST (the name is another key's), ETIMEDOUT (no answer), EADDRINUSE (port), ENOMEM,
- * EMFILE. ntm_reason() has a sentence. The strings are copied, the key is wiped at the end.
+ * EMFILE (descriptors, or 250 instances of this process). ntm_reason() has a sentence. The strings are copied, the key
+ * is wiped at the end.
  */
 int ntm_register(const struct ntm_config *config, struct ntm **out);
 const char *ntm_reason(void); /* why this thread's last ntm_register() or ntm_getaddrinfo() failed; "" if it didn't */

@@ -22,12 +22,14 @@
 enum {
 	REASSEMBLY_MS = 1000,
 	REASSEMBLY_ROUNDS = 20,
+	VIFS_MAX = 250, /* lwIP numbers interfaces in 8 bits, and looks for a free number for ever when there is none */
 	STREAM_MTU = 1500, /* out of which lwIP makes what TCP may send at most; tcp.c knows the path's */
 };
 
 static struct {
 	bool ready;
 	struct ntm_vif *vifs;
+	unsigned n_vifs;
 	uint64_t tcp_ms, reass_ms; /* when their timers are due; 0: not armed */
 	unsigned reass_rounds;     /* that are left until all fragments have been used or dropped */
 	bool looped;
@@ -179,6 +181,8 @@ int ntm_vif_add(struct ntm_vif *v, const struct ntm_vif_ops *ops, void *arg)
 
 	if (err)
 		return err;
+	if (stack.n_vifs == VIFS_MAX)
+		return -EMFILE;
 	v->ops = ops;
 	v->arg = arg;
 	if (!netif_add(&v->netif, &none, &none, &none, v, init, ip_input))
@@ -192,6 +196,7 @@ int ntm_vif_add(struct ntm_vif *v, const struct ntm_vif_ops *ops, void *arg)
 	}
 	v->next = stack.vifs;
 	stack.vifs = v;
+	stack.n_vifs++;
 	return 0;
 }
 
@@ -243,6 +248,7 @@ void ntm_vif_remove(struct ntm_vif *v)
 	while (*link != v)
 		link = &(*link)->next;
 	*link = v->next;
+	stack.n_vifs--;
 	for (p = v->netif.loop_first; p; p = next) {
 		next = p->next;
 		p->next = NULL;
