@@ -206,7 +206,7 @@ static int mix_ss(struct ntm_noise *ns, struct ntm_dh *s)
 
 static int read_1(struct ntm_noise *ns, const uint8_t *in, size_t in_len, uint8_t *payload)
 {
-	struct ntm_dh once, *s = ns->own ? &ns->own->dh : &once;
+	struct ntm_dh once = {0}, *s = ns->own ? &ns->own->dh : &once;
 	int ret = ns->own ? 0 : ntm_dh_open(&once, ns->s);
 
 	if (ret)
