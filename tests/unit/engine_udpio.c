@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdint.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -202,28 +204,68 @@ Test(udpio, sender_keeps_the_order)
 	end();
 }
 
-static void wait_for_owner(void *arg)
+static void stand_still(void *arg)
 {
 	(void)arg;
 	(void)pthread_barrier_wait(&held);
 }
 
-/* It hangs: what it has no place for waits, and goes on when it does. */
+/* Lets a sender that stands still go on when it is waited for. Returns how many batches it had then. */
+static void *go_on(void *arg)
+{
+	struct ntm_sender *s = arg;
+	unsigned had = 0;
+	for (bool waits = false; !waits; sched_yield()) {
+		pthread_mutex_lock(&s->lock);
+		waits = s->full;
+		had = s->tail - s->head;
+		pthread_mutex_unlock(&s->lock);
+	}
+	(void)pthread_barrier_wait(&held);
+	return (void *)(uintptr_t)had;
+}
+
+static void begin_still(struct ntm_sender *s, pthread_t *other)
+{
+	begin(false);
+	pthread_barrier_init(&held, NULL, 2);
+	cr_assert_eq(ntm_sender_start(s, &tx, "sender", stand_still, NULL), 0);
+	cr_assert_eq(pthread_create(other, NULL, go_on, s), 0);
+}
+
+/* What it has no place for waits, and goes on when it does. */
 Test(udpio, full_sender_is_waited_for, .timeout = 30)
 {
 	static struct ntm_sender s;
-	enum { ALL = NTM_UDP_SEGS * (NTM_SENDER_BATCHES - 1) };
-	begin(false);
-	pthread_barrier_init(&held, NULL, 2);
-	cr_assert_eq(ntm_sender_start(&s, &tx, "sender", wait_for_owner, NULL), 0);
+	enum { ALL = NTM_UDP_SEGS * (NTM_SENDER_BATCHES + 1) };
+	pthread_t other;
+	begin_still(&s, &other);
 	for (unsigned i = 0; i < ALL; i++)
 		put(300, (uint8_t)i);
-	cr_assert_eq(s.head, 0);
-	cr_assert_eq(s.tail, NTM_SENDER_BATCHES - 2, "all but the last");
 	cr_assert_eq(tx.sends, 0);
-	(void)pthread_barrier_wait(&held);
 	ntm_udp_tx_flush(&tx);
 	expect(ALL, small);
+	pthread_join(other, NULL);
+	ntm_sender_stop(&s);
+	end();
+}
+
+/* It has places enough, but does not get on: what a worker went on to put there, nobody would miss. */
+Test(udpio, hanging_sender_is_waited_for, .timeout = 30)
+{
+	static struct ntm_sender s;
+	pthread_t other;
+	void *had;
+	begin_still(&s, &other);
+	for (unsigned i = 0; i <= NTM_UDP_SEGS; i++)
+		put(300, (uint8_t)i);
+	pthread_mutex_lock(&s.lock);
+	s.began_ns -= 1000000000;
+	pthread_mutex_unlock(&s.lock);
+	ntm_udp_tx_flush(&tx);
+	pthread_join(other, &had);
+	cr_assert_leq((uintptr_t)had, 2);
+	expect(NTM_UDP_SEGS + 1, small);
 	ntm_sender_stop(&s);
 	end();
 }

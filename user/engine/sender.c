@@ -6,7 +6,21 @@
 enum {
 	WORTH_BYTES = 16384, /* less than that is sent sooner than another thread is woken */
 	SLICE_NS = 4000000,
+	HANGS_NS =
+	    20000000, /* with the same batch: the worker waits for it, so that its device's queue is seen to stand */
 };
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static bool hangs(const struct ntm_sender *s)
+{
+	return s->head != s->tail && now_ns() - s->began_ns > HANGS_NS;
+}
 
 static void *run(void *arg)
 {
@@ -24,6 +38,7 @@ static void *run(void *arg)
 		ntm_udp_tx_send(&s->tx, b);
 		pthread_mutex_lock(&s->lock);
 		s->head++;
+		s->began_ns = now_ns();
 		/* Not for each of them: waking costs as much as sealing ten packets. */
 		if (s->full && s->tail - s->head <= NTM_SENDER_BATCHES / 2)
 			pthread_cond_signal(&s->room);
@@ -74,7 +89,7 @@ void ntm_sender_stop(struct ntm_sender *s)
 static void wait_for_room(struct ntm_sender *s, const struct ntm_udp_tx *t)
 {
 	s->full = true;
-	for (unsigned head = s->head; s->tail - s->head > NTM_SENDER_BATCHES / 2;) {
+	for (unsigned head = s->head; s->tail - s->head > NTM_SENDER_BATCHES / 2 || hangs(s);) {
 		struct timespec at;
 		clock_gettime(CLOCK_MONOTONIC, &at);
 		at.tv_nsec += SLICE_NS;
@@ -96,9 +111,11 @@ bool ntm_sender_take(struct ntm_sender *s, struct ntm_udp_tx *t, bool more)
 		pthread_mutex_unlock(&s->lock);
 		return false;
 	}
-	if (s->tail++ == s->head)
+	if (s->tail++ == s->head) {
+		s->began_ns = now_ns();
 		pthread_cond_signal(&s->work);
-	if (s->tail - s->head == NTM_SENDER_BATCHES)
+	}
+	if (s->tail - s->head == NTM_SENDER_BATCHES || hangs(s))
 		wait_for_room(s, t);
 	t->b = &s->batches[s->tail % NTM_SENDER_BATCHES];
 	pthread_mutex_unlock(&s->lock);

@@ -20,8 +20,9 @@ struct ntm_sender {
 	void (*setup)(void *arg);
 	void *setup_arg;
 	bool started, stop;
-	bool full;           /* the worker waits for room */
+	bool full;           /* the worker waits: for room, or for one that hangs */
 	unsigned head, tail; /* batches head to tail - 1 wait; the first of them is being sent */
+	uint64_t began_ns;   /* when it became the first; CLOCK_MONOTONIC */
 	struct ntm_udp_tx tx;
 	struct ntm_udp_batch batches[NTM_SENDER_BATCHES];
 };
@@ -32,8 +33,9 @@ int ntm_sender_start(struct ntm_sender *s, struct ntm_udp_tx *t, const char *nam
 /* Nobody may be in ntm_sender_take(). What waits is lost. */
 void ntm_sender_stop(struct ntm_sender *s);
 /*
- * t's batch is complete: takes it and gives t an empty one in its place; waits for one for as long as that takes. more:
- * the caller goes on with another. False: the caller is to send it.
+ * t's batch is complete: takes it and gives t an empty one in its place; waits for one for as long as that takes, and
+ * also where the thread has not got on for 20 ms. more: the caller goes on with another. False: the caller is to send
+ * it.
  */
 bool ntm_sender_take(struct ntm_sender *s, struct ntm_udp_tx *t, bool more);
 
