@@ -4,19 +4,15 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
-#include <sched.h>
-#include <stdint.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "../../user/engine/sender.h"
+#include "../../user/engine/udpio.h"
 
 static struct ntm_udp_tx tx;
 static struct ntm_udp_rx rx;
 static int from_fd, to_fd;
 static struct ntm_udp_to dst;
-static pthread_barrier_t held;
 
 static struct ntm_addr bound(int fd)
 {
@@ -86,11 +82,6 @@ static size_t same(unsigned i)
 {
 	(void)i;
 	return 1400;
-}
-static size_t small(unsigned i)
-{
-	(void)i;
-	return 300;
 }
 static size_t last_short(unsigned i)
 {
@@ -169,103 +160,8 @@ Test(udpio, errors_are_counted)
 	put(100, 0);
 	ntm_udp_tx_flush(&tx);
 	cr_assert_eq(tx.errors, 3);
-	cr_assert_eq(tx.b->n, 0, "nothing is kept for later");
+	cr_assert_eq(tx.n, 0, "nothing is kept for later");
 	cr_assert_lt(ntm_udp_rx(&rx, -1), 0);
 	cr_assert_eq(ntm_udp_rx(&rx, to_fd), 0);
-	end();
-}
-
-/* Beside a thread that sends: what it has comes before what goes past it, and its places are used again and again. */
-Test(udpio, sender_keeps_the_order)
-{
-	static struct ntm_sender s;
-	enum { ROUND = 150, ROUNDS = 40 };
-	begin(false);
-	cr_assert_eq(ntm_sender_start(&s, &tx, "sender", NULL, NULL), 0);
-	for (unsigned r = 0; r < ROUNDS; r++) {
-		/* Two full batches and a part of one: what the receiver's buffer holds, whoever runs this. */
-		for (unsigned i = 0; i < ROUND; i++)
-			put(300, (uint8_t)i);
-		ntm_udp_tx_flush(&tx);
-		expect(ROUND, small);
-	}
-	cr_assert_gt(s.tail, 0, "the thread was given nothing");
-	ntm_sender_stop(&s);
-	cr_assert_eq(s.head, s.tail);
-	cr_assert_eq(tx.sent + s.tx.sent, (uint64_t)ROUND * ROUNDS);
-	cr_assert_eq(tx.errors + s.tx.errors, 0);
-	/* Small ones wake nobody. */
-	unsigned had = s.tail;
-	cr_assert_eq(ntm_sender_start(&s, &tx, "sender", NULL, NULL), 0);
-	put(100, 0);
-	ntm_udp_tx_flush(&tx);
-	cr_assert_eq(s.tail, had);
-	ntm_sender_stop(&s);
-	end();
-}
-
-static void stand_still(void *arg)
-{
-	(void)arg;
-	(void)pthread_barrier_wait(&held);
-}
-
-/* Lets a sender that stands still go on when it is waited for. Returns how many batches it had then. */
-static void *go_on(void *arg)
-{
-	struct ntm_sender *s = arg;
-	unsigned had = 0;
-	for (bool waits = false; !waits; sched_yield()) {
-		pthread_mutex_lock(&s->lock);
-		waits = s->full;
-		had = s->tail - s->head;
-		pthread_mutex_unlock(&s->lock);
-	}
-	(void)pthread_barrier_wait(&held);
-	return (void *)(uintptr_t)had;
-}
-
-static void begin_still(struct ntm_sender *s, pthread_t *other)
-{
-	begin(false);
-	pthread_barrier_init(&held, NULL, 2);
-	cr_assert_eq(ntm_sender_start(s, &tx, "sender", stand_still, NULL), 0);
-	cr_assert_eq(pthread_create(other, NULL, go_on, s), 0);
-}
-
-/* What it has no place for waits, and goes on when it does. */
-Test(udpio, full_sender_is_waited_for, .timeout = 30)
-{
-	static struct ntm_sender s;
-	enum { ALL = NTM_UDP_SEGS * (NTM_SENDER_BATCHES + 1) };
-	pthread_t other;
-	begin_still(&s, &other);
-	for (unsigned i = 0; i < ALL; i++)
-		put(300, (uint8_t)i);
-	cr_assert_eq(tx.sends, 0);
-	ntm_udp_tx_flush(&tx);
-	expect(ALL, small);
-	pthread_join(other, NULL);
-	ntm_sender_stop(&s);
-	end();
-}
-
-/* It has places enough, but does not get on: what a worker went on to put there, nobody would miss. */
-Test(udpio, hanging_sender_is_waited_for, .timeout = 30)
-{
-	static struct ntm_sender s;
-	pthread_t other;
-	void *had;
-	begin_still(&s, &other);
-	for (unsigned i = 0; i <= NTM_UDP_SEGS; i++)
-		put(300, (uint8_t)i);
-	pthread_mutex_lock(&s.lock);
-	s.began_ns -= 1000000000;
-	pthread_mutex_unlock(&s.lock);
-	ntm_udp_tx_flush(&tx);
-	pthread_join(other, &had);
-	cr_assert_leq((uintptr_t)had, 2);
-	expect(NTM_UDP_SEGS + 1, small);
-	ntm_sender_stop(&s);
 	end();
 }

@@ -11,7 +11,6 @@
 #include "gso.h"
 #include "lane.h"
 #include "path_mem.h"
-#include "sender.h"
 #include "udpio.h"
 
 enum {
@@ -57,7 +56,6 @@ struct ntm_worker {
 
 	struct ntm_gro gro;
 	struct ntm_udp_tx tx;
-	struct ntm_sender sender;
 	struct ntm_udp_rx rx;
 	uint8_t super[NTM_SUPER_MAX];
 };

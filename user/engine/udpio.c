@@ -9,8 +9,6 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "sender.h"
-
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
 #endif
@@ -71,10 +69,9 @@ int ntm_udp_data_socket(bool v6, uint16_t port, uint32_t mark)
 
 void ntm_udp_tx_init(struct ntm_udp_tx *t, int fd4, int fd6)
 {
-	memset(t, 0, offsetof(struct ntm_udp_tx, own.buf));
+	memset(t, 0, offsetof(struct ntm_udp_tx, buf));
 	t->fd4 = fd4;
 	t->fd6 = fd6;
-	t->b = &t->own;
 }
 
 static bool same_dst(const struct ntm_udp_to *a, const struct ntm_udp_to *b)
@@ -85,24 +82,20 @@ static bool same_dst(const struct ntm_udp_to *a, const struct ntm_udp_to *b)
 
 uint8_t *ntm_udp_tx_room(struct ntm_udp_tx *t, const struct ntm_udp_to *dst, size_t len)
 {
-	const struct ntm_udp_batch *b = t->b;
-	if (b->n && (len > b->seg || b->len % b->seg || b->n == NTM_UDP_SEGS || b->len + len > NTM_UDP_SEND_MAX ||
-		     !same_dst(&b->dst, dst))) {
-		/* There is more to do than to send this: somebody else may. */
-		if (!t->sender || !ntm_sender_take(t->sender, t, true))
-			ntm_udp_tx_send(t, t->b);
+	if (t->n && (len > t->seg || t->len % t->seg || t->n == NTM_UDP_SEGS || t->len + len > NTM_UDP_SEND_MAX ||
+		     !same_dst(&t->dst, dst)))
+		ntm_udp_tx_flush(t);
+	if (!t->n) {
+		t->dst = *dst;
+		t->seg = len;
 	}
-	if (!t->b->n) {
-		t->b->dst = *dst;
-		t->b->seg = len;
-	}
-	return t->b->buf + t->b->len;
+	return t->buf + t->len;
 }
 
 void ntm_udp_tx_add(struct ntm_udp_tx *t, size_t len)
 {
-	t->b->len += len;
-	t->b->n++;
+	t->len += len;
+	t->n++;
 }
 
 static void put_cmsg(struct msghdr *m, int level, int type, const void *value, size_t len)
@@ -157,12 +150,12 @@ static int send_message(const struct ntm_udp_tx *t, int fd, const struct msghdr 
 	}
 }
 
-static int send_each(struct ntm_udp_tx *t, struct ntm_udp_batch *b, int fd, struct msghdr *m)
+static int send_each(struct ntm_udp_tx *t, int fd, struct msghdr *m)
 {
 	int first = 0;
-	for (size_t off = 0; off < b->len; off += b->seg) {
-		size_t len = b->len - off < b->seg ? b->len - off : b->seg;
-		m->msg_iov[0] = (struct iovec){b->buf + off, len};
+	for (size_t off = 0; off < t->len; off += t->seg) {
+		size_t len = t->len - off < t->seg ? t->len - off : t->seg;
+		m->msg_iov[0] = (struct iovec){t->buf + off, len};
 		int err = send_message(t, fd, m);
 		t->sends++;
 		if (err) {
@@ -177,28 +170,23 @@ static int send_each(struct ntm_udp_tx *t, struct ntm_udp_batch *b, int fd, stru
 
 void ntm_udp_tx_flush(struct ntm_udp_tx *t)
 {
-	if (!t->b->n || (t->sender && ntm_sender_take(t->sender, t, false)))
-		return;
-	ntm_udp_tx_send(t, t->b);
-}
-
-void ntm_udp_tx_send(struct ntm_udp_tx *t, struct ntm_udp_batch *b)
-{
-	bool v6 = !ntm_ip_is_v4(b->dst.to.ip), *no_gso = v6 ? &t->no_gso6 : &t->no_gso4;
+	bool v6 = !ntm_ip_is_v4(t->dst.to.ip), *no_gso = v6 ? &t->no_gso6 : &t->no_gso4;
 	struct sockaddr_storage ss;
 	union ntm_udp_control ctl;
-	struct iovec iov = {b->buf, b->len};
+	struct iovec iov = {t->buf, t->len};
 	struct msghdr m = {.msg_name = &ss, .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &ctl};
-	int fd = v6 ? t->fd6 : t->fd4, tos = b->dst.tos, err = -EAFNOSUPPORT;
+	int fd = v6 ? t->fd6 : t->fd4, tos = t->dst.tos, err = -EAFNOSUPPORT;
+	if (!t->n)
+		return;
 	memset(&ctl, 0, sizeof(ctl));
 	if (fd >= 0) {
-		m.msg_namelen = ntm_addr_to_sockaddr(&b->dst.to, v6 ? AF_INET6 : AF_INET, &ss);
-		put_source(&m, &b->dst, v6);
+		m.msg_namelen = ntm_addr_to_sockaddr(&t->dst.to, v6 ? AF_INET6 : AF_INET, &ss);
+		put_source(&m, &t->dst, v6);
 		if (tos)
 			put_cmsg(&m, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_TCLASS : IP_TOS, &tos, sizeof(tos));
 		size_t without = m.msg_controllen;
-		if (b->n > 1 && !*no_gso) {
-			uint16_t seg = (uint16_t)b->seg;
+		if (t->n > 1 && !*no_gso) {
+			uint16_t seg = (uint16_t)t->seg;
 			put_cmsg(&m, IPPROTO_UDP, UDP_SEGMENT, &seg, sizeof(seg));
 			err = send_message(t, fd, &m);
 			t->sends++;
@@ -206,22 +194,22 @@ void ntm_udp_tx_send(struct ntm_udp_tx *t, struct ntm_udp_batch *b)
 			if (err == -EIO || err == -EINVAL || err == -EOPNOTSUPP) {
 				*no_gso = err != -EINVAL || *no_gso;
 				m.msg_controllen = without;
-				err = send_each(t, b, fd, &m);
+				err = send_each(t, fd, &m);
 			} else if (err) {
-				t->errors += b->n;
+				t->errors += t->n;
 			} else {
-				t->sent += b->n;
+				t->sent += t->n;
 			}
 		} else {
-			err = send_each(t, b, fd, &m);
+			err = send_each(t, fd, &m);
 		}
 	} else {
-		t->errors += b->n;
+		t->errors += t->n;
 	}
 	if (err)
 		t->last_error = err;
-	b->len = 0;
-	b->n = 0;
+	t->len = 0;
+	t->n = 0;
 }
 
 static void read_control(struct msghdr *m, struct ntm_udp_in *in)

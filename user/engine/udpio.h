@@ -30,28 +30,19 @@ struct ntm_udp_to {
 	uint8_t tos;      /* DSCP and ECN of the outer header */
 };
 
-/* What leaves as one send. */
-struct ntm_udp_batch {
-	struct ntm_udp_to dst;
-	size_t len; /* bytes in buf */
-	size_t seg; /* of each datagram but the last */
-	unsigned n; /* datagrams in buf */
-	uint8_t buf[NTM_UDP_BUF];
-};
-
-struct ntm_sender;
-
 struct ntm_udp_tx {
 	int fd4, fd6; /* borrowed; -1: that family is not there */
 	bool no_gso4, no_gso6;
 	void (*waits)(void *arg); /* called each few ms while a full socket buffer holds it up; NULL: not */
 	void *arg;
-	struct ntm_sender *sender; /* borrowed: a thread that may send in this one's place; NULL: none */
-	struct ntm_udp_batch *b;   /* being filled */
-	uint64_t sent, sends;      /* datagrams, system calls */
-	uint64_t errors;           /* datagrams that could not be sent */
-	int last_error;            /* -errno of the latest of those */
-	struct ntm_udp_batch own;
+	struct ntm_udp_to dst; /* of what is in buf */
+	size_t len;            /* bytes in buf */
+	size_t seg;            /* of each datagram but the last */
+	unsigned n;            /* datagrams in buf */
+	uint64_t sent, sends;  /* datagrams, system calls */
+	uint64_t errors;       /* datagrams that could not be sent */
+	int last_error;        /* -errno of the latest of those */
+	uint8_t buf[NTM_UDP_BUF];
 };
 
 /* A socket for this: don't fragment, big buffers, UDP_GRO and outer TOS on receipt. The port is shared (SO_REUSEPORT).
@@ -69,8 +60,6 @@ void ntm_udp_tx_add(struct ntm_udp_tx *t, size_t len);
 /* Sends what there is. Blocks for as long as the socket's buffer is full, 100 ms at most: what won't go then is lost.
  */
 void ntm_udp_tx_flush(struct ntm_udp_tx *t);
-/* One batch, which is empty after that; for senders. */
-void ntm_udp_tx_send(struct ntm_udp_tx *t, struct ntm_udp_batch *b);
 
 /* What came: one buffer of datagrams of `seg` bytes each, the last one perhaps shorter. */
 struct ntm_udp_in {

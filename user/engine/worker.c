@@ -184,9 +184,8 @@ static int timeout_ms(const struct ntm_worker *w)
 }
 
 /* Capabilities are each thread's own. What a worker needs is open by now: who breaks in by a packet gets none. */
-static void drop_capabilities(void *arg)
+static void drop_capabilities(const struct ntm_worker *w)
 {
-	const struct ntm_worker *w = arg;
 	struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
 	if (syscall(SYS_capset, &h, none))
@@ -229,22 +228,18 @@ static void *run(void *arg)
 int ntm_worker_start(struct ntm_worker *w)
 {
 	sigset_t all, old;
-	char name[16] = "ntm-worker-", sender[16] = "ntm-sender-";
-	int err = 0;
-	name[11] = sender[11] = (char)('0' + w->index);
+	char name[16] = "ntm-worker-";
 	/* Signals are the owner's. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	w->tx.waits = still_here;
 	w->tx.arg = w;
-	/* Only one of two CPUs can gain by it; and a worker without a TUN to read has little to send. */
-	if (w->e->n_workers > 1 && !w->tun.write_only)
-		err = ntm_sender_start(&w->sender, &w->tx, sender, drop_capabilities, w);
-	err = err ? err : -pthread_create(&w->thread, NULL, run, w);
+	int err = -pthread_create(&w->thread, NULL, run, w);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (err)
 		return err;
 	w->started = true;
+	name[11] = (char)('0' + w->index);
 	(void)pthread_setname_np(w->thread, name);
 	return 0;
 }
@@ -260,7 +255,6 @@ void ntm_worker_close(struct ntm_worker *w)
 		pthread_join(w->thread, NULL);
 		w->started = false;
 	}
-	ntm_sender_stop(&w->sender);
 	ntm_tun_close(&w->tun);
 	ntm_tun_close(&w->next);
 	int *fds[] = {&w->epoll_fd, &w->wake_fd, &w->fd4, &w->fd6, &w->tx4, &w->tx6};

@@ -72,7 +72,7 @@ static int send_datagram(void *arg, const struct ntm_addr *to, const void *datag
 void ntm_host_flush_all(void)
 {
 	for (struct ntm *n = ntm_engine_first(); n; n = n->next)
-		if (n->tx && n->tx->b->n)
+		if (n->tx && n->tx->n)
 			ntm_udp_tx_flush(n->tx);
 }
 
