@@ -188,7 +188,8 @@ void ntm_dc_cluster_not_gone(struct ntm_dc *dc, uint64_t id)
 		if (dc->cluster->gone[i] == id)
 			dc->cluster->gone[i] = 0;
 	}
-	for (unsigned i = 0; i < dc->cluster->n_revoked; i++) {
+	/* Backwards: what takes an entry's place has been looked at. */
+	for (unsigned i = dc->cluster->n_revoked; i-- > 0;) {
 		if (dc->cluster->revoked[i].node_id == id)
 			dc->cluster->revoked[i] = dc->cluster->revoked[--dc->cluster->n_revoked];
 	}
