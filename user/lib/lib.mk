@@ -2,7 +2,7 @@
 # libntm, shared and static. Only what user/lib/libntm.map lists is to be seen from outside: the rest of the agent is
 # inside, with names that a program may have, too.
 LIB_VERSION := $(shell sed -n 's/^\#define NTM_VERSION "\(.*\)"/\1/p' user/common/version.h)
-LIB_LIBS := -luv -lmnl -ljson-c -llwip -lcrypto -linih -pthread
+LIB_LIBS := -luv -lmnl -ljson-c -llwip -lcrypto $(IPSEC_MB) -linih -pthread
 
 # Position independent; into an archive, from which the library takes what it needs.
 $B/pic/%.o: %.c
