@@ -72,7 +72,7 @@ FUZZ_MAIN := $(if $(FUZZ),-fsanitize=fuzzer,$B/tests/fuzz/replay_main.o)
 # Unless told, all archives; agent and DC have functions of one name, so who needs much of the agent says so.
 LIBS_fuzz_dnsstub := $(LIBS_node) -lcriterion
 LIBS_fuzz_engine := $(LIBS_engine)
-LIBS_fuzz_programs := $B/libntmnative.a $B/libntmcommon.a
+LIBS_fuzz_programs := $B/libntmnative.a $B/libntmengine.a $B/libntmcommon.a
 define fuzz_rule
 $B/tests/fuzz/$(1): $B/tests/fuzz/$(1).o $(filter %.o,$(FUZZ_MAIN)) $(filter %.a,$(or $(LIBS_$(1)),$(LIBS_all)))
 	$$(LINK_TEST) $(filter -%,$(FUZZ_MAIN) $(LIBS_$(1)))

@@ -6,4 +6,4 @@ $(NATIVE_PROGRAMS): CPPFLAGS += -Ibpf -isystem vmlinux -isystem vmlinux/$(ARCH)
 $(NATIVE_PROGRAMS): CFLAGS += -Wno-unused-parameter -Wno-unknown-pragmas -Wno-sign-compare -fno-sanitize=alignment
 $B/libntmnative.a: $(NATIVE_OBJ)
 TEST_OBJ += $(NATIVE_OBJ)
-$B/tests/fuzz/fuzz_programs $B/tests/bpf/differential: $B/libntmnative.a
+$B/tests/fuzz/fuzz_programs $B/tests/bpf/differential: $B/libntmnative.a $B/libntmengine.a

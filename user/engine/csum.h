@@ -9,27 +9,17 @@
 #include <stdint.h>
 #include <string.h>
 
-typedef uint64_t ntm_sum_acc __attribute__((vector_size(16)));
-
-/* The 32-bit words of 64 bytes, each pair of them into one of the 64-bit sums: no carry is lost for 2^32 rounds. */
-static inline void ntm_sum_64(const uint8_t *p, ntm_sum_acc acc[4])
-{
-	for (int i = 0; i < 4; i++) {
-		ntm_sum_acc v;
-		memcpy(&v, p + 16 * i, 16);
-		acc[i] += (v & 0xffffffff) + (v >> 32);
-	}
-}
+/* csum.c: adds len bytes at p, a multiple of 64, by the widest vectors that this CPU has. */
+uint64_t ntm_sum_blocks(const uint8_t *p, size_t len, uint64_t sum);
 
 /* Adds len bytes at p; only the last part of what is summed may have an odd length. */
 static inline uint64_t ntm_sum(const uint8_t *p, size_t len, uint64_t sum)
 {
 	if (len >= 64) {
-		ntm_sum_acc acc[4] = {{0}};
-		for (; len >= 64; p += 64, len -= 64)
-			ntm_sum_64(p, acc);
-		acc[0] += acc[1] + acc[2] + acc[3];
-		sum += acc[0][0] + acc[0][1];
+		size_t blocks = len & ~(size_t)63;
+		sum = ntm_sum_blocks(p, blocks, sum);
+		p += blocks;
+		len -= blocks;
 	}
 	for (uint32_t w; len >= 4; p += 4, len -= 4) {
 		memcpy(&w, p, 4);
