@@ -226,6 +226,7 @@ static struct ntm_dc_node *find(struct ntm_dc *dc, const struct ntm_cluster *m)
 	node = ntm_dc_node_add(&dc->nodes, &rec);
 	if (!node)
 		return NULL;
+	ntm_dc_dns_heard(dc, &rec);
 	node->relay = ntm_dc_relay_by_key(&dc->relays, rec.public_key);
 	if (node->relay)
 		node->relay->node = node;

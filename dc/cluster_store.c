@@ -34,8 +34,9 @@ static int let_in(struct ntm_dc *dc, uint64_t id)
 		return 0;
 	if (!ntm_dc_node_by_key(&dc->nodes, rec.public_key))
 		ntm_dc_node_rekeyed(dc, &rec);
-	if (dc->dns)
-		ntm_dc_dns_changed(dc, &rec);
+	if (rec.relay) /* it may have had another name */
+		ntm_dc_dns_unsure(dc);
+	ntm_dc_dns_changed(dc, &rec);
 	return 0;
 }
 
@@ -117,6 +118,7 @@ static int on_change(void *arg, const struct ntm_store_change *change)
 		return 0;
 	case NTM_STORE_MISSED:
 		ntm_warn("changes of the store were missed: all nodes are looked at");
+		ntm_dc_dns_unsure(dc);
 		err = ntm_dc_policy_from_store(dc);
 		return err ? err : dc->store->ops->each_node(dc->store, NTM_STORE_ALL, check_node, dc);
 	}

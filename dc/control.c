@@ -335,6 +335,7 @@ static void add_dns(const struct ntm_dc *dc, json_object *counters)
 	if (s) {
 		add_int(counters, "dns_udp_queries", (int64_t)s->udp_queries);
 		add_int(counters, "dns_tcp_queries", (int64_t)s->tcp_queries);
+		add_int(counters, "dns_repeated", (int64_t)s->repeated);
 		add_int(counters, "dns_rate_limited", (int64_t)s->rate_limited);
 		add_int(counters, "dns_transfers", (int64_t)s->transfers);
 	}

@@ -256,6 +256,7 @@ void ntm_dc_reload(struct ntm_dc *dc, const struct ntm_dc_config *now)
 		ntm_err("%s: the audit log stays as it was", why);
 	if (ntm_dc_policy_set(dc, now->policy_file, why, sizeof(why)))
 		ntm_err("%s: the policy stays as it was", why);
+	ntm_dc_dns_unsure(dc);
 	ntm_dc_audit(dc, "signal", "reload", NULL, NULL);
 	if (strcmp(was->zone, now->zone) || strcmp(was->store_file, now->store_file) ||
 	    strcmp(was->private_key_file, now->private_key_file) || strcmp(was->runtime_dir, now->runtime_dir) ||

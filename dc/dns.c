@@ -251,17 +251,41 @@ void ntm_dc_dns_free(struct ntm_dc *dc)
 	dc->dns = NULL;
 }
 
+static void addresses(const struct ntm_dc *dc, const struct ntm_node_record *rec, uint8_t vip4[4], uint8_t vip6[16])
+{
+	memset(vip4, 0, 4);
+	memset(vip6, 0, 16);
+	if (rec->index)
+		ntm_pool_addresses(&dc->conf->pool, rec->index, vip4, vip6);
+}
+
+void ntm_dc_dns_heard(struct ntm_dc *dc, const struct ntm_node_record *rec)
+{
+	uint8_t vip4[4], vip6[16];
+
+	if (!dc->dns || !dc->dns->server)
+		return;
+	addresses(dc, rec, vip4, vip6);
+	ntm_dns_server_forget(dc->dns->server, rec->label, vip4, vip6);
+}
+
+void ntm_dc_dns_unsure(struct ntm_dc *dc)
+{
+	if (dc->dns && dc->dns->server)
+		ntm_dns_server_forget_all(dc->dns->server);
+}
+
 void ntm_dc_dns_changed(struct ntm_dc *dc, const struct ntm_node_record *rec)
 {
-	uint8_t vip4[4] = {0}, vip6[16] = {0};
+	uint8_t vip4[4], vip6[16];
 
 	if (!dc->dns)
 		return;
 	dc->dns->dirty = true;
+	ntm_dc_dns_heard(dc, rec);
 	if (!dc->dns->update)
 		return;
-	if (rec->index)
-		ntm_pool_addresses(&dc->conf->pool, rec->index, vip4, vip6);
+	addresses(dc, rec, vip4, vip6);
 	if (ntm_dns_update_changed(dc->dns->update, rec->label, vip4, vip6))
 		ntm_warn_limited("DNS: out of memory: %s is not updated until the next change", rec->label);
 }

@@ -19,6 +19,10 @@ void ntm_dc_dns_free(struct ntm_dc *dc); /* when the loop has run */
 
 /* A node was let in or revoked. */
 void ntm_dc_dns_changed(struct ntm_dc *dc, const struct ntm_node_record *rec);
+/* It is in memory from now on, by word of another process; whoever let it in tells the rest. */
+void ntm_dc_dns_heard(struct ntm_dc *dc, const struct ntm_node_record *rec);
+/* Any node may have changed: no answer is given again. */
+void ntm_dc_dns_unsure(struct ntm_dc *dc);
 /* It is elsewhere, online or offline: that shows only where real addresses are published. */
 void ntm_dc_dns_moved(struct ntm_dc *dc, const struct ntm_node_record *rec);
 

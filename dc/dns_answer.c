@@ -14,7 +14,7 @@ enum {
 	ADDITIONAL_MAX = 8, /* OPT, and what others may add that we ignore */
 };
 
-struct ntm_dns_answerer *ntm_dns_answerer_new(const struct ntm_dns_zone *z)
+struct ntm_dns_answerer *ntm_dns_answerer_new(const struct ntm_dns_zone *z, size_t cache)
 {
 	struct ntm_dns_answerer *a = calloc(1, sizeof(*a));
 
@@ -22,8 +22,9 @@ struct ntm_dns_answerer *ntm_dns_answerer_new(const struct ntm_dns_zone *z)
 		return NULL;
 	a->z = z;
 	a->wire = ldns_buffer_new(NTM_DNS_TCP_MAX);
-	if (!a->wire) {
-		free(a);
+	a->cache = cache ? ntm_dns_cache_new(cache) : NULL;
+	if (!a->wire || (cache && !a->cache)) {
+		ntm_dns_answerer_free(a);
 		return NULL;
 	}
 	return a;
@@ -34,7 +35,36 @@ void ntm_dns_answerer_free(struct ntm_dns_answerer *a)
 	if (!a)
 		return;
 	ldns_buffer_free(a->wire);
+	ntm_dns_cache_free(a->cache);
 	free(a);
+}
+
+uint64_t ntm_dns_answerer_hits(const struct ntm_dns_answerer *a)
+{
+	return a->hits;
+}
+
+void ntm_dns_answerer_forget(struct ntm_dns_answerer *a, const char *label, const uint8_t vip4[4],
+			     const uint8_t vip6[16])
+{
+	uint8_t name[1 + NTM_LABEL_MAX + NTM_DNS_WIRE_MAX], ip4[16];
+	size_t n = strlen(label);
+
+	if (!a->cache || n > NTM_LABEL_MAX)
+		return;
+	name[0] = (uint8_t)n;
+	memcpy(name + 1, label, n);
+	memcpy(name + 1 + n, ldns_rdf_data(a->z->origin), ldns_rdf_size(a->z->origin));
+	ntm_dns_cache_forget(a->cache, name, 1 + n + ldns_rdf_size(a->z->origin));
+	ntm_ip_from_v4(ip4, vip4);
+	ntm_dns_cache_forget(a->cache, name, ntm_dns_reverse_name(ip4, name));
+	ntm_dns_cache_forget(a->cache, name, ntm_dns_reverse_name(vip6, name));
+}
+
+void ntm_dns_answerer_forget_all(struct ntm_dns_answerer *a)
+{
+	if (a->cache)
+		ntm_dns_cache_clear(a->cache);
 }
 
 static unsigned word(const uint8_t *query, size_t at)
@@ -279,8 +309,9 @@ static bool fill(struct ntm_dns_answerer *a, const struct ntm_dns_client *from, 
 	return false;
 }
 
-size_t ntm_dns_answer(struct ntm_dns_answerer *a, const struct ntm_dns_client *from, const uint8_t *query, size_t len,
-		      uint8_t *out, size_t cap, bool *transfer)
+/* As ntm_dns_answer(), from what the zone's source says now. */
+static size_t answer_now(struct ntm_dns_answerer *a, const struct ntm_dns_client *from, const uint8_t *query,
+			 size_t len, uint8_t *out, size_t cap, bool *transfer)
 {
 	size_t limit = from->tcp ? NTM_DNS_TCP_MAX : NTM_DNS_UDP_PLAIN, n_opt, answered = 0;
 	ldns_pkt *q = NULL, *r;
@@ -308,4 +339,52 @@ size_t ntm_dns_answer(struct ntm_dns_answerer *a, const struct ntm_dns_client *f
 	if (!answered && !*transfer)
 		return answer_short(query, LDNS_RCODE_SERVFAIL, out);
 	return answered;
+}
+
+/* How long a resolver may keep what is said of nodes. */
+static uint32_t lifetime_s(const struct ntm_dns_zone *z, const uint8_t *answer)
+{
+	if (!word(answer, 6))
+		return NTM_DNS_NEGATIVE_TTL_S;
+	return z->s.publish == NTM_DNS_REAL ? NTM_DNS_REAL_TTL_S : NTM_DNS_TTL_S;
+}
+
+/* The answer to the bare query: a kept one, or made now and kept. False: it has none that all may have. */
+static bool bare_answer(struct ntm_dns_answerer *a, const struct ntm_dns_plain *p, uint64_t now_ms,
+			struct ntm_dns_cached *out)
+{
+	const struct ntm_dns_client nobody = {.tcp = true}; /* nothing is left out for want of room */
+	uint32_t serial = a->z->source.serial(a->z->source.arg);
+	uint8_t query[NTM_DNS_HEADER + NTM_DNS_WIRE_MAX + 4];
+	bool transfer;
+	unsigned rcode;
+
+	if (ntm_dns_cache_find(a->cache, p, serial, now_ms, out)) {
+		a->hits++;
+		return true;
+	}
+	out->wire = a->bare;
+	out->len = answer_now(a, &nobody, query, ntm_dns_plain_bare(p, query), a->bare, sizeof(a->bare), &transfer);
+	rcode = out->len ? out->wire[3] & 15 : LDNS_RCODE_SERVFAIL;
+	if (rcode == LDNS_RCODE_NOERROR || rcode == LDNS_RCODE_NXDOMAIN)
+		ntm_dns_cache_keep(a->cache, p, out, serial, now_ms, lifetime_s(a->z, out->wire) * 1000);
+	return (rcode == LDNS_RCODE_NOERROR || rcode == LDNS_RCODE_NXDOMAIN || rcode == LDNS_RCODE_REFUSED) &&
+	       out->len <= NTM_DNS_CACHED_MAX;
+}
+
+size_t ntm_dns_answer(struct ntm_dns_answerer *a, const struct ntm_dns_client *from, const uint8_t *query, size_t len,
+		      uint8_t *out, size_t cap, bool *transfer)
+{
+	struct ntm_dns_cached answer;
+	struct ntm_dns_plain p;
+	size_t limit, n;
+
+	*transfer = false;
+	if (a->cache && ntm_dns_plain_read(&p, query, len) && bare_answer(a, &p, from->now_ms, &answer)) {
+		limit = from->tcp || p.udp_limit > cap ? cap : p.udp_limit;
+		n = ntm_dns_plain_dress(&p, query, answer.wire, answer.len, out, limit);
+		if (n)
+			return n;
+	}
+	return answer_now(a, from, query, len, out, cap, transfer);
 }

@@ -19,11 +19,19 @@ enum {
 struct ntm_dns_client {
 	uint8_t ip[16];
 	bool tcp;
+	uint64_t now_ms; /* monotonic: when the query came */
 };
 
-struct ntm_dns_answerer; /* room for the messages at work; one a thread */
-struct ntm_dns_answerer *ntm_dns_answerer_new(const struct ntm_dns_zone *z); /* z must outlive it; NULL: no memory */
+struct ntm_dns_answerer; /* room for the messages at work, and answers to be given again; one a thread */
+/* z must outlive it. cache: bytes that answers to be given again may have, 0: none. NULL: no memory. */
+struct ntm_dns_answerer *ntm_dns_answerer_new(const struct ntm_dns_zone *z, size_t cache);
 void ntm_dns_answerer_free(struct ntm_dns_answerer *a);
+/* What the source says of a node, by its label or its addresses, is no longer what it was. */
+void ntm_dns_answerer_forget(struct ntm_dns_answerer *a, const char *label, const uint8_t vip4[4],
+			     const uint8_t vip6[16]);
+void ntm_dns_answerer_forget_all(struct ntm_dns_answerer *a);
+/* How many answers were given again. */
+uint64_t ntm_dns_answerer_hits(const struct ntm_dns_answerer *a);
 
 /*
  * Returns the length of the response written to out (cap: NTM_DNS_UDP_MAX, for TCP NTM_DNS_TCP_MAX); 0: none, as to

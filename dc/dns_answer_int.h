@@ -3,11 +3,14 @@
 #ifndef NTM_DC_DNS_ANSWER_INT_H
 #define NTM_DC_DNS_ANSWER_INT_H
 
-#include "dns_answer.h"
+#include "dns_cache.h"
 
 struct ntm_dns_answerer {
 	const struct ntm_dns_zone *z;
 	ldns_buffer *wire;
+	struct ntm_dns_cache *cache; /* NULL: none */
+	uint64_t hits;               /* answers out of it */
+	uint8_t bare[NTM_DNS_TCP_MAX];
 };
 
 /* A response to query: its ID, RD and CD; AA. NULL: no memory. */

@@ -36,7 +36,7 @@ static bool within_rate(struct ntm_dns_server *s, const uint8_t ip[16])
 static void on_datagram(void *arg, const struct ntm_dc_route *from, uint8_t *data, size_t len)
 {
 	struct ntm_dns_server *s = arg;
-	struct ntm_dns_client client = {.tcp = false};
+	struct ntm_dns_client client = {.now_ms = uv_now(s->loop)};
 	uint8_t out[NTM_DNS_UDP_MAX];
 	bool transfer;
 	size_t n = 0;
@@ -97,7 +97,7 @@ int ntm_dns_server_start(struct ntm_dns_server **out, uv_loop_t *loop, const str
 		return -ENOMEM;
 	s->loop = loop;
 	s->rate = rate;
-	s->answerer = ntm_dns_answerer_new(zone);
+	s->answerer = ntm_dns_answerer_new(zone, NTM_DNS_CACHE_BYTES);
 	if (!s->answerer) {
 		free(s);
 		return -ENOMEM;
@@ -124,7 +124,18 @@ const struct ntm_addr *ntm_dns_server_bound(const struct ntm_dns_server *s, size
 	return ntm_dc_net_bound(s->udp, (uint16_t)i);
 }
 
-const struct ntm_dns_stats *ntm_dns_server_stats(const struct ntm_dns_server *s)
+const struct ntm_dns_stats *ntm_dns_server_stats(struct ntm_dns_server *s)
 {
+	s->stats.repeated = ntm_dns_answerer_hits(s->answerer);
 	return &s->stats;
+}
+
+void ntm_dns_server_forget(struct ntm_dns_server *s, const char *label, const uint8_t vip4[4], const uint8_t vip6[16])
+{
+	ntm_dns_answerer_forget(s->answerer, label, vip4, vip6);
+}
+
+void ntm_dns_server_forget_all(struct ntm_dns_server *s)
+{
+	ntm_dns_answerer_forget_all(s->answerer);
 }

@@ -17,10 +17,12 @@ enum {
 	NTM_DNS_TCP_IDLE_MS = 10000,     /* nothing complete received, nothing taken by the client */
 	NTM_DNS_TCP_UNSENT_MAX = 131072, /* above that no more queries are read */
 	NTM_DNS_RATE_SLOTS = 16384,
+	NTM_DNS_CACHE_BYTES = 32 << 20, /* A and AAAA of some 100,000 nodes, and what nobody is called */
 };
 
 struct ntm_dns_stats {
 	uint64_t udp_queries, tcp_queries, transfers;
+	uint64_t repeated;     /* answers that had been given before */
 	uint64_t rate_limited; /* UDP queries over the rate: half unanswered, half told to come by TCP */
 	uint64_t tcp_refused, tcp_evicted, tcp_idle; /* connections closed, by reason */
 };
@@ -36,6 +38,9 @@ int ntm_dns_server_start(struct ntm_dns_server **out, uv_loop_t *loop, const str
 /* Closes everything; freed when the loop has run its callbacks. */
 void ntm_dns_server_stop(struct ntm_dns_server *s);
 const struct ntm_addr *ntm_dns_server_bound(const struct ntm_dns_server *s, size_t i);
-const struct ntm_dns_stats *ntm_dns_server_stats(const struct ntm_dns_server *s);
+const struct ntm_dns_stats *ntm_dns_server_stats(struct ntm_dns_server *s);
+/* What the zone's source says of a node has changed; of all of them may have. */
+void ntm_dns_server_forget(struct ntm_dns_server *s, const char *label, const uint8_t vip4[4], const uint8_t vip6[16]);
+void ntm_dns_server_forget_all(struct ntm_dns_server *s);
 
 #endif

@@ -122,8 +122,10 @@ static void begin_transfer(struct ntm_dns_conn *c, const uint8_t *query, size_t 
 static void one_query(struct ntm_dns_conn *c, const uint8_t *query, size_t len)
 {
 	bool transfer;
-	size_t n = ntm_dns_answer(c->t->answerer, &c->from, query, len, c->t->out, sizeof(c->t->out), &transfer);
+	size_t n;
 
+	c->from.now_ms = uv_now(c->t->loop);
+	n = ntm_dns_answer(c->t->answerer, &c->from, query, len, c->t->out, sizeof(c->t->out), &transfer);
 	c->t->stats->tcp_queries++;
 	if (transfer)
 		begin_transfer(c, query, len);

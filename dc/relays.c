@@ -98,6 +98,7 @@ void ntm_dc_relays_expire(struct ntm_dc *dc)
 		if (r->node && r->node->online && !r->node->at &&
 		    ntm_dc_now(dc) - r->node->last_seen_ms >= NTM_DC_RELAY_LIFETIME_S * 1000ULL) {
 			ntm_dc_node_offline(&dc->nodes, r->node);
+			ntm_dc_dns_moved(dc, &r->node->rec);
 			ntm_dc_cluster_changed(dc, r->node);
 		}
 		ntm_dc_relay_update(dc, r);

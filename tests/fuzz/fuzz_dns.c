@@ -27,6 +27,22 @@ static void check_answer(const uint8_t *query, const uint8_t *out, size_t len, s
 	ldns_pkt_free(p);
 }
 
+/* What was kept for others is what an answerer that keeps nothing says. */
+static void check_again(const struct dns_rig *rig, struct ntm_dns_answerer *a, const struct ntm_dns_client *client,
+			const uint8_t *query, size_t size, const uint8_t *first, size_t len, size_t limit)
+{
+	static uint8_t out[NTM_DNS_TCP_MAX];
+	struct ntm_dns_answerer *none = ntm_dns_answerer_new(&rig->zone, 0);
+	bool transfer;
+
+	require(none != NULL, "no memory");
+	require(ntm_dns_answer(a, client, query, size, out, limit, &transfer) == len && !memcmp(out, first, len),
+		"another answer the second time");
+	require(ntm_dns_answer(none, client, query, size, out, limit, &transfer) == len && !memcmp(out, first, len),
+		"another answer than without a cache");
+	ntm_dns_answerer_free(none);
+}
+
 static void transfer_all(struct ntm_dns_answerer *a, const uint8_t *query, size_t len, uint8_t *out, size_t cap)
 {
 	struct ntm_dns_transfer *t;
@@ -63,7 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!size)
 		return 0;
 	require(!rig_init(&rig, (enum ntm_dns_publish)((data[0] >> 2 & 3) % 3), 100, 40), "no rig");
-	a = ntm_dns_answerer_new(&rig.zone);
+	a = ntm_dns_answerer_new(&rig.zone, 4096);
 	/* exactly as long as it is: reading on is seen */
 	query = malloc(size > 1 ? size - 1 : 1);
 	require(a && query, "no memory");
@@ -79,6 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		require(!transfer || (!len && client.tcp && data[0] & 2), "a transfer that is not allowed");
 		if (len)
 			check_answer(query, out, len, limit);
+		check_again(&rig, a, &client, query, size - 1, out, len, limit);
 		len = ntm_dns_answer_truncated(query, size - 1, out);
 		require(len < size, "a truncated answer longer than its query");
 		if (len)

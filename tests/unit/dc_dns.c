@@ -137,9 +137,53 @@ Test(dns_virtual, revoked_is_gone)
 	struct testnode t;
 
 	join(&t, "alice");
+	cr_assert_str_eq(ask("alice.ntm.example.", LDNS_RR_TYPE_A), "100.96.0.1");
+	cr_assert_str_eq(ask("1.0.96.100.in-addr.arpa.", LDNS_RR_TYPE_PTR), "alice.ntm.example.");
 	cr_assert_eq(ntm_dc_revoke(&dc, "alice"), 0);
 	cr_assert_str_eq(ask("alice.ntm.example.", LDNS_RR_TYPE_A), "NXDOMAIN");
 	cr_assert_str_eq(ask("1.0.96.100.in-addr.arpa.", LDNS_RR_TYPE_PTR), "NXDOMAIN");
+	testnode_close(&t);
+}
+
+static uint64_t repeated(void)
+{
+	return ntm_dc_dns_server_stats(&dc)->repeated;
+}
+
+/* Answers are kept while nothing changes, and it is the node that changes whose answers are made anew. */
+Test(dns_virtual, a_change_of_one_node_leaves_the_answers_of_others)
+{
+	struct testnode alice, bob;
+	uint64_t before;
+
+	join(&alice, "alice");
+	join(&bob, "bob");
+	ask("alice.ntm.example.", LDNS_RR_TYPE_A);
+	ask("bob.ntm.example.", LDNS_RR_TYPE_A);
+	before = repeated();
+	cr_assert_eq(ntm_dc_revoke(&dc, "alice"), 0);
+	cr_assert_str_eq(ask("bob.ntm.example.", LDNS_RR_TYPE_A), "100.96.0.2");
+	cr_assert_eq(repeated(), before + 1);
+	cr_assert_str_eq(ask("alice.ntm.example.", LDNS_RR_TYPE_A), "NXDOMAIN");
+	cr_assert_eq(repeated(), before + 1);
+	testnode_close(&alice);
+	testnode_close(&bob);
+}
+
+Test(dns_virtual, after_a_reload_no_answer_is_an_old_one)
+{
+	uint64_t before;
+	struct testnode t;
+
+	join(&t, "alice");
+	ask("alice.ntm.example.", LDNS_RR_TYPE_A);
+	before = repeated();
+	cr_assert_str_eq(ask("alice.ntm.example.", LDNS_RR_TYPE_A), "100.96.0.1");
+	cr_assert_eq(repeated(), before + 1);
+	conf.private_key_file = conf.runtime_dir = dir; /* compared with themselves */
+	ntm_dc_reload(&dc, &conf);
+	cr_assert_str_eq(ask("alice.ntm.example.", LDNS_RR_TYPE_A), "100.96.0.1");
+	cr_assert_eq(repeated(), before + 1);
 	testnode_close(&t);
 }
 
@@ -217,12 +261,33 @@ Test(dns_real, behind_a_nat_the_address_that_the_world_sees)
 	testnode_close(&t);
 }
 
+/* Its next datagram comes from elsewhere. */
+Test(dns_real, moved_it_has_the_new_address_in_the_next_answer)
+{
+	const struct sockaddr_in there = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1)};
+	struct sockaddr_storage sa;
+	socklen_t len = ntm_addr_to_sockaddr(&listen_addr, AF_INET, &sa);
+	struct testnode t;
+
+	join(&t, "alice");
+	cr_assert_str_eq(ask("alice.ntm.example.", LDNS_RR_TYPE_A), "127.0.0.1");
+	cr_assert_str_eq(ask("alice.ntm.example.", LDNS_RR_TYPE_A), "127.0.0.1");
+	close(t.fd);
+	t.fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	cr_assert_eq(bind(t.fd, (const struct sockaddr *)&there, sizeof(there)), 0);
+	cr_assert_eq(connect(t.fd, (struct sockaddr *)&sa, len), 0);
+	register_from(&t, "10.0.0.2:4680");
+	cr_assert_str_eq(ask("alice.ntm.example.", LDNS_RR_TYPE_A), "127.0.0.2");
+	testnode_close(&t);
+}
+
 Test(dns_real, offline_there_is_no_real_address)
 {
 	struct testnode t;
 	struct ntm_sig m;
 
 	join(&t, "alice");
+	cr_assert_str_eq(ask("alice.ntm.example.", LDNS_RR_TYPE_A), "127.0.0.1");
 	testnode_request(&t, &m, NTM_M_RELEASE); /* it leaves */
 	cr_assert_eq(testnode_send(&t, &m), 0);
 	while (dc.nodes.n_online)

@@ -15,7 +15,7 @@ static bool transfer;
 static void begin(enum ntm_dns_publish publish, size_t n_ns)
 {
 	cr_assert_eq(rig_init(&rig, publish, 100000, n_ns), 0);
-	answerer = ntm_dns_answerer_new(&rig.zone);
+	answerer = ntm_dns_answerer_new(&rig.zone, 1 << 20);
 	cr_assert_not_null(answerer);
 	memset(&client, 0, sizeof(client));
 	cr_assert_eq(ntm_ip_parse("198.51.100.7", client.ip), 0);
