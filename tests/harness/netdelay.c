@@ -247,9 +247,10 @@ static void *run(void *arg)
 			}
 			left = d->ring[d->head % SLOTS].due - now;
 			wait = (struct timespec){(time_t)(left / NS_PER_S), (long)(left % NS_PER_S)};
+			/* What comes now is due later than the head and waits in the socket, where the kernel has noted
+			 * when it came: to wake up for each frame would slow down who sends them. */
+			p.fd = -1;
 		}
-		if (d->tail - d->head == SLOTS)
-			p.events = 0; /* what comes now waits in the socket */
 		if (ppoll(&p, 1, &wait, NULL) > 0)
 			while (take(d))
 				;

@@ -489,7 +489,7 @@ static struct ntm_node *agent(struct world *w, int i, struct ntm_node *old)
 	n->conf.dc_endpoints.addrs[0] = world_address(w, WORLD_DC, false);
 	n->conf.dc_endpoints.addrs[1] = world_address(w, WORLD_DC, true);
 	n->conf.dc_endpoints.n = w->n_relays ? 2 : 1;
-	n->net = (struct ntm_net){node_send, n};
+	n->net = (struct ntm_net){.send = node_send, .arg = n};
 	n->send_aside = w->n_relays ? node_send_aside : NULL;
 	cr_assert_eq(ntm_node_core_init(n), 0);
 	w->n[i] = n;

@@ -483,7 +483,11 @@ static void note_told(struct world *world, const struct world_packet *p)
 	(void)world;
 	memcpy(&id, p->data + 8, 8);
 	id = be64toh(id) - MANY_ID;
-	if (p->from != 0 || (p->data[0] & 15) != NTM_T_DATA || id >= MANY || told_ms[id])
+	if (p->from != 0 || (p->data[0] & 15) != NTM_T_DATA || id >= MANY)
+		return;
+	/* No peer waits for what another one is told besides. */
+	cr_expect(p->data[1] >> 4 == NTM_SUITE_KERNEL || n_told == MANY, "%u are told before control", n_told);
+	if (told_ms[id])
 		return;
 	told_ms[id] = world_ns() / 1000000 - moved_ms + 1;
 	n_told++;

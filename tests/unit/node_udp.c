@@ -14,11 +14,13 @@ static unsigned got;
 static struct ntm_addr last_from;
 static uint8_t last_to[16];
 static size_t last_len;
+static uint8_t seen[1024], *numbers; /* first bytes, where wanted */
 
 static void input(void *arg, const struct ntm_addr *from, const uint8_t to[16], const uint8_t *data, size_t len)
 {
 	(void)arg;
-	(void)data;
+	if (numbers && got < sizeof(seen))
+		numbers[got] = data[0];
 	got++;
 	last_from = *from;
 	memcpy(last_to, to, 16);
@@ -110,6 +112,42 @@ Test(udp, batches_and_big_datagrams)
 	run(4);
 	cr_assert_eq(got, 4);
 	cr_assert_eq(last_len, 2000);
+}
+
+Test(udp, what_is_gathered_leaves_in_order_and_all_of_it)
+{
+	enum { N = 200 };
+	struct ntm_addr v4 = to(b, "127.0.0.1"), v6 = to(b, "::1");
+	static uint8_t data[N][2000];
+	uint8_t gone[16];
+
+	ntm_ip_parse("203.0.113.77", gone);
+	ntm_udp_gather(a, true);
+	for (unsigned i = 0; i < N; i++) {
+		data[i][0] = (uint8_t)i;
+		cr_assert_eq(ntm_udp_send(a, &v4, i % 50 ? NULL : gone, data[i], 60, NTM_SEND_NORMAL), 0);
+	}
+	ntm_udp_gather(a, false);
+	numbers = seen;
+	run(N);
+	cr_assert_eq(got, N);
+	for (unsigned i = 0; i < N; i++)
+		cr_assert_eq(seen[i], i);
+
+	/* Families by turns, some too long to wait, some that may not be fragmented. */
+	got = 0;
+	ntm_udp_gather(a, true);
+	for (unsigned i = 0; i < N; i++)
+		cr_assert_eq(ntm_udp_send(a, i / 3 % 2 ? &v6 : &v4, NULL, data[i], i % 7 ? 40 : 2000,
+					  i % 11 ? NTM_SEND_NORMAL : NTM_SEND_DF),
+			     0);
+	ntm_udp_gather(a, false);
+	run(N);
+	cr_assert_eq(got, N);
+	/* Nothing waits any more. */
+	cr_assert_eq(ntm_udp_send(a, &v4, NULL, data[0], 40, NTM_SEND_NORMAL), 0);
+	run(N + 1);
+	cr_assert_eq(got, N + 1);
 }
 
 Test(udp, a_port_aside_is_another_one_and_stays)

@@ -83,6 +83,7 @@ static void free_dp(struct ntm_dp_bpf *d)
 			close(fds[i]);
 	ntm_general_free(d);
 	free(d->free_slots);
+	free(d->found);
 	free(d);
 }
 

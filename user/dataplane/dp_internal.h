@@ -90,6 +90,8 @@ struct ntm_dp_bpf {
 
 	uint32_t *free_slots;
 	uint32_t n_free;
+	uint32_t *found; /* slots by the low bits of path IDs, as last looked up; 0: none */
+	uint32_t found_mask;
 	struct ntm_fifo quarantine, old_keys; /* struct ntm_due, by due_ns */
 	struct ntm_fifo pending;              /* struct ntm_pending */
 	struct ntm_counter counts[NTM_R_COUNT];

@@ -19,9 +19,13 @@
 uint32_t ntm_path_slot(struct ntm_dp_bpf *d, uint64_t path_id)
 {
 	uint64_t key = htobe64(path_id);
-	uint32_t slot;
+	uint32_t *found = &d->found[path_id & d->found_mask], slot;
+	/* Only the agent writes path IDs into slots, so the slot itself says whether it still is that. */
+	if (*found && d->paths[*found].path_id == key)
+		return *found;
 	if (bpf_map_lookup_elem(d->map_fd[NTM_MAP_PATH_IDS], &key, &slot) || slot >= d->n_slots)
 		return 0;
+	*found = slot;
 	return slot;
 }
 
@@ -75,8 +79,11 @@ static void drop_stale(struct ntm_dp_bpf *d, int fd, size_t key_len, bool ids)
 int ntm_paths_init(struct ntm_dp_bpf *d)
 {
 	uint64_t now = ntm_boottime_ns();
+	for (d->found_mask = 1; d->found_mask < d->n_slots; d->found_mask <<= 1)
+		;
 	d->free_slots = calloc(d->n_slots, sizeof(*d->free_slots));
-	if (!d->free_slots)
+	d->found = calloc(d->found_mask--, sizeof(*d->found));
+	if (!d->free_slots || !d->found)
 		return -ENOMEM;
 	if (!d->adopted) {
 		for (uint32_t slot = d->n_slots; --slot > 0;)

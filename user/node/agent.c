@@ -173,7 +173,7 @@ int ntm_agent_open_network(struct ntm_agent *a, char *why, size_t cap)
 	if (err)
 		return err;
 	n->conf.port = ntm_udp_port(n->udp);
-	n->net = (struct ntm_net){ntm_udp_send, n->udp};
+	n->net = (struct ntm_net){.send = ntm_udp_send, .gather = ntm_udp_gather, .arg = n->udp};
 	n->send_aside = ntm_udp_send_aside;
 	if (n->conf.gateway_routes.n) {
 		err = ntm_udp_set_mark(n->udp, n->conf.gateway_mark);

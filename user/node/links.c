@@ -57,7 +57,8 @@ static int take_link(struct ntm_links *links, const struct nlmsghdr *nlh)
 	l->up.dp.ifindex = (uint32_t)ifi->ifi_index;
 	l->up.dp.mtu = mnl_attr_get_u32(mtu);
 	strcpy(l->up.dp.name, mnl_attr_get_str(name));
-	l->running = (ifi->ifi_flags & IFF_UP) && (ifi->ifi_flags & IFF_RUNNING);
+	l->is_up = ifi->ifi_flags & IFF_UP;
+	l->running = l->is_up && (ifi->ifi_flags & IFF_RUNNING);
 	l->loopback = ifi->ifi_flags & IFF_LOOPBACK;
 	return 0;
 }
@@ -349,6 +350,20 @@ static bool is_wanted(const char *name, const struct ntm_string_list *wanted)
 		if (!strcmp(name, wanted->items[i]))
 			return true;
 	return wanted->n == 0;
+}
+
+unsigned ntm_links_with_routes(const struct ntm_links *links, const char *own_ifname, uint32_t *out, unsigned max)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < links->n && n < max; i++) {
+		const struct ntm_link *l = &links->l[i];
+
+		/* One that is up without a carrier may have routes that the kernel prefers. */
+		if (l->is_up && !l->loopback && !own(l->up.dp.name, own_ifname) && (l->up.n_addrs || !l->running))
+			out[n++] = l->up.dp.ifindex;
+	}
+	return n;
 }
 
 /* Routes outlive the carrier, unless somebody takes them away (or the host ignores them, which is seldom so). */

@@ -13,7 +13,8 @@ enum {
 	MOVE_EVERY_MS = 350, /* in the long run */
 	NEWS_BURST = 4,      /* of other addresses than those in use: what they spend is not the moves' */
 	NEWS_EVERY_MS = 1000,
-	SLICE = 64, /* paths a step: a thousand are told in 16 ms, and no queue before this host overflows */
+	SHOW = 8,   /* paths: of so many each peer is shown where this host is before any path's other work */
+	SLICE = 64, /* paths a step of that, so that no queue before this host overflows */
 	SLICE_MS = 1,
 	WAY_OUT_MS = 30, /* an address without a route is half of one: the route comes, or the peers are on the link */
 	SOFT_MS =
@@ -24,9 +25,16 @@ enum {
 /* After a move, milliseconds. The first ones are for an RS that has not noted the bind when the packet comes. */
 static const uint16_t again_ms[] = {3, 8, 20, 45, 90, 180, 360};
 
-enum { SENDS = sizeof(again_ms) / sizeof(again_ms[0]), UPDATE_AT = 1, UPDATE_AGAIN_AT = 3 };
+/* LATER: with so many paths that the first two would be sent before most answers can have been read. */
+enum { SENDS = sizeof(again_ms) / sizeof(again_ms[0]), UPDATE_AT = 1, LATER = 2, UPDATE_AGAIN_AT = 3 };
 
 static const uint8_t none[16];
+
+static void gather(struct ntm_node *n, bool on)
+{
+	if (n->net.gather)
+		n->net.gather(n->net.arg, on);
+}
 
 static void source(const struct ntm_uplink_info *u, unsigned n, bool v4, uint8_t out[16])
 {
@@ -86,8 +94,11 @@ static bool sends_elsewhere(const struct ntm_node *n, const struct ntm_uplink_in
 	return false;
 }
 
-/* Through the RS, whatever route is in use. update: that this end has moved, too, for what data does not undo. */
-static void send_by_relay(struct ntm_tunnel *t, bool update)
+/*
+ * Through the RS, whatever route is in use. update: that this end has moved, too, for what data does not undo. False:
+ * there is no such way, or it is the one in use.
+ */
+static bool send_by_relay(struct ntm_tunnel *t, bool update)
 {
 	struct ntm_addr to = ntm_bind_endpoint(t);
 	uint8_t out[NTM_CONTROL_MAX], src[16];
@@ -96,7 +107,7 @@ static void send_by_relay(struct ntm_tunnel *t, bool update)
 	int err;
 
 	if (!to.port || t->route.kind == NTM_ROUTE_RELAY)
-		return;
+		return false;
 	if (update)
 		ntm_ctl_update(t, &to, true);
 	err = n->dp->ops->seal(n->dp, t->id, NULL, 0, out, sizeof(out), &len);
@@ -104,6 +115,7 @@ static void send_by_relay(struct ntm_tunnel *t, bool update)
 		err = n->net.send(n->net.arg, &to, ntm_node_source(n, &to, src), out, len, NTM_SEND_NORMAL);
 	if (err)
 		ntm_debug("path %016" PRIx64 ": nothing sent by the relay: %s", t->id, strerror(-err));
+	return true;
 }
 
 /* In the units of "ms": since the move was heard of. */
@@ -193,47 +205,36 @@ static void on_move_timer(void *arg)
 
 static void move_path(struct ntm_tunnel *t)
 {
+	bool shown = t->move.shown, again = !shown;
 	struct ntm_node *n = t->node;
 	struct ntm_dp_stats s;
 
+	t->move.shown = false;
 	if ((t->state != NTM_TUN_UP && t->state != NTM_TUN_SILENT) || n->dp->ops->stats(n->dp, t->id, &s))
 		return;
 	t->move.soft = n->mobility.soft && (!t->move.at_ns || t->move.soft);
 	if (!t->move.at_ns)
 		memcpy(t->move.from, ntm_ip_is_v4(s.endpoint.ip) ? n->mobility.from4 : n->mobility.from6, 16);
 	t->move.at_ns = n->mobility.moved_ns;
-	t->move.told_ns = ntm_timers_ns(&n->timers);
-	t->move.sends = 0;
-	ntm_timer_arm(&n->timers, &t->move.timer, again_ms[0]);
+	if (!shown)
+		t->move.told_ns = ntm_timers_ns(&n->timers);
+	t->move.sends = n->mobility.n_queue > SLICE && t->route.kind != NTM_ROUTE_RELAY ? LATER : 0;
+	ntm_timer_arm(&n->timers, &t->move.timer, again_ms[t->move.sends]);
 	ntm_route_release(t);
-	ntm_bind_moved(t);
+	if (!shown || t->route.kind != NTM_ROUTE_RELAY)
+		ntm_bind_moved(t);
 	if (!ntm_node_has_family(n, !ntm_ip_is_v4(s.endpoint.ip))) {
 		ntm_live_unreachable(t);
 		return;
 	}
 	/* With the old uplink there, a way round that the peer's packets would follow is no help. */
 	if (!t->move.soft)
-		send_by_relay(t, true);
-	ntm_path_send(t, NULL, 0, false);
+		again |= send_by_relay(t, true);
+	if (again)
+		ntm_path_send(t, NULL, 0, false);
 	ntm_check_trickle(t);
 	ntm_live_moved(t);
 	ntm_pmtu_recheck(t);
-}
-
-/* Of many paths first what the peers follow: the rest takes the agent longer than that takes the wire. */
-static void show_all(struct ntm_node *n)
-{
-	struct ntm_mobility *m = &n->mobility;
-
-	if (m->n_queue <= SLICE || m->soft)
-		return;
-	for (size_t i = 0; i < m->n_queue; i++) {
-		struct ntm_tunnel *t = ntm_tunnel_by_id(n, m->queue[i]);
-
-		/* An RS hears of the address first. */
-		if (t && t->state == NTM_TUN_UP && t->route.kind != NTM_ROUTE_RELAY)
-			ntm_path_send(t, NULL, 0, false);
-	}
 }
 
 static void on_pace_timer(void *arg)
@@ -241,12 +242,14 @@ static void on_pace_timer(void *arg)
 	struct ntm_node *n = arg;
 	struct ntm_mobility *m = &n->mobility;
 
+	gather(n, true);
 	for (unsigned i = 0; i < SLICE && m->next < m->n_queue; i++) {
 		struct ntm_tunnel *t = ntm_tunnel_by_id(n, m->queue[m->next++]);
 
 		if (t)
 			move_path(t);
 	}
+	gather(n, false);
 	if (m->next < m->n_queue) {
 		ntm_timer_arm(&n->timers, &m->pace_timer, SLICE_MS);
 		return;
@@ -256,18 +259,47 @@ static void on_pace_timer(void *arg)
 	m->n_queue = m->next = 0;
 }
 
+struct use {
+	uint64_t data_ns; /* here, too: sorting does not go to each path again */
+	struct ntm_tunnel *t;
+};
+
 static int by_use(const void *pa, const void *pb)
 {
-	const struct ntm_tunnel *const *a = pa, *const *b = pb;
+	const struct use *a = pa, *b = pb;
 
-	return (*a)->last_data_ns < (*b)->last_data_ns ? 1 : -((*a)->last_data_ns > (*b)->last_data_ns);
+	return a->data_ns < b->data_ns ? 1 : -(a->data_ns > b->data_ns);
+}
+
+/*
+ * Of several paths first one packet each, which is what the peers' data planes follow: everything else that a move
+ * takes would make the last of a thousand wait for long. RSs have to hear of the address before what they pass on.
+ */
+static void show_all(struct ntm_node *n, const struct use *all, size_t count)
+{
+	if (count < SHOW)
+		return;
+	gather(n, true);
+	for (size_t i = 0; i < count; i++)
+		if (all[i].t->state == NTM_TUN_UP && all[i].t->route.kind == NTM_ROUTE_RELAY)
+			ntm_bind_moved(all[i].t);
+	for (size_t i = 0; i < count; i++) {
+		struct ntm_tunnel *t = all[i].t;
+
+		if (t->state != NTM_TUN_UP || ntm_path_send(t, NULL, 0, false))
+			continue;
+		t->move.shown = true;
+		t->move.told_ns = ntm_timers_ns(&n->timers);
+	}
+	gather(n, false);
 }
 
 static void move_all(struct ntm_node *n)
 {
 	struct ntm_mobility *m = &n->mobility;
-	struct ntm_tunnel **all = calloc(n->tunnels.n + 1, sizeof(struct ntm_tunnel *)), *t, *next;
+	struct use *all = calloc(n->tunnels.n + 1, sizeof(*all));
 	uint64_t *ids = calloc(n->tunnels.n + 1, sizeof(*ids));
+	struct ntm_tunnel *t, *next;
 	size_t count = 0;
 
 	if (!all || !ids) {
@@ -280,17 +312,19 @@ static void move_all(struct ntm_node *n)
 		}
 		return;
 	}
-	for (t = n->tunnels.all; t && count < n->tunnels.n; t = t->next_all)
-		all[count++] = t;
-	qsort(all, count, sizeof(struct ntm_tunnel *), by_use);
+	for (t = n->tunnels.all; t && count < n->tunnels.n; t = t->next_all) {
+		t->move.shown = false;
+		all[count++] = (struct use){t->last_data_ns, t};
+	}
+	qsort(all, count, sizeof(*all), by_use);
 	for (size_t i = 0; i < count; i++)
-		ids[i] = all[i]->id;
-	free(all);
+		ids[i] = all[i].t->id;
 	free(m->queue);
 	m->queue = ids;
 	m->n_queue = count;
 	m->next = 0;
-	show_all(n);
+	show_all(n, all, count);
+	free(all);
 	on_pace_timer(n);
 }
 

@@ -4,7 +4,8 @@
  *
  * Each path, the recently used first: a bind by the new address; an authenticated packet of the kernel lane through the
  * RS, then one over the route in use. The peer's data plane follows the newest that arrives: the second if the way is
- * open, else the first. Both are repeated until something authentic comes back.
+ * open, else the first. Both are repeated until something authentic comes back. Of many paths each has the last of
+ * these (and before it the bind, if its route is the RS) before any has the rest.
  */
 #ifndef NTM_NODE_MOBILITY_H
 #define NTM_NODE_MOBILITY_H
@@ -41,6 +42,7 @@ struct ntm_move {
 	uint64_t at_ns;   /* 0: none under way */
 	uint64_t told_ns; /* the peer, for the first time */
 	bool soft;
+	bool shown; /* where this host is: before its turn */
 	uint8_t from[16];
 	uint8_t sends;
 	uint32_t done;     /* handovers of this end */

@@ -25,7 +25,7 @@ struct ntm_link_routes {
 /* What dumps of links, addresses, routes and rules said of an interface. */
 struct ntm_link {
 	struct ntm_uplink_info up;
-	bool running, loopback;
+	bool is_up, running, loopback;
 	struct ntm_link_routes routes4, routes6;
 	unsigned weight[NTM_UPLINK_ADDRS]; /* of addresses, for choosing one: permanent before temporary */
 	bool is_v4[NTM_UPLINK_ADDRS];
@@ -46,6 +46,10 @@ int ntm_links_take(struct ntm_links *links, const struct nlmsghdr *nlh);
 unsigned ntm_links_choose(const struct ntm_links *links, const struct ntm_string_list *wanted,
 			  const struct ntm_string_list *prefer, const char *own_ifname,
 			  struct ntm_uplink_info out[NTM_UPLINKS_MAX]);
+/* Interfaces whose routes matter to that choice, once links and addresses were taken. Returns their number, at most
+ * max.
+ */
+unsigned ntm_links_with_routes(const struct ntm_links *links, const char *own_ifname, uint32_t *out, unsigned max);
 /*
  * Does this message, a notification, possibly change that choice, or how packets leave by what was chosen? Routes count
  * that are defaults, or lead out by one of the uplinks.

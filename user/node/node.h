@@ -38,11 +38,15 @@ enum ntm_send_mode {
 	NTM_SEND_FRAGMENT, /* fragmented at the smallest MTU that IPv6 allows */
 };
 
-/* src: address to send from (the one that a request came to), NULL: the kernel's choice. 0 or -errno. */
+/*
+ * src: address to send from (the one that a request came to), NULL: the kernel's choice. 0 or -errno.
+ * gather: what is sent from now on may wait, in order, until this is taken back, and an error with it. May be NULL.
+ */
 struct ntm_net {
 	int (*send)(void *arg, const struct ntm_addr *to, const uint8_t src[16], const void *data, size_t len,
 		    enum ntm_send_mode mode);
 	void *arg;
+	void (*gather)(void *arg, bool on);
 };
 
 struct ntm_identity {

@@ -39,7 +39,19 @@ union control {
 		 CMSG_SPACE(sizeof(int))];
 };
 
-enum { SOCKS = 4 };
+enum { SOCKS = 4, GATHER = 64, GATHER_LEN = 128 };
+
+/* Of one family, waiting for one call. */
+struct gathered {
+	bool on;
+	bool v6;
+	unsigned n;
+	struct mmsghdr msgs[GATHER];
+	struct iovec iov[GATHER];
+	struct sockaddr_storage names[GATHER];
+	union control ctl[GATHER];
+	uint8_t data[GATHER][GATHER_LEN];
+};
 
 struct ntm_udp {
 	struct sock s[SOCKS]; /* IPv4, IPv6; the same aside: -1 until wanted */
@@ -61,6 +73,7 @@ struct ntm_udp {
 	struct iovec iov[BATCH];
 	struct sockaddr_storage names[BATCH];
 	union control ctl[BATCH];
+	struct gathered out;
 	alignas(16) uint8_t buf[BATCH][DATAGRAM_MAX];
 };
 
@@ -396,39 +409,108 @@ static void put_source(struct msghdr *m, union control *ctl, bool v6, const uint
 	}
 }
 
+/* Everything but what is sent. */
+static void address(struct ntm_udp *u, struct msghdr *m, struct sockaddr_storage *ss, union control *ctl,
+		    const struct ntm_addr *to, const uint8_t *src)
+{
+	bool v6 = !ntm_ip_is_v4(to->ip);
+
+	*m = (struct msghdr){.msg_name = ss};
+	m->msg_namelen = ntm_addr_to_sockaddr(to, v6 ? AF_INET6 : AF_INET, ss);
+	if ((!src || ntm_ip_is_zero(src)) && u->usual[v6] >= 0)
+		src = u->sources[u->usual[v6]].ip;
+	if (src && !ntm_ip_is_zero(src) && ntm_ip_is_v4(src) == !v6)
+		put_source(m, ctl, v6, src, ntm_udp_interface(u, src));
+}
+
+static int send_one(int fd, struct msghdr *m)
+{
+	int err = sendmsg(fd, m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+
+	/* An address that went away a moment ago: let the kernel choose. */
+	if ((err == -EINVAL || err == -ENETUNREACH || err == -EADDRNOTAVAIL || err == -ENODEV) && m->msg_control) {
+		m->msg_control = NULL;
+		m->msg_controllen = 0;
+		err = sendmsg(fd, m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+	}
+	/* An ICMP error of an earlier packet to that address is reported once, in place of sending. */
+	if (err == -ECONNREFUSED || err == -EHOSTUNREACH)
+		err = sendmsg(fd, m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+	return err;
+}
+
+static void flush(struct ntm_udp *u)
+{
+	struct gathered *g = &u->out;
+	int fd = u->s[g->v6].fd;
+
+	for (unsigned sent = 0; sent < g->n;) {
+		int n = sendmmsg(fd, &g->msgs[sent], g->n - sent, MSG_DONTWAIT | MSG_NOSIGNAL), err;
+
+		if (n > 0) {
+			sent += (unsigned)n;
+			continue;
+		}
+		/* The first of them it was. */
+		err = send_one(fd, &g->msgs[sent++].msg_hdr);
+		if (err)
+			ntm_debug("one of the datagrams that waited not sent: %s", strerror(-err));
+	}
+	g->n = 0;
+}
+
+static void wait_for_others(struct ntm_udp *u, const struct ntm_addr *to, const uint8_t *src, const void *data,
+			    size_t len)
+{
+	struct gathered *g = &u->out;
+	bool v6 = !ntm_ip_is_v4(to->ip);
+	unsigned i;
+
+	if (g->n == GATHER || g->v6 != v6)
+		flush(u);
+	g->v6 = v6;
+	i = g->n++;
+	memcpy(g->data[i], data, len);
+	g->iov[i] = (struct iovec){g->data[i], len};
+	address(u, &g->msgs[i].msg_hdr, &g->names[i], &g->ctl[i], to, src);
+	g->msgs[i].msg_hdr.msg_iov = &g->iov[i];
+	g->msgs[i].msg_hdr.msg_iovlen = 1;
+}
+
+void ntm_udp_gather(void *arg, bool on)
+{
+	struct ntm_udp *u = arg;
+
+	u->out.on = on;
+	if (!on)
+		flush(u);
+}
+
 int ntm_udp_send(void *arg, const struct ntm_addr *to, const uint8_t src[16], const void *data, size_t len,
 		 enum ntm_send_mode mode)
 {
 	struct ntm_udp *u = arg;
-	bool v6 = !ntm_ip_is_v4(to->ip);
-	struct sock *s = &u->s[v6];
-	struct sockaddr_storage ss;
+	struct sock *s = &u->s[!ntm_ip_is_v4(to->ip)];
 	struct iovec iov = {(void *)data, len};
-	struct msghdr m = {.msg_name = &ss, .msg_iov = &iov, .msg_iovlen = 1};
+	struct sockaddr_storage ss;
 	union control ctl;
-	int err = 0;
+	struct msghdr m;
+	int err;
 
 	if (s->fd < 0)
 		return -EAFNOSUPPORT;
-	m.msg_namelen = ntm_addr_to_sockaddr(to, v6 ? AF_INET6 : AF_INET, &ss);
-	if ((!src || ntm_ip_is_zero(src)) && u->usual[v6] >= 0)
-		src = u->sources[u->usual[v6]].ip;
-	if (src && !ntm_ip_is_zero(src) && ntm_ip_is_v4(src) == !v6)
-		put_source(&m, &ctl, v6, src, ntm_udp_interface(u, src));
+	if (u->out.on && mode == NTM_SEND_NORMAL && len <= GATHER_LEN) {
+		wait_for_others(u, to, src, data, len);
+		return 0;
+	}
+	flush(u);
+	address(u, &m, &ss, &ctl, to, src);
+	m.msg_iov = &iov;
+	m.msg_iovlen = 1;
 	/* One thread sends, and a datagram's fragments are made within the call: a mode for one packet is safe. */
 	if (mode != NTM_SEND_NORMAL)
 		set_mode(s, mode);
-	if (sendmsg(s->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		err = -errno;
-	/* An address that went away a moment ago: let the kernel choose. */
-	if ((err == -EINVAL || err == -ENETUNREACH || err == -EADDRNOTAVAIL || err == -ENODEV) && m.msg_control) {
-		m.msg_control = NULL;
-		m.msg_controllen = 0;
-		err = sendmsg(s->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
-	}
-	/* An ICMP error of an earlier packet to that address is reported once, in place of sending. */
-	if (err == -ECONNREFUSED || err == -EHOSTUNREACH)
-		err = sendmsg(s->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+	err = send_one(s->fd, &m);
 	if (mode != NTM_SEND_NORMAL)
 		set_mode(s, NTM_SEND_NORMAL);
 	return err;
