@@ -138,7 +138,11 @@ int ntm_dc_start(struct ntm_dc *dc, uv_loop_t *loop, const struct ntm_dc_config 
 	if (!err)
 		err = ntm_dc_sessions_init(&dc->sessions);
 	if (!err)
+		err = ntm_dc_responder_start(&dc->responder, loop, &dc->sessions.kept, ntm_dc_handshake_answered, dc);
+	if (!err) {
+		ntm_dc_responder_set_keys(dc->responder, &dc->ids);
 		err = ntm_dc_paths_init(&dc->paths);
+	}
 	if (!err)
 		err = ntm_dc_outbox_init(&dc->outbox, loop, ntm_dc_send_to_node, ntm_dc_request_lost, dc);
 	if (!err)
@@ -186,6 +190,8 @@ int ntm_dc_start(struct ntm_dc *dc, uv_loop_t *loop, const struct ntm_dc_config 
 
 void ntm_dc_stop(struct ntm_dc *dc)
 {
+	ntm_dc_responder_stop(dc->responder);
+	dc->responder = NULL;
 	ntm_dc_invites_stop(dc);
 	ntm_dc_peers_stop(dc);
 	if (dc->ctl)
@@ -251,6 +257,7 @@ void ntm_dc_reload(struct ntm_dc *dc, const struct ntm_dc_config *now)
 		ntm_err("not all peers were taken over: %s", strerror(-err));
 	if (ntm_dc_identities_load(&dc->ids, now, why, sizeof(why)))
 		ntm_err("%s: the next and the previous key stay as they were", why);
+	ntm_dc_responder_set_keys(dc->responder, &dc->ids);
 	ntm_dc_news(dc);
 	if (ntm_dc_audit_open(&dc->audit, now->audit_file, why, sizeof(why)))
 		ntm_err("%s: the audit log stays as it was", why);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The Direction Coordinator: what its parts share. One thread, one loop. */
+/* The Direction Coordinator: what its parts share. One loop; threads beside it share only what their files say. */
 #ifndef NTM_DC_DC_H
 #define NTM_DC_DC_H
 
@@ -27,6 +27,7 @@
 #include "policy.h"
 #include "ratelimit.h"
 #include "relays.h"
+#include "responder.h"
 #include "sessions.h"
 #include "store.h"
 
@@ -38,6 +39,7 @@
 	X(cookies_sent, "handshakes answered with a cookie, under load") \
 	X(rate_limited, "handshakes beyond what one address may begin, under load") \
 	X(bad_handshake, "handshakes that failed after mac1 held") \
+	X(handshakes_refused, "handshakes not answered because too many others waited") \
 	X(sessions_made, "sessions answered") \
 	X(unknown_session, "sealed messages for no session of this process") \
 	X(bad_seal, "sealed messages that failed authentication") \
@@ -77,6 +79,7 @@ struct ntm_dc {
 	uint8_t priv[NTM_DH_LEN], pub[NTM_DH_LEN]; /* the current ones */
 	struct ntm_dc_identities ids;
 	struct ntm_dc_ratelimit handshakes;
+	struct ntm_dc_responder *responder;
 	struct ntm_store *store;
 	struct ntm_dc_net *net;
 	struct ntm_ctl_server *ctl;
@@ -129,6 +132,7 @@ static inline uint64_t ntm_dc_now(const struct ntm_dc *dc)
 
 /* dispatch.c */
 void ntm_dc_receive_datagram(void *dc, const struct ntm_dc_route *from, uint8_t *data, size_t len);
+void ntm_dc_handshake_answered(void *dc, const struct ntm_dc_handshake *h); /* for the responder */
 void ntm_dc_send_encoded(struct ntm_dc *dc, struct ntm_dc_session *s, const uint8_t *data, size_t len);
 void ntm_dc_send_to_node(void *dc, struct ntm_dc_node *to, const uint8_t *data, size_t len);
 void ntm_dc_reply(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m);

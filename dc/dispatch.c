@@ -112,43 +112,41 @@ void ntm_dc_bind(struct ntm_dc *dc, struct ntm_dc_session *s, struct ntm_dc_node
 		ntm_dc_cluster_claim(dc, node);
 }
 
-struct own_key {
-	const struct ntm_dc *dc;
-	uint32_t number;
-};
-
-static bool find_ss(void *arg, const uint8_t rs[NTM_DH_LEN], uint8_t ss[NTM_DH_LEN])
+void ntm_dc_handshake_answered(void *arg, const struct ntm_dc_handshake *h)
 {
-	const struct own_key *k = arg;
+	struct ntm_dc *dc = arg;
+	char addr[NTM_ADDR_STRLEN];
+	struct ntm_dc_session *s;
 
-	return ntm_dc_session_find_ss(ntm_dc_node_by_key(&k->dc->nodes, rs), rs, k->number, ss);
+	if (h->err) {
+		dc->counters.bad_handshake++;
+		ntm_warn_limited("%s: session init: %s", ntm_addr_format(&h->from.peer, addr), strerror(-h->err));
+		return;
+	}
+	s = ntm_dc_session_add(&dc->sessions, &h->keys, &h->from, ntm_dc_now(dc));
+	if (!s)
+		return;
+	ntm_dc_session_keep_ss(s, h->ss, h->number);
+	dc->counters.sessions_made++;
+	ntm_dc_net_send(dc->net, &h->from, &h->resp, sizeof(h->resp));
 }
 
-static int accept_session(struct ntm_dc *dc, const struct ntm_dc_identity *own, const struct ntm_dc_route *from,
-			  const uint8_t *data, size_t len)
+/* data: a session init whose macs hold for the key own. */
+static void ask_responder(struct ntm_dc *dc, const struct ntm_dc_identity *own, const struct ntm_dc_route *from,
+			  const uint8_t *data)
 {
-	struct own_key key = {dc, own->number};
-	struct ntm_noise_static kept = {.dh = own->dh, .find = find_ss, .arg = &key};
-	struct ntm_session_resp answer;
-	struct ntm_session keys;
-	struct ntm_dc_session *s;
-	uint64_t id;
-	int err = ntm_dc_session_new_id(&dc->sessions, &id);
+	struct ntm_dc_handshake h = {.from = *from, .number = own->number, .now_ms = ntm_dc_now(dc)};
+	char addr[NTM_ADDR_STRLEN];
+	int err = ntm_dc_session_new_id(&dc->sessions, &h.local_id);
 
+	memcpy(&h.init, data, sizeof(h.init));
 	if (!err)
-		err = ntm_session_accept_with(&kept, own->priv, own->pub, data, len, id, NTM_DC_SESSION_LIFETIME_S,
-					      ntm_dc_now(dc), &keys, &answer);
-	if (!err) {
-		s = ntm_dc_session_add(&dc->sessions, &keys, from, ntm_dc_now(dc));
-		if (s) {
-			ntm_dc_session_keep_ss(s, kept.ss, own->number);
-			dc->counters.sessions_made++;
-			ntm_dc_net_send(dc->net, from, &answer, sizeof(answer));
-		}
-		ntm_session_clear(&keys);
+		err = ntm_dc_responder_ask(dc->responder, &h);
+	if (err) {
+		dc->counters.handshakes_refused++;
+		ntm_warn_limited("%s: session init not answered: %s", ntm_addr_format(&from->peer, addr),
+				 strerror(-err));
 	}
-	ntm_wipe(kept.ss, sizeof(kept.ss));
-	return err;
 }
 
 static void on_session_init(struct ntm_dc *dc, const struct ntm_dc_route *from, const uint8_t *data, size_t len)
@@ -158,7 +156,6 @@ static void on_session_init(struct ntm_dc *dc, const struct ntm_dc_route *from, 
 	uint64_t now = ntm_dc_now(dc);
 	struct ntm_dc_identity *own;
 	enum ntm_mac_verdict verdict;
-	int err;
 
 	if (len != sizeof(struct ntm_session_init)) {
 		dc->counters.bad_form++;
@@ -183,11 +180,7 @@ static void on_session_init(struct ntm_dc *dc, const struct ntm_dc_route *from, 
 		ntm_warn_limited("%s: too many handshakes from this address", ntm_addr_format(&from->peer, addr));
 		return;
 	}
-	err = accept_session(dc, own, from, data, len);
-	if (err) {
-		dc->counters.bad_handshake++;
-		ntm_warn_limited("%s: session init: %s", ntm_addr_format(&from->peer, addr), strerror(-err));
-	}
+	ask_responder(dc, own, from, data);
 }
 
 /* Messages of a session whose key has no node here. */

@@ -44,7 +44,8 @@ struct dc_socket {
 };
 
 struct ntm_dc_net {
-	uv_prepare_t prepare;
+	uv_prepare_t prepare; /* what timers sent leaves */
+	uv_check_t check;     /* and what other descriptors brought about */
 	ntm_dc_receive receive;
 	void *arg;
 	struct dc_socket **socks;
@@ -163,6 +164,11 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 static void on_prepare(uv_prepare_t *p)
 {
 	flush_all(p->data);
+}
+
+static void on_check(uv_check_t *c)
+{
+	flush_all(c->data);
 }
 
 static void put_local(struct dc_socket *s, struct msghdr *h, struct slot *slot, const uint8_t local[16])
@@ -321,6 +327,9 @@ int ntm_dc_net_open(struct ntm_dc_net **out, uv_loop_t *loop, const struct ntm_a
 	uv_prepare_init(loop, &net->prepare);
 	net->prepare.data = net;
 	uv_prepare_start(&net->prepare, on_prepare);
+	uv_check_init(loop, &net->check);
+	net->check.data = net;
+	uv_check_start(&net->check, on_check);
 	if (err) {
 		ntm_dc_net_close(net);
 		return err;
@@ -347,19 +356,20 @@ static void poll_closed(uv_handle_t *h)
 	closed(net);
 }
 
-static void prepare_closed(uv_handle_t *h)
+static void hook_closed(uv_handle_t *h)
 {
 	closed(h->data);
 }
 
 void ntm_dc_net_close(struct ntm_dc_net *net)
 {
-	net->closing = net->n + 1;
+	net->closing = net->n + 2;
 	for (size_t i = 0; i < net->n; i++) {
 		flush(net->socks[i]);
 		uv_close((uv_handle_t *)&net->socks[i]->poll, poll_closed);
 	}
-	uv_close((uv_handle_t *)&net->prepare, prepare_closed);
+	uv_close((uv_handle_t *)&net->prepare, hook_closed);
+	uv_close((uv_handle_t *)&net->check, hook_closed);
 }
 
 const struct ntm_addr *ntm_dc_net_bound(const struct ntm_dc_net *net, uint16_t sock)

@@ -119,7 +119,7 @@ void ntm_dc_key_update(struct ntm_dc *dc, struct ntm_dc_session *s, const struct
 		return;
 	}
 	node->rekeyed_ms = now;
-	ntm_dc_session_set_peer_key(s, m->public_key); /* whose session it is, until it ends */
+	ntm_dc_session_set_peer_key(&dc->sessions, s, m->public_key); /* whose session it is, until it ends */
 	ntm_dc_key_changed(dc, node);
 	ntm_dc_cluster_changed(dc, node);
 	answer(dc, s, m);

@@ -23,7 +23,9 @@ int ntm_dc_sessions_init(struct ntm_dc_sessions *ss)
 		TAILQ_INIT(&ss->lists[i]);
 	for (int i = 0; i < NTM_DC_DELAY_SLOTS; i++)
 		TAILQ_INIT(&ss->delayed[i]);
-	return ntm_table_init(&ss->by_id, NTM_DC_PENDING_MAX);
+	pthread_mutex_init(&ss->kept.lock, NULL);
+	ntm_table_hash("", 0); /* its key is drawn in this thread */
+	return ntm_table_init(&ss->by_id, NTM_DC_PENDING_MAX) || ntm_table_init(&ss->kept.by_peer_key, 0) ? -ENOMEM : 0;
 }
 
 void ntm_dc_sessions_free(struct ntm_dc_sessions *ss)
@@ -35,6 +37,8 @@ void ntm_dc_sessions_free(struct ntm_dc_sessions *ss)
 			ntm_dc_session_remove(ss, s);
 	}
 	ntm_table_free(&ss->by_id);
+	ntm_table_free(&ss->kept.by_peer_key);
+	pthread_mutex_destroy(&ss->kept.lock);
 }
 
 struct ntm_dc_session *ntm_dc_session_find(const struct ntm_dc_sessions *ss, uint64_t local_id)
@@ -146,22 +150,51 @@ void ntm_dc_session_keep_ss(struct ntm_dc_session *s, const uint8_t ss[NTM_DH_LE
 	s->ss_number = number;
 }
 
-bool ntm_dc_session_find_ss(const struct ntm_dc_node *node, const uint8_t peer_key[NTM_DH_LEN], uint32_t number,
-			    uint8_t ss[NTM_DH_LEN])
+bool ntm_dc_kept_find(struct ntm_dc_kept *k, const uint8_t peer_key[NTM_DH_LEN], uint32_t number,
+		      uint8_t ss[NTM_DH_LEN])
 {
-	const struct ntm_dc_session *s = node ? node->session : NULL;
+	uint64_t hash = ntm_table_hash(peer_key, NTM_DH_LEN);
+	struct ntm_table_link *l;
+	bool found = false;
 
-	if (!s || !s->ss_number || s->ss_number != number || memcmp(s->keys.peer_key, peer_key, NTM_DH_LEN) != 0)
-		return false;
-	memcpy(ss, s->ss, NTM_DH_LEN);
-	return true;
+	pthread_mutex_lock(&k->lock);
+	for (l = ntm_table_first(&k->by_peer_key, hash); l && !found; l = ntm_table_next(l)) {
+		const struct ntm_dc_session *s = ntm_container_of(l, struct ntm_dc_session, by_peer_key);
+
+		found = s->ss_number == number && !memcmp(s->keys.peer_key, peer_key, NTM_DH_LEN);
+		if (found)
+			memcpy(ss, s->ss, NTM_DH_LEN);
+	}
+	pthread_mutex_unlock(&k->lock);
+	return found;
 }
 
-void ntm_dc_session_set_peer_key(struct ntm_dc_session *s, const uint8_t key[NTM_DH_LEN])
+static void begin_keeping(struct ntm_dc_kept *k, struct ntm_dc_session *s)
 {
-	memcpy(s->keys.peer_key, key, NTM_DH_LEN);
+	if (!s->ss_number)
+		return;
+	pthread_mutex_lock(&k->lock);
+	ntm_table_add(&k->by_peer_key, &s->by_peer_key, ntm_table_hash(s->keys.peer_key, NTM_DH_LEN));
+	s->kept = true;
+	pthread_mutex_unlock(&k->lock);
+}
+
+static void end_keeping(struct ntm_dc_kept *k, struct ntm_dc_session *s)
+{
+	if (s->kept) {
+		pthread_mutex_lock(&k->lock);
+		ntm_table_del(&k->by_peer_key, &s->by_peer_key);
+		s->kept = false;
+		pthread_mutex_unlock(&k->lock);
+	}
 	s->ss_number = 0;
 	ntm_wipe(s->ss, sizeof(s->ss));
+}
+
+void ntm_dc_session_set_peer_key(struct ntm_dc_sessions *ss, struct ntm_dc_session *s, const uint8_t key[NTM_DH_LEN])
+{
+	end_keeping(&ss->kept, s);
+	memcpy(s->keys.peer_key, key, NTM_DH_LEN);
 }
 
 void ntm_dc_session_confirm(struct ntm_dc_sessions *ss, struct ntm_dc_session *s, uint64_t now_ms)
@@ -183,6 +216,7 @@ void ntm_dc_session_bind(struct ntm_dc_sessions *ss, struct ntm_dc_session *s, s
 	enter(ss, s, NTM_DC_BOUND, now_ms);
 	s->node = node;
 	node->session = s;
+	begin_keeping(&ss->kept, s);
 }
 
 void ntm_dc_session_keep(struct ntm_dc_sessions *ss, struct ntm_dc_session *s, uint64_t now_ms)
@@ -202,8 +236,8 @@ void ntm_dc_session_remove(struct ntm_dc_sessions *ss, struct ntm_dc_session *s)
 		ntm_dc_peer_session_gone(s);
 	if (s->process)
 		ntm_dc_cluster_session_gone(s);
+	end_keeping(&ss->kept, s);
 	ntm_session_clear(&s->keys);
-	ntm_wipe(s->ss, sizeof(s->ss));
 	free(s);
 }
 

@@ -9,6 +9,7 @@
 #ifndef NTM_DC_SESSIONS_H
 #define NTM_DC_SESSIONS_H
 
+#include <pthread.h>
 #include <sys/queue.h>
 
 #include "../user/common/session.h"
@@ -44,10 +45,12 @@ struct ntm_dc_session {
 	uint64_t since_ms; /* in this state */
 	/*
 	 * The exchange of the two static keys, for the next handshake of the same two (noise.h): of keys.peer_key with
-	 * the key of ours that has this number (identity.h). 0: not kept. Wiped with the session.
+	 * the key of ours that has this number (identity.h). 0: none. Wiped with the session.
 	 */
 	uint32_t ss_number;
 	uint8_t ss[NTM_DH_LEN];
+	bool kept; /* a bound session's: it is found by ntm_dc_kept_find() */
+	struct ntm_table_link by_peer_key;
 	struct ntm_table_link by_id;
 	TAILQ_ENTRY(ntm_dc_session) link;
 	struct {
@@ -60,8 +63,15 @@ struct ntm_dc_session {
 };
 TAILQ_HEAD(ntm_dc_session_list, ntm_dc_session);
 
+/* The exchanges of bound sessions by the peer's key: all that threads beside the loop (responder.h) may look at. */
+struct ntm_dc_kept {
+	pthread_mutex_t lock;
+	struct ntm_table by_peer_key;
+};
+
 struct ntm_dc_sessions {
 	struct ntm_table by_id;
+	struct ntm_dc_kept kept;
 	struct ntm_dc_session_list lists[NTM_DC_SESSION_STATES];
 	size_t n[NTM_DC_SESSION_STATES];
 	uint64_t evicted;
@@ -81,13 +91,13 @@ struct ntm_dc_session *ntm_dc_session_find(const struct ntm_dc_sessions *ss, uin
 /* Takes over keys (copied; the caller clears its own); pending, or a stranger if keys->confirmed. NULL: no memory. */
 struct ntm_dc_session *ntm_dc_session_add(struct ntm_dc_sessions *ss, const struct ntm_session *keys,
 					  const struct ntm_dc_route *route, uint64_t now_ms);
-/* Keeps, of the handshake that made it, the exchange with our key of that number. */
+/* Keeps, of the handshake that made it, the exchange with our key of that number: before it is bound. */
 void ntm_dc_session_keep_ss(struct ntm_dc_session *s, const uint8_t ss[NTM_DH_LEN], uint32_t number);
-/* That of the node's session: true, if it is one of these two keys. */
-bool ntm_dc_session_find_ss(const struct ntm_dc_node *node, const uint8_t peer_key[NTM_DH_LEN], uint32_t number,
-			    uint8_t ss[NTM_DH_LEN]);
+/* In any thread. True: a node with this key has a session, and this is the exchange with our key of that number. */
+bool ntm_dc_kept_find(struct ntm_dc_kept *k, const uint8_t peer_key[NTM_DH_LEN], uint32_t number,
+		      uint8_t ss[NTM_DH_LEN]);
 /* Its peer has another key from now on. */
-void ntm_dc_session_set_peer_key(struct ntm_dc_session *s, const uint8_t key[NTM_DH_LEN]);
+void ntm_dc_session_set_peer_key(struct ntm_dc_sessions *ss, struct ntm_dc_session *s, const uint8_t key[NTM_DH_LEN]);
 /* Its first sealed message has come: pending → stranger. */
 void ntm_dc_session_confirm(struct ntm_dc_sessions *ss, struct ntm_dc_session *s, uint64_t now_ms);
 /* The session is the node's from now on; the node's former one is removed. */

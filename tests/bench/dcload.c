@@ -3,11 +3,13 @@
  * dcload sql NODES: INSERTs for the DC's store that make NODES nodes known.
  * dcload run ADDRESS:PORT DC-PUBLIC-KEY DC-PID NODES: load on that DC; prints NAME<TAB>VALUE<TAB>UNIT a line.
  *
- * Rates are those of one core: requests answered per second of the DC's own CPU time, while it never runs out of
- * requests. So what this program costs, on another core, is in none of them. Latencies are measured with requests
- * that leave by the clock and count from when a request was to leave. A figure of a phase in which a request had no
- * answer, or an error for one, is none: it is printed as "nan", and the exit status is 3. Both programs have real-time
- * priority then: what else runs on this machine is not to be measured.
+ * Rates of one core: requests answered per second of the DC's own CPU time, on CPU 0, while it never runs out of
+ * requests. So what this program costs, on CPU 1, is in none of them. Handshakes are the work of as many threads as
+ * there are CPUs, so their rates are those of the whole machine: requests answered per second, with what this program
+ * does for each, two of the four multiplications of a handshake among it, on the same CPUs. Latencies are measured with
+ * requests that leave by the clock and count from when a request was to leave. A figure of a phase in which a request
+ * had no answer, or an error for one, is none: it is printed as "nan", and the exit status is 3. Both programs have
+ * real-time priority then: what else runs on this machine is not to be measured.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -34,13 +36,15 @@ struct phase {
 	uint64_t ns;      /* how long; 0: until all nodes had their turn */
 	unsigned at_rate; /* a second, by the clock; 0: as fast as the DC answers */
 	unsigned again;   /* without a time: the first so many nodes have it, instead of those that had not */
+	bool all_cpus;    /* both programs have them */
 };
 
 struct result {
-	double cpu_s, wall_s, rate, p99_ms;
+	double cpu_s, wall_s, rate, core_rate, p99_ms;
 };
 
 static struct sim sim;
+static int dc_pid;
 static clockid_t dc_clock;
 static uint64_t latencies[LATENCIES];
 static bool incomplete; /* of some phase not all requests were answered */
@@ -71,6 +75,67 @@ static int by_value(const void *a, const void *b)
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
 	return (x > y) - (x < y);
+}
+
+/* All threads of the DC, which has begun those that it will have, get it from set. 0 or -errno */
+static int each_thread(int pid, int (*set)(int tid, bool loop, bool on), bool on)
+{
+	char path[64];
+	struct dirent *d;
+	int err = 0;
+	DIR *tasks;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	tasks = opendir(path);
+	if (!tasks)
+		return -errno;
+	while (!err && (d = readdir(tasks))) {
+		int tid = atoi(d->d_name);
+
+		err = tid ? set(tid, tid == pid, on) : 0;
+	}
+	closedir(tasks);
+	return err;
+}
+
+static int set_cpus(int tid, int cpu, bool all)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	for (int i = 0; i < 2; i++) {
+		if (all || i == cpu)
+			CPU_SET(i, &cpus);
+	}
+	return sched_setaffinity(tid, sizeof(cpus), &cpus) ? -errno : 0;
+}
+
+static int set_dc_cpus(int tid, bool loop, bool all)
+{
+	(void)loop;
+	return set_cpus(tid, 0, all);
+}
+
+static int set_all_cpus(bool all)
+{
+	int err = each_thread(dc_pid, set_dc_cpus, all);
+
+	return err ? err : set_cpus(0, 1, all);
+}
+
+/* One that waits for its CPU must not hold a lock that the loop wants. The loop comes first. */
+static int set_thread_real_time(int tid, bool loop, bool on)
+{
+	struct sched_param priority = {.sched_priority = !on ? 0 : loop ? 2 : 1};
+
+	return sched_setscheduler(tid, on ? SCHED_RR : SCHED_OTHER, &priority) ? -errno : 0;
+}
+
+static int set_real_time(bool on)
+{
+	int err = set_thread_real_time(0, true, on);
+
+	return err ? err : each_thread(dc_pid, set_thread_real_time, on);
 }
 
 static int begin_next(const struct phase *p, unsigned *turn, uint64_t due)
@@ -117,6 +182,10 @@ static int run(const struct phase *p, unsigned nodes, struct result *r)
 	/* half of a handshake is work that can be done before: what this program costs is not to slow the DC down */
 	for (unsigned i = turn; !err && !p->ns && i < nodes; i++)
 		err = sim_prepare(&sim, &sim.nodes[i]);
+	if (!err)
+		err = set_all_cpus(p->all_cpus);
+	if (err)
+		return err;
 	begun = due = sim_now();
 	cpu = cpu_now();
 	stolen = stolen_s();
@@ -136,7 +205,8 @@ static int run(const struct phase *p, unsigned nodes, struct result *r)
 		err = -ETIMEDOUT;
 	if (err)
 		return err;
-	r->rate = (double)sim.done / r->cpu_s;
+	r->core_rate = (double)sim.done / r->cpu_s;
+	r->rate = (double)sim.done / r->wall_s;
 	if (p->at_rate) {
 		size_t n = sim.done < LATENCIES ? sim.done : LATENCIES;
 
@@ -148,34 +218,10 @@ static int run(const struct phase *p, unsigned nodes, struct result *r)
 	if (sim.failed || sim.lost) {
 		fprintf(stderr, "dcload: %s: %lu requests failed, %lu had no answer: not a result\n", p->name,
 			sim.failed, sim.lost);
-		r->rate = r->p99_ms = NAN;
+		r->rate = r->core_rate = r->p99_ms = NAN;
 		incomplete = true;
 	}
 	return 0;
-}
-
-/* All threads of the DC: one that waits for its CPU must not hold a lock that the loop wants. The loop comes first. */
-static int set_real_time(int pid, bool on)
-{
-	struct sched_param first = {.sched_priority = on ? 2 : 0}, others = {.sched_priority = on ? 1 : 0};
-	char path[64];
-	struct dirent *d;
-	int err = 0;
-	DIR *tasks;
-
-	snprintf(path, sizeof(path), "/proc/%d/task", pid);
-	tasks = opendir(path);
-	if (!tasks || sched_setscheduler(0, on ? SCHED_RR : SCHED_OTHER, &first))
-		err = -errno;
-	while (!err && (d = readdir(tasks))) {
-		int tid = atoi(d->d_name);
-
-		if (tid && sched_setscheduler(tid, on ? SCHED_RR : SCHED_OTHER, tid == pid ? &first : &others))
-			err = -errno;
-	}
-	if (tasks)
-		closedir(tasks);
-	return err;
 }
 
 static double resident_mib(int pid)
@@ -195,53 +241,67 @@ static double resident_mib(int pid)
 	return (double)kib / 1024;
 }
 
-static int measure(int pid, unsigned nodes)
+/* New sessions: what the machine makes, and how many are one core's work for a second. */
+static int measure_sessions(const struct phase *p, unsigned nodes, const char *name)
 {
-	static const struct phase first = {"first sessions", OP_SESSION, 0, 0, 0},
-				  few = {"updates, few nodes", OP_REGISTER, 2 * S, 0, 0},
-				  sessions = {"new sessions", OP_SESSION, 0, 0, 0},
-				  again = {"sessions of nodes that have one", OP_SESSION, 0, 0, 20000},
-				  updates = {"updates, all nodes", OP_REGISTER, 3 * S, 0, 0},
-				  directions = {"directions", OP_DIRECT, 3 * S, 0, 0};
-	static const struct phase half[OPS] = {
-	    [OP_SESSION] = {"sessions", OP_SESSION, 0, 2000, 6000},
-	    [OP_REGISTER] = {"registrations", OP_REGISTER, 3 * S, 20000, 0},
-	    [OP_DIRECT] = {"directions", OP_DIRECT, 3 * S, 7500, 0},
-	};
+	struct result r;
+	int err = run(p, nodes, &r);
+
+	if (!err)
+		printf("dc_%s\t%.0f\t/s\ndc_%s_core\t%.0f\t/s\n", name, r.rate, name, r.core_rate);
+	return err;
+}
+
+static int measure_rates(unsigned nodes)
+{
+	static const struct phase first = {"first sessions", OP_SESSION, 0, 0, 0, false},
+				  few = {"updates, few nodes", OP_REGISTER, 2 * S, 0, 0, false},
+				  sessions = {"new sessions", OP_SESSION, 0, 0, 0, true},
+				  again = {"sessions of nodes that have one", OP_SESSION, 0, 0, 20000, true},
+				  updates = {"updates, all nodes", OP_REGISTER, 3 * S, 0, 0, false},
+				  directions = {"directions", OP_DIRECT, 3 * S, 0, 0, false};
 	struct result at_few, r;
 	int err = run(&first, FEW_NODES, &r);
 
 	if (!err)
 		err = run(&few, FEW_NODES, &at_few);
 	if (!err)
-		err = run(&sessions, nodes, &r);
+		err = measure_sessions(&sessions, nodes, "sessions");
+	if (!err)
+		err = measure_sessions(&again, nodes, "sessions_again");
 	if (err)
 		return err;
-	printf("dc_sessions\t%.0f\t/s\n", r.rate);
-	err = run(&again, nodes, &r);
-	if (err)
-		return err;
-	printf("dc_sessions_again\t%.0f\t/s\n", r.rate);
-	printf("dc_memory\t%.0f\tMiB\n", resident_mib(pid));
+	printf("dc_memory\t%.0f\tMiB\n", resident_mib(dc_pid));
 	err = run(&updates, nodes, &r);
 	if (err)
 		return err;
-	printf("dc_registrations\t%.0f\t/s\n", r.rate);
-	printf("dc_update_cost_growth\t%.2f\tratio\n", at_few.rate / r.rate);
+	printf("dc_registrations\t%.0f\t/s\n", r.core_rate);
+	printf("dc_update_cost_growth\t%.2f\tratio\n", at_few.core_rate / r.core_rate);
 	err = run(&directions, nodes, &r);
-	if (err)
-		return err;
-	printf("dc_directions\t%.0f\t/s\n", r.rate);
-	err = set_real_time(pid, true);
+	if (!err)
+		printf("dc_directions\t%.0f\t/s\n", r.core_rate);
+	return err;
+}
+
+static int measure_latencies(unsigned nodes)
+{
+	static const struct phase half[OPS] = {
+	    [OP_SESSION] = {"sessions", OP_SESSION, 0, 2000, 6000, true},
+	    [OP_REGISTER] = {"registrations", OP_REGISTER, 3 * S, 20000, 0, false},
+	    [OP_DIRECT] = {"directions", OP_DIRECT, 3 * S, 7500, 0, false},
+	};
+	struct result r;
+	int err = set_real_time(true);
+
 	if (err)
 		fprintf(stderr, "dcload: no real-time priority: %s\n", strerror(-err));
 	for (int op = 0; op < OPS; op++) {
 		err = run(&half[op], nodes, &r);
 		if (err)
-			break;
+			return err;
 		printf("dc_p99_%s\t%.2f\tms\n", half[op].name, r.p99_ms);
 	}
-	return err ? err : set_real_time(pid, false);
+	return set_real_time(false);
 }
 
 static int print_sql(unsigned nodes)
@@ -267,13 +327,13 @@ int main(int argc, char **argv)
 {
 	uint8_t dc_pub[NTM_DH_LEN];
 	struct ntm_addr dc;
-	int err = ntm_crypto_init(), pid;
+	int err = ntm_crypto_init();
 	long nodes;
 
 	if (!err && argc == 3 && !strcmp(argv[1], "sql") && (nodes = strtol(argv[2], NULL, 10)) > 0)
 		return print_sql((unsigned)nodes) ? 1 : 0;
 	if (argc != 6 || strcmp(argv[1], "run") || ntm_addr_parse(argv[2], 0, &dc) ||
-	    ntm_key_from_text(argv[3], dc_pub) || (pid = atoi(argv[4])) <= 0 ||
+	    ntm_key_from_text(argv[3], dc_pub) || (dc_pid = atoi(argv[4])) <= 0 ||
 	    (nodes = strtol(argv[5], NULL, 10)) <= FEW_NODES) {
 		fprintf(stderr, "usage: dcload sql NODES | run ADDRESS:PORT DC-PUBLIC-KEY DC-PID NODES (over %d)\n",
 			FEW_NODES);
@@ -281,11 +341,13 @@ int main(int argc, char **argv)
 	}
 	prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
 	if (!err)
-		err = -clock_getcpuclockid(pid, &dc_clock);
+		err = -clock_getcpuclockid(dc_pid, &dc_clock);
 	if (!err)
 		err = sim_open(&sim, &dc, dc_pub, (unsigned)nodes);
 	if (!err)
-		err = measure(pid, (unsigned)nodes);
+		err = measure_rates((unsigned)nodes);
+	if (!err)
+		err = measure_latencies((unsigned)nodes);
 	sim_close(&sim);
 	if (err)
 		fprintf(stderr, "dcload: %s\n", strerror(-err));

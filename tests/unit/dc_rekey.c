@@ -215,6 +215,7 @@ static void load_keys(const struct key *next, const struct key *previous)
 		conf.previous_key_file = previous_file;
 	}
 	cr_assert_eq(ntm_dc_identities_load(&dc.ids, &conf, why, sizeof(why)), 0, "%s", why);
+	ntm_dc_responder_set_keys(dc.responder, &dc.ids);
 	unlink(next_file);
 	unlink(previous_file);
 }

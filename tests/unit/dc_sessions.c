@@ -195,26 +195,31 @@ Test(sessions, static_exchange_is_found_for_the_same_two_keys_alone)
 	struct ntm_dc_node *n = node(1);
 	uint8_t got[NTM_DH_LEN];
 
-	ntm_dc_session_set_peer_key(s, key);
-	cr_assert(!ntm_dc_session_find_ss(NULL, key, 1, got), "of a node that is not known");
-	cr_assert(!ntm_dc_session_find_ss(n, key, 1, got), "of a node without a session");
+	ntm_dc_session_set_peer_key(&ss, s, key);
+	ntm_dc_session_keep_ss(s, exchange, 1);
 	ntm_dc_session_confirm(&ss, s, 1);
+	cr_assert(!ntm_dc_kept_find(&ss.kept, key, 1, got), "of a stranger");
 	ntm_dc_session_bind(&ss, s, n, 1);
-	cr_assert(!ntm_dc_session_find_ss(n, key, 1, got) && !ntm_dc_session_find_ss(n, key, 0, got), "none is kept");
-	ntm_dc_session_keep_ss(s, exchange, 1);
-	cr_assert(ntm_dc_session_find_ss(n, key, 1, got));
+	cr_assert(!ntm_dc_kept_find(&ss.kept, key, 0, got), "of no key of ours");
+	cr_assert(ntm_dc_kept_find(&ss.kept, key, 1, got));
 	cr_assert_arr_eq(got, exchange, NTM_DH_LEN);
-	cr_assert(!ntm_dc_session_find_ss(n, key, 2, got), "with another key of the DC");
-	cr_assert(!ntm_dc_session_find_ss(n, other, 1, got), "with another key of the node");
+	cr_assert(!ntm_dc_kept_find(&ss.kept, key, 2, got), "with another key of the DC");
+	cr_assert(!ntm_dc_kept_find(&ss.kept, other, 1, got), "with another key of the node");
 
-	ntm_dc_session_set_peer_key(s, other);
-	cr_assert(!ntm_dc_session_find_ss(n, key, 1, got) && !ntm_dc_session_find_ss(n, other, 1, got), "rotated");
+	ntm_dc_session_set_peer_key(&ss, s, other);
+	cr_assert(!ntm_dc_kept_find(&ss.kept, key, 1, got) && !ntm_dc_kept_find(&ss.kept, other, 1, got), "rotated");
 
-	ntm_dc_session_keep_ss(s, exchange, 1);
 	next = add(2);
+	ntm_dc_session_set_peer_key(&ss, next, other);
+	ntm_dc_session_keep_ss(next, exchange, 1);
 	ntm_dc_session_confirm(&ss, next, 2);
 	ntm_dc_session_bind(&ss, next, n, 2);
-	cr_assert(!ntm_dc_session_find_ss(n, other, 1, got), "it ended with its session");
+	cr_assert(ntm_dc_kept_find(&ss.kept, other, 1, got), "of the session that took its place");
+	s = add(3);
+	ntm_dc_session_confirm(&ss, s, 3);
+	ntm_dc_session_bind(&ss, s, n, 3);
+	cr_assert(!ntm_dc_kept_find(&ss.kept, other, 1, got), "it ended with its session");
+	next = s;
 	ntm_dc_session_remove(&ss, next);
-	cr_assert(!ntm_dc_session_find_ss(n, other, 1, got), "revoked");
+	cr_assert(!ntm_dc_kept_find(&ss.kept, other, 1, got), "revoked");
 }
