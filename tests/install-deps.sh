@@ -13,7 +13,7 @@ test_="$demo libcriterion-dev iperf3 bind9 bind9-dnsutils sqlite3 libcap2-bin po
 check="git clang-format clang-tidy cppcheck shellcheck"
 vm="$test_ qemu-system-x86 udev kmod file bsdutils busybox-static python3-requests python3-argcomplete python3-pkg-resources"
 fuzz="libcriterion-dev libclang-rt-dev"
-bench="$demo iperf3 wireguard-go wireguard-tools nebula coturn sqlite3 dnsperf bind9 knot"
+bench="$demo iperf3 wireguard-go wireguard-tools nebula coturn sqlite3 dnsperf bind9 knot postgresql"
 
 only_print=
 if [ "${1:-}" = --missing ]; then

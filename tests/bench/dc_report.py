@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The report's part about the DC: figures of tests/bench/dc (one core, 100,000 nodes over real sessions) and
-tests/bench/dns (queries a second, against other name servers with the same zone), with what is aimed at."""
-import math
+"""The report's part about the DC: figures of tests/bench/dc (one core, 100,000 nodes over real sessions),
+tests/bench/dc_processes (several over one PostgreSQL) and tests/bench/dns (queries a second, against other name servers with
+the same zone), with what is aimed at."""
 import os
-import subprocess
-import sys
+
+from figures import Table, measure as run, met
 
 HERE = os.path.dirname(os.path.realpath(__file__))
+THROUGH = "of three processes over one PostgreSQL, effective through all"
 # title, name, aim, limit, at least (else at most), format
 ROWS = [
     ("registrations on running sessions, one core", "dc_registrations", "at least 40,000 /s", 40000, True, ",.0f"),
@@ -20,50 +21,37 @@ ROWS = [
     ("directions likewise", "dc_p99_directions", "under 5 ms", 5, False, ".2f"),
     ("memory of 100,000 registered nodes", "dc_memory", "at most 200 MiB", 200, False, ",.0f"),
     ("cost of an update, 100,000 nodes against 1,000", "dc_update_cost_growth", "at most 1.5", 1.5, False, ".2f"),
+    (f"a node's move, told to one {THROUGH}, median", "dc_spread_move", "within 100 ms", 100, False, ".1f"),
+    ("the same, 99 % within", "dc_spread_move_p99", "100 ms", 100, False, ".1f"),
+    ("a new node likewise, 99 % within", "dc_spread_arrival_p99", "100 ms", 100, False, ".1f"),
+    ("a revocation likewise, 99 % within", "dc_spread_revocation_p99", "100 ms", 100, False, ".1f"),
 ]
-UNANSWERED = 3  # tests/bench/dcload: the figure is then not a number
 SERVERS = {"named": "BIND", "knotd": "Knot"}
 
 
 def measure():
     """{name: (value, unit)}"""
-    figures = {}
-    for tool in (os.path.join(HERE, "dc"), os.path.join(HERE, "dns")):
-        done = subprocess.run([tool], stdout=subprocess.PIPE, text=True, check=False)
-        if done.returncode == UNANSWERED:
-            print(f"measure.py: {tool}: some requests had no answer: see its rows", file=sys.stderr)
-        elif done.returncode:
-            sys.exit(f"measure.py: {tool}: {done.stdout.strip() or done.returncode}")
-        for line in done.stdout.splitlines():
-            name, value, unit = line.split("\t")
-            figures[name] = (float(value), unit)
-    return figures
+    return run([os.path.join(HERE, tool) for tool in ("dc", "dc_processes", "dns")])
+
+
+def dns(t, prefix, title):
+    """Ours, and each other server's, of which ours is to be a third."""
+    ours = t.value(f"{prefix}_ntm-dc")
+    if not ours:
+        return
+    t.figure(title, f"{prefix}_ntm-dc")
+    for server, name in SERVERS.items():
+        theirs = t.value(f"{prefix}_{server}")
+        if theirs:
+            t.add(f"the same, {name}", f"{theirs:,.0f} /s",
+                  f"ours is {ours / theirs:.2f} of it, at least 0.33 ({met(3 * ours >= theirs)})")
 
 
 def report(figures):
     """(lines, table), both lists."""
-    rows = []
-    for title, name, aim, limit, at_least, form in ROWS:
-        if name in figures:
-            value, unit = figures[name]
-            if math.isnan(value):
-                rows.append((title, "some requests unanswered", f"{aim} (not met)"))
-                continue
-            if limit is None:
-                rows.append((title, f"{value:{form}} {unit}", aim))
-                continue
-            met = value >= limit if at_least else value <= limit
-            rows.append((title, f"{value:{form}} {unit}", f"{aim} ({'met' if met else 'not met'})"))
-    ours = figures.get("dns_ntm-dc", (0, ""))[0]
-    if ours:
-        rows.append(("DNS answers by UDP, 100,000 names", f"{ours:,.0f} /s", ""))
-    for server, title in SERVERS.items():
-        theirs = figures.get(f"dns_{server}", (0, ""))[0]
-        if ours and theirs:
-            rows.append((f"the same, {title}", f"{theirs:,.0f} /s",
-                         f"ours is {ours / theirs:.2f} of it, at least 0.33 ({'met' if 3 * ours >= theirs else 'not met'})"))
-    if not rows:
-        return [], []
-    return ([f"{title}: {shown} {aim}".rstrip() for title, shown, aim in rows],
-            ["| DC, sessions over loopback | measured | aim |", "|---|---:|---|",
-             *(f"| {title} | {shown} | {aim} |" for title, shown, aim in rows)])
+    t = Table("DC, sessions over loopback", figures)
+    for row in ROWS:
+        t.figure(*row)
+    dns(t, "dns", "DNS answers by UDP, 100,000 names, each asked for before")
+    dns(t, "dns_first", "DNS answers by UDP, each for the first time")
+    return t.report()
