@@ -6,7 +6,7 @@
 #ifndef NTM_LIB_DELIVER_H
 #define NTM_LIB_DELIVER_H
 
-#define NTM_DROP(reason) NTM_VERDICT(XDP_DROP, reason)
+#define NTM_DROP(reason) NTM_VERDICT(NTM_RX_DROP, reason)
 
 /*
  * Who may send, and to whom: the peer's virtual address to the own one. On the path to a gateway the source may also be
@@ -79,44 +79,20 @@ static __always_inline int ntm_check_inner(void *p, void *data_end, const struct
 	return NTM_CONTINUE;
 }
 
-/*
- * The frame becomes Ethernet header and inner packet. Nothing may stay behind them, or GRO in ntm0 merges no segments;
- * and what is over the MTU by more than a VLAN tag is lost at the redirect without a word.
- *
- * Except in generic mode: there the kernel, after bpf_xdp_adjust_tail(), sets skb->tail an Ethernet header's length too
- * far, and TCP, which appends a segment to the one before where that has room, then appends it behind a hole (seen on
- * 6.18, the code is the same in 6.1). One byte more than the packet makes ip_rcv() and ip6_rcv() trim it, and so
- * set the tail right.
- */
-static __always_inline int ntm_reframe(struct xdp_md *ctx, const struct ntm_settings *s, __u32 inner_off,
-				       const struct ntm_inner *in)
+static __always_inline int ntm_rx_write_eth(NTM_RX_CTX *ctx, const struct ntm_settings *s, const struct ntm_inner *in)
 {
-	struct ethhdr *eth;
-	void *data, *data_end;
-	__s64 extra;
+	struct ethhdr *eth = NTM_DATA(ctx);
 
-	if (bpf_xdp_adjust_head(ctx, (int)(inner_off - ETH_HLEN)))
-		return NTM_DROP(RX_ERROR);
-	extra = NTM_DATA_END(ctx) - NTM_DATA(ctx);
-	NTM_UNKNOWN(extra);
-	extra -= ETH_HLEN + in->len;
-	if (!(s->native >> (ctx->ingress_ifindex & 31) & 1))
-		extra--;
-	if (extra > 0 && bpf_xdp_adjust_tail(ctx, -extra))
-		return NTM_DROP(RX_ERROR);
-	data = NTM_DATA(ctx);
-	data_end = NTM_DATA_END(ctx);
-	eth = data;
-	if ((void *)(eth + 1) > data_end)
-		return NTM_DROP(RX_ERROR);
+	if ((void *)(eth + 1) > NTM_DATA_END(ctx))
+		return -EINVAL;
 	__builtin_memcpy(eth->h_dest, s->mac_ntm0, 6);
 	__builtin_memcpy(eth->h_source, s->mac_ntm0p, 6);
 	eth->h_proto = in->is_ipv6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
-	return NTM_CONTINUE;
+	return 0;
 }
 
 /* payload: bytes at inner_off that were sealed. On RX_OK *len is the inner packet's length. */
-static __always_inline int ntm_deliver(struct xdp_md *ctx, const struct ntm_settings *s, const struct ntm_path *path,
+static __always_inline int ntm_deliver(NTM_RX_CTX *ctx, const struct ntm_settings *s, const struct ntm_path *path,
 				       __u32 inner_off, __u32 payload, __u32 outer_tos, __u32 *len)
 {
 	void *data = NTM_DATA(ctx), *data_end = NTM_DATA_END(ctx);
@@ -130,13 +106,12 @@ static __always_inline int ntm_deliver(struct xdp_md *ctx, const struct ntm_sett
 	v = ntm_check_inner(data + inner_off, data_end, &in, s, path, outer_tos);
 	if (v != NTM_CONTINUE)
 		return v;
-	v = ntm_reframe(ctx, s, inner_off, &in);
-	if (v != NTM_CONTINUE)
-		return v;
-	if (bpf_redirect(s->if_ntm0p, 0) != XDP_REDIRECT)
+	if (ntm_rx_reframe(ctx, s, inner_off, &in) || ntm_rx_write_eth(ctx, s, &in))
+		return NTM_DROP(RX_ERROR);
+	if (bpf_redirect(s->if_ntm0p, 0) != NTM_RX_REDIRECT)
 		return NTM_DROP(RX_ERROR);
 	*len = in.len;
-	return NTM_VERDICT(XDP_REDIRECT, RX_OK);
+	return NTM_VERDICT(NTM_RX_REDIRECT, RX_OK);
 }
 
 #endif

@@ -7,7 +7,7 @@
 #define NTM_LIB_FINISH_H
 
 #define NTM_CONTINUE (-1)
-#define NTM_VERDICT(action, reason) ((action) << 16 | NTM_R_##reason)
+#define NTM_VERDICT(action, reason) ((action)*65536 | NTM_R_##reason)
 
 static __always_inline void ntm_count(__u32 reason, __u32 bytes)
 {

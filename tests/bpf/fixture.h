@@ -30,12 +30,14 @@ enum fx_side { FX_ALICE, FX_BOB };
 
 struct node_encap;
 struct node_decap;
+struct node_ingress;
 
 struct fx {
 	enum fx_side side;
 	struct node_encap *enc;
 	struct node_decap *dec;
-	int encap_fd, decap_fd;
+	struct node_ingress *ing;
+	int encap_fd, decap_fd, ingress_fd;
 	uint32_t max_paths;
 	struct ntm_settings *settings; /* the maps' own memory */
 	struct ntm_uplink *uplinks;
@@ -65,7 +67,10 @@ void fx_key(enum fx_side sender, uint8_t epoch, uint8_t key[NTM_KEY_LEN]);
 void fx_set_endpoint(struct fx *f, bool v6);
 void fx_add_path(struct fx *f, uint32_t slot, uint64_t id, const uint8_t vip4[4], const uint8_t vip6[16]);
 
-/* In place. Returns the verdict (TC_ACT_*, XDP_*); counters and events are those since the call. */
+/*
+ * In place. Returns the verdict (TC_ACT_*, XDP_*); counters and events are those since the call. fx_decap() lets
+ * node_ingress have the same packet first and demands that bytes, counters, events and path come out the same.
+ */
 int fx_encap(struct fx *f, struct fx_frame *p);
 int fx_decap(struct fx *f, struct fx_frame *p);
 /* The limits on events start anew. */

@@ -133,7 +133,7 @@ static int start(struct ntm_dp *dp, const struct args *a, char *why, size_t cap)
 	if (!err && !dp->ops->adopted(dp))
 		err = add_path(dp, a, &own);
 	if (!err)
-		printf("%s, XDP %s\n", dp->ops->adopted(dp) ? "adopted" : "new", up.xdp_native ? "native" : "generic");
+		printf("%s, XDP %s\n", dp->ops->adopted(dp) ? "adopted" : "new", ntm_rx_hook_name(up.hook));
 	fflush(stdout);
 	return err;
 }

@@ -341,6 +341,7 @@ prepare_node() {
 		echo "private_key_file = node.key"
 		echo "runtime_dir = $d/run"
 		[ "$datapath" = bpf ] || echo "datapath = $datapath"
+		[ -z "${NTM_XDP_MODE:-}" ] || [[ $* = *xdp_mode* ]] || echo "xdp_mode = $NTM_XDP_MODE"
 		printf '%s\n' "$@"
 		echo "[dc]"
 		echo "endpoint = $(dc_endpoints)"

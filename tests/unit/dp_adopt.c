@@ -123,7 +123,7 @@ Test(dp_adopt, goes_on_with_keys_counters_and_records)
 	cr_expect(eq(u8, out[7], 5), "no counter is used twice");
 	cr_expect(eq(int, system("ip link show wire0 | grep -q ' xdp '"), 0));
 	cr_assert(eq(int, dp->ops->set_uplinks(dp, &u, 1, why, sizeof(why)), 0), "%s", why);
-	cr_expect(u.xdp_native);
+	cr_expect(eq(int, u.hook, NTM_RX_NATIVE));
 	struct ntm_dp_path again = ntm_rig_path(0, false);
 	again.path_id = 99;
 	cr_expect(eq(int, dp->ops->add_path(dp, &again), 0), "its Path ID is free again");
@@ -183,8 +183,43 @@ Test(dp_adopt, the_other_xdp_mode_is_taken_up)
 	struct ntm_dp_uplink u = ntm_rig_uplink(0);
 	cr_assert(dp->ops->adopted(dp));
 	cr_assert(eq(int, dp->ops->set_uplinks(dp, &u, 1, why, sizeof(why)), 0), "%s", why);
-	cr_expect(not(u.xdp_native));
+	cr_expect(eq(int, u.hook, NTM_RX_GENERIC));
 	cr_expect(eq(int, system("ip link show wire0 | grep -q xdpgeneric"), 0));
+}
+
+static void tc_ingress(enum ntm_xdp_mode before, enum ntm_xdp_mode after, enum ntm_rx_hook hook)
+{
+	char cmd[128];
+	rig.xdp_mode = before;
+	short_life(with_a_path);
+	rig.xdp_mode = after;
+	struct ntm_dp *dp = open0();
+	struct ntm_dp_uplink u = ntm_rig_uplink(0);
+	cr_assert(dp->ops->adopted(dp));
+	cr_assert(eq(int, dp->ops->set_uplinks(dp, &u, 1, why, sizeof(why)), 0), "%s", why);
+	cr_expect(eq(int, u.hook, hook));
+	snprintf(cmd, sizeof(cmd), "test $(ls %s/bpf | grep -cE '^(tc|xdp)_') = 1", rig.dir[0]);
+	cr_expect(eq(int, system(cmd), 0), "one pin");
+}
+
+Test(dp_adopt, tc_ingress_goes_on)
+{
+	tc_ingress(NTM_XDP_TC, NTM_XDP_TC, NTM_RX_TC);
+}
+
+Test(dp_adopt, tc_ingress_goes_on_where_nothing_else_is_asked_for)
+{
+	tc_ingress(NTM_XDP_TC, NTM_XDP_AUTO, NTM_RX_TC);
+}
+
+Test(dp_adopt, tc_ingress_for_xdp)
+{
+	tc_ingress(NTM_XDP_NATIVE, NTM_XDP_TC, NTM_RX_TC);
+}
+
+Test(dp_adopt, xdp_for_tc_ingress)
+{
+	tc_ingress(NTM_XDP_TC, NTM_XDP_NATIVE, NTM_RX_NATIVE);
 }
 
 /* The agent's mount namespace dies with it, as under `ip netns exec`; the pins must not. */

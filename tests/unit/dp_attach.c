@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* tc and XDP attachments: what is attached, replaced, detached, on new kernels (TCX) and as on old ones (clsact). */
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <errno.h>
@@ -97,6 +98,55 @@ Test(dp_attach, clsact)
 	tc(false);
 }
 
+static void ingress(bool tcx)
+{
+	enum { UNSPEC = -1, SHOT = 2 };
+	char pin[32];
+	int drop = program(BPF_PROG_TYPE_SCHED_CLS, "drop", SHOT),
+	    pass = program(BPF_PROG_TYPE_SCHED_CLS, "pass", UNSPEC);
+	cr_assert(drop >= 0 && pass >= 0);
+	snprintf(pin, sizeof(pin), "tc_%u", ifindex);
+	/* Somebody else's filter, at the place that a first one gets. */
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, other, .handle = 1, .priority = 1, .prog_fd = pass);
+	LIBBPF_OPTS(bpf_tc_opts, query, .handle = 1, .priority = 1);
+	cr_assert(eq(int, bpf_tc_hook_create(&hook), 0));
+	cr_assert(eq(int, bpf_tc_attach(&hook, &other), 0));
+	int fd = ntm_attach_ingress(pins, ifindex, drop, tcx);
+	cr_assert(ge(int, fd, 0), "%s", strerror(-fd));
+	cr_expect(pinned(pin));
+	cr_expect(not(reachable()));
+	close(fd); /* the agent is gone */
+	cr_expect(not(reachable()));
+	fd = ntm_attach_ingress(pins, ifindex, pass, tcx);
+	cr_assert(ge(int, fd, 0), "%s", strerror(-fd));
+	cr_expect(reachable(), "replaced, not added");
+	close(fd);
+	fd = ntm_attach_ingress(pins, ifindex, drop, tcx);
+	cr_assert(ge(int, fd, 0), "%s", strerror(-fd));
+	cr_expect(not(reachable()));
+	cr_expect(eq(int, ntm_detach_ingress(pins, ifindex, fd), 0));
+	cr_expect(not(pinned(pin)));
+	cr_expect(reachable());
+	cr_expect(eq(int, bpf_tc_query(&hook, &query), 0), "left alone");
+	fd = ntm_attach_ingress(pins, ifindex, pass, tcx);
+	ntm_rig_run("ip link del wire0");
+	cr_expect(eq(int, ntm_detach_ingress(pins, ifindex, fd), 0), "as good as detached");
+	cr_expect(not(pinned(pin)));
+	cr_expect(lt(int, ntm_attach_ingress(pins, ifindex, pass, tcx), 0));
+	cr_expect(not(pinned(pin)));
+}
+
+Test(dp_attach, ingress_tcx)
+{
+	ingress(true);
+}
+
+Test(dp_attach, ingress_clsact)
+{
+	ingress(false);
+}
+
 Test(dp_attach, xdp)
 {
 	bool native = false;
@@ -138,6 +188,9 @@ Test(dp_attach, names_of_pins)
 	cr_expect(eq(u32, ntm_xdp_pin_ifindex("xdp_7"), 7));
 	cr_expect(eq(u32, ntm_xdp_pin_ifindex("xdp_"), 0));
 	cr_expect(eq(u32, ntm_xdp_pin_ifindex("xdp_7x"), 0));
+	cr_expect(eq(u32, ntm_xdp_pin_ifindex("tc_7"), 0));
+	cr_expect(eq(u32, ntm_ingress_pin_ifindex("tc_7"), 7));
+	cr_expect(eq(u32, ntm_ingress_pin_ifindex("xdp_7"), 0));
 	cr_expect(eq(u32, ntm_xdp_pin_ifindex("xdp_-7"), 0));
 	cr_expect(eq(u32, ntm_xdp_pin_ifindex("xdp_99999999999"), 0));
 	cr_expect(eq(u32, ntm_xdp_pin_ifindex("ntm_paths"), 0));

@@ -380,7 +380,7 @@ Test(dp_gateway, external_xdp)
 	u = ntm_rig_uplink(1);
 	cr_assert(eq(int, rig.dp[1]->ops->set_uplinks(rig.dp[1], &u, 1, why, sizeof(why)), 0), "%s", why);
 	cr_expect(not(ok("ip -d link show wire1 | grep -q xdp")));
-	cr_expect(not(u.xdp_native));
+	cr_expect(eq(int, u.hook, NTM_RX_GENERIC));
 	cr_expect(ge(int, ntm_dp_bpf_decap_fd(rig.dp[1]), 0));
 	cr_expect(ok("ip rule | grep -q 'from 100.96.0.7 lookup 4680'"), "a node's on the same host");
 }

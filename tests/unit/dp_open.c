@@ -111,7 +111,7 @@ Test(dp_open, attaches_and_detaches_uplinks)
 	struct ntm_dp *dp = open0();
 	struct ntm_dp_uplink u = ntm_rig_uplink(0);
 	cr_assert(eq(int, dp->ops->set_uplinks(dp, &u, 1, why, sizeof(why)), 0), "%s", why);
-	cr_expect(u.xdp_native);
+	cr_expect(eq(int, u.hook, NTM_RX_NATIVE));
 	cr_expect(ok("ip link show wire0 | grep -q ' xdp '"));
 	u.mtu = 1900; /* as the watcher says */
 	cr_assert(eq(int, dp->ops->set_uplinks(dp, &u, 1, why, sizeof(why)), 0));
@@ -126,8 +126,22 @@ Test(dp_open, generic_mode_on_request)
 	struct ntm_dp *dp = open0();
 	struct ntm_dp_uplink u = ntm_rig_uplink(0);
 	cr_assert(eq(int, dp->ops->set_uplinks(dp, &u, 1, why, sizeof(why)), 0), "%s", why);
-	cr_expect(not(u.xdp_native));
+	cr_expect(eq(int, u.hook, NTM_RX_GENERIC));
 	cr_expect(ok("ip link show wire0 | grep -q xdpgeneric"));
+}
+
+Test(dp_open, tc_on_request)
+{
+	rig.xdp_mode = NTM_XDP_TC;
+	struct ntm_dp *dp = open0();
+	struct ntm_dp_uplink u = ntm_rig_uplink(0);
+	ntm_rig_run("ethtool -K wire0 gro off");
+	cr_assert(eq(int, dp->ops->set_uplinks(dp, &u, 1, why, sizeof(why)), 0), "%s", why);
+	cr_expect(eq(int, u.hook, NTM_RX_TC));
+	cr_expect(ok("! ip link show wire0 | grep -q xdp"));
+	cr_expect(ok("ethtool -k wire0 | grep -q 'generic-receive-offload: on'"));
+	cr_assert(eq(int, dp->ops->set_uplinks(dp, NULL, 0, why, sizeof(why)), 0));
+	cr_expect(ok("ethtool -k wire0 | grep -q 'generic-receive-offload: off'"), "as it was");
 }
 
 Test(dp_open, generic_mode_where_the_driver_has_no_native_one)
@@ -138,7 +152,7 @@ Test(dp_open, generic_mode_where_the_driver_has_no_native_one)
 		cr_skip_test("no interface type here whose driver lacks XDP");
 	u.ifindex = if_nametoindex("br9");
 	cr_assert(eq(int, dp->ops->set_uplinks(dp, &u, 1, why, sizeof(why)), 0), "%s", why);
-	cr_expect(not(u.xdp_native));
+	cr_expect(eq(int, u.hook, NTM_RX_GENERIC));
 }
 
 Test(dp_open, says_that_another_xdp_program_is_there)

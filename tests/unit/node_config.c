@@ -135,7 +135,7 @@ Test(config, bad_lines_are_named)
 	refused("port = 70000", "port");
 	refused("interface = waytoolongforthis", "interface name");
 	refused("interface = a/b", "interface name");
-	refused("xdp_mode = offload", "auto, native, generic");
+	refused("xdp_mode = offload", "auto, native, generic, tc");
 	refused("bulk = on", "auto, off");
 	refused("datapath = kernel", "not one of bpf, user");
 	refused("datapath = magic", "bpf, user");

@@ -106,6 +106,7 @@ Test(config, interfaces_are_required)
 
 Test(config, bad_values)
 {
+	assert_refused(RELAY "interfaces = auto\nxdp_mode = tc\n" DC, 5, "not one of auto, native, generic");
 	assert_refused(RELAY "interfaces = auto\nmax_paths = 1\n" DC, 5, "not between 2");
 	assert_refused(RELAY "interfaces = auto\nmax_paths = 99999999\n" DC, 5, "not between 2");
 	assert_refused(RELAY "interfaces = auto\nidle_s = 5\n" DC, 5, "not between 30");

@@ -202,7 +202,7 @@ Test(relay_dp_bpf, auto_is_generic_on_a_veth_pair)
 	cr_assert_eq(open_relay(&dp), 0, "%s", why);
 	u = ntm_rig_uplink(0);
 	cr_assert_eq(dp->ops->set_uplinks(dp, &u, 1, why, sizeof(why)), 0, "%s", why);
-	cr_expect(!u.xdp_native);
+	cr_expect(u.hook == NTM_RX_GENERIC);
 }
 
 static void die_with_a_path(const struct ntm_addr *a, const struct ntm_addr *b)

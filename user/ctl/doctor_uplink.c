@@ -46,18 +46,49 @@ static void prog_name(__u32 id, char out[BPF_OBJ_NAME_LEN])
 	close(fd);
 }
 
-static bool reported(const struct doctor *d, const char *name)
+/* What the agent says of an interface; NULL: nothing. */
+static json_object *reported(const struct doctor *d, const char *name)
 {
 	json_object *uplinks = ctl_member(d->status, "uplinks");
 	size_t n = json_object_is_type(uplinks, json_type_array) ? json_object_array_length(uplinks) : 0;
 
 	for (size_t i = 0; i < n; i++) {
-		const char *other = ctl_text(json_object_array_get_idx(uplinks, i), "name");
+		json_object *u = json_object_array_get_idx(uplinks, i);
+		const char *other = ctl_text(u, "name");
 
 		if (other && !strcmp(other, name))
-			return true;
+			return u;
 	}
-	return false;
+	return NULL;
+}
+
+/* Is node_ingress at tc ingress? By link since Linux 6.6, by filter before. */
+static bool has_ingress(const char *name)
+{
+	enum { TCX_INGRESS = 46, HANDLE = 0x4e544d, PROGS = 16 }; /* of linux/bpf.h and user/dataplane/attach.c */
+	int ifindex = (int)if_nametoindex(name);
+	__u32 ids[PROGS], n = PROGS, flags = 0;
+	char prog[BPF_OBJ_NAME_LEN];
+
+	if (!bpf_prog_query(ifindex, (enum bpf_attach_type)TCX_INGRESS, 0, &flags, ids, &n)) {
+		for (__u32 i = 0; i < n && i < PROGS; i++) {
+			prog_name(ids[i], prog);
+			if (!strcmp(prog, "node_ingress"))
+				return true;
+		}
+	}
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, filter, .handle = HANDLE, .priority = 1);
+	return !bpf_tc_query(&hook, &filter);
+}
+
+static void check_ingress(struct doctor *d, const char *name, const char *driver, const char *check)
+{
+	if (has_ingress(name))
+		doctor_add(d, DOCTOR_OK, check, NULL, "packets are taken in at tc ingress (driver %s)", driver);
+	else
+		doctor_add(d, DOCTOR_FAIL, check, "restart ntm-node; it attaches its program again",
+			   "the agent uses it, but its program is not at tc ingress (driver %s)", driver);
 }
 
 static void check_xdp(struct doctor *d, const char *name, const char *driver, const char *check)
@@ -65,9 +96,12 @@ static void check_xdp(struct doctor *d, const char *name, const char *driver, co
 	LIBBPF_OPTS(bpf_xdp_query_opts, q);
 	int err = bpf_xdp_query((int)if_nametoindex(name), 0, &q);
 	char prog[BPF_OBJ_NAME_LEN];
-	bool ours = reported(d, name);
+	json_object *ours = reported(d, name);
+	const char *hook = ours ? ctl_text(ours, "xdp") : NULL;
 
-	if (err) {
+	if (hook && !strcmp(hook, "tc")) {
+		check_ingress(d, name, driver, check);
+	} else if (err) {
 		doctor_add(d, DOCTOR_WARN, check, "run this as root", "its XDP program cannot be seen: %s",
 			   strerror(-err));
 	} else if (q.attach_mode == XDP_ATTACHED_NONE) {

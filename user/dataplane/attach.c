@@ -2,6 +2,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if_link.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,8 @@
 #define ATTACH_TCX_EGRESS 47
 #define LINK_TYPE_TCX 11
 
-enum { TC_HANDLE = 1, TC_PRIORITY = 1 };
+/* A filter of somebody else on an uplink may well have handle 1: there ours has one of its own. */
+enum { TC_HANDLE = 1, TC_HANDLE_UPLINK = 0x4e544d, TC_PRIORITY = 1 };
 
 /* A dead link (its interface is gone) has ifindex 0. */
 static uint32_t link_ifindex(int fd)
@@ -70,10 +72,10 @@ static enum bpf_tc_attach_point clsact_point(enum ntm_tc_side side)
 	return side == NTM_TC_EGRESS ? BPF_TC_EGRESS : BPF_TC_INGRESS;
 }
 
-static int attach_clsact(uint32_t ifindex, enum ntm_tc_side side, int prog_fd)
+static int attach_clsact(uint32_t ifindex, enum ntm_tc_side side, uint32_t handle, int prog_fd)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = clsact_point(side));
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY, .prog_fd = prog_fd,
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = handle, .priority = TC_PRIORITY, .prog_fd = prog_fd,
 		    .flags = BPF_TC_F_REPLACE);
 	int err = bpf_tc_hook_create(&hook);
 	if (err && err != -EEXIST)
@@ -81,8 +83,17 @@ static int attach_clsact(uint32_t ifindex, enum ntm_tc_side side, int prog_fd)
 	return bpf_tc_attach(&hook, &opts);
 }
 
-int ntm_attach_tc(int pins, const char *name, uint32_t ifindex, enum ntm_tc_side side, int prog_fd, bool allow_tcx,
-		  struct ntm_tc_attachment *out)
+static int detach_clsact(uint32_t ifindex, enum ntm_tc_side side, uint32_t handle)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = clsact_point(side));
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = handle, .priority = TC_PRIORITY);
+	int err = bpf_tc_detach(&hook, &opts);
+	return err == -ENOENT || err == -EINVAL || err == -ENODEV ? 0 : err;
+}
+
+/* The link's descriptor, or -1: a filter of clsact. */
+static int attach_tc(int pins, const char *name, uint32_t ifindex, enum ntm_tc_side side, uint32_t handle, int prog_fd,
+		     bool allow_tcx, int *link_fd)
 {
 	int type = side == NTM_TC_EGRESS ? ATTACH_TCX_EGRESS : ATTACH_TCX_INGRESS, fd = -EINVAL;
 	if (allow_tcx)
@@ -93,15 +104,24 @@ int ntm_attach_tc(int pins, const char *name, uint32_t ifindex, enum ntm_tc_side
 			fd = pin_link(pins, name, fd);
 	}
 	if (fd == -EINVAL) {
-		int err = attach_clsact(ifindex, side, prog_fd);
+		int err = attach_clsact(ifindex, side, handle, prog_fd);
 		if (err)
 			return err;
 		fd = -1;
 	} else if (fd < 0) {
 		return fd;
 	}
-	*out = (struct ntm_tc_attachment){.ifindex = ifindex, .side = side, .link_fd = fd};
+	*link_fd = fd;
 	return 0;
+}
+
+int ntm_attach_tc(int pins, const char *name, uint32_t ifindex, enum ntm_tc_side side, int prog_fd, bool allow_tcx,
+		  struct ntm_tc_attachment *out)
+{
+	int fd, err = attach_tc(pins, name, ifindex, side, TC_HANDLE, prog_fd, allow_tcx, &fd);
+	if (!err)
+		*out = (struct ntm_tc_attachment){.ifindex = ifindex, .side = side, .link_fd = fd};
+	return err;
 }
 
 int ntm_detach_tc(int pins, const char *name, struct ntm_tc_attachment *a)
@@ -114,10 +134,7 @@ int ntm_detach_tc(int pins, const char *name, struct ntm_tc_attachment *a)
 		int rm = ntm_pin_remove(pins, name);
 		return err && err != -ENOLINK ? err : rm;
 	}
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)a->ifindex, .attach_point = clsact_point(a->side));
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY);
-	int err = bpf_tc_detach(&hook, &opts);
-	return err == -ENOENT || err == -EINVAL || err == -ENODEV ? 0 : err;
+	return detach_clsact(a->ifindex, a->side, TC_HANDLE);
 }
 
 static const char *xdp_pin(uint32_t ifindex, char out[32])
@@ -126,13 +143,56 @@ static const char *xdp_pin(uint32_t ifindex, char out[32])
 	return out;
 }
 
+static const char *ingress_pin(uint32_t ifindex, char out[32])
+{
+	snprintf(out, 32, "tc_%u", ifindex);
+	return out;
+}
+
+static uint32_t pin_ifindex(const char *name, const char *prefix)
+{
+	size_t n = strlen(prefix);
+	char *end;
+	if (strncmp(name, prefix, n) || name[n] < '1' || name[n] > '9')
+		return 0;
+	unsigned long v = strtoul(name + n, &end, 10);
+	return *end || v > INT32_MAX ? 0 : (uint32_t)v;
+}
+
 uint32_t ntm_xdp_pin_ifindex(const char *name)
 {
-	char *end;
-	if (strncmp(name, "xdp_", 4) || name[4] < '1' || name[4] > '9')
-		return 0;
-	unsigned long v = strtoul(name + 4, &end, 10);
-	return *end || v > INT32_MAX ? 0 : (uint32_t)v;
+	return pin_ifindex(name, "xdp_");
+}
+
+uint32_t ntm_ingress_pin_ifindex(const char *name)
+{
+	return pin_ifindex(name, "tc_");
+}
+
+int ntm_attach_ingress(int pins, uint32_t ifindex, int prog_fd, bool allow_tcx)
+{
+	char name[32];
+	int fd, err = attach_tc(pins, ingress_pin(ifindex, name), ifindex, NTM_TC_INGRESS, TC_HANDLE_UPLINK, prog_fd,
+				allow_tcx, &fd);
+	if (err || fd >= 0)
+		return err ? err : fd;
+	/* A filter ends with nobody: the pinned program says that it is there. */
+	fd = fcntl(prog_fd, F_DUPFD_CLOEXEC, 0);
+	fd = fd < 0 ? -errno : pin_link(pins, name, fd);
+	if (fd < 0)
+		(void)detach_clsact(ifindex, NTM_TC_INGRESS, TC_HANDLE_UPLINK);
+	return fd;
+}
+
+int ntm_detach_ingress(int pins, uint32_t ifindex, int fd)
+{
+	char name[32];
+	int err = bpf_link_detach(fd);
+	close(fd);
+	if (err == -EINVAL) /* no link */
+		err = detach_clsact(ifindex, NTM_TC_INGRESS, TC_HANDLE_UPLINK);
+	int rm = ntm_pin_remove(pins, ingress_pin(ifindex, name));
+	return err && err != -ENOLINK && err != -ENODEV ? err : rm;
 }
 
 static int xdp_link(uint32_t ifindex, int prog_fd, uint32_t flags)

@@ -36,11 +36,20 @@ int ntm_attach_xdp(int pins, uint32_t ifindex, int prog_fd, enum ntm_xdp_mode mo
 int ntm_detach_xdp(int pins, uint32_t ifindex, int link_fd);
 
 /*
+ * tc ingress of an uplink, in place of an earlier agent's program if there is one; the pin is "tc_IFINDEX": the link,
+ * or the program of a clsact filter. Returns what is pinned as a descriptor.
+ */
+int ntm_attach_ingress(int pins, uint32_t ifindex, int prog_fd, bool allow_tcx);
+/* Detaches and removes the pin; closes fd. */
+int ntm_detach_ingress(int pins, uint32_t ifindex, int fd);
+
+/*
  * Opens the pinned link of an earlier agent if it still holds ifindex, and replaces its program by prog_fd. -ENOENT:
  * there is none (a dead pin is removed). Returns the link's descriptor.
  */
 int ntm_adopt_link(int pins, const char *name, uint32_t ifindex, int prog_fd);
-/* "xdp_7" -> 7; 0: not such a name */
+/* "xdp_7" -> 7, "tc_7" -> 7; 0: not such a name */
 uint32_t ntm_xdp_pin_ifindex(const char *name);
+uint32_t ntm_ingress_pin_ifindex(const char *name);
 
 #endif

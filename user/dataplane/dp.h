@@ -18,7 +18,15 @@
 
 #define NTM_RTPROT 78 /* protocol of the routes and rules that the data plane makes */
 
-enum ntm_xdp_mode { NTM_XDP_AUTO, NTM_XDP_NATIVE, NTM_XDP_GENERIC };
+enum ntm_xdp_mode { NTM_XDP_AUTO, NTM_XDP_NATIVE, NTM_XDP_GENERIC, NTM_XDP_TC };
+
+/* Where packets are taken in on an uplink. */
+enum ntm_rx_hook { NTM_RX_GENERIC, NTM_RX_NATIVE, NTM_RX_TC };
+
+static inline const char *ntm_rx_hook_name(enum ntm_rx_hook hook)
+{
+	return hook == NTM_RX_TC ? "tc" : hook == NTM_RX_NATIVE ? "native" : "generic";
+}
 
 struct ntm_dp_config {
 	const char *ifname;      /* "ntm0"; its peer is ifname + "p" */
@@ -70,7 +78,7 @@ struct ntm_dp_uplink {
 	uint32_t mtu;
 	uint8_t addr4[4], addr6[16];
 	struct ntm_dp_way way4, way6;
-	bool xdp_native; /* out: set by set_uplinks */
+	enum ntm_rx_hook hook; /* out: set by set_uplinks */
 };
 
 struct ntm_dp_path {

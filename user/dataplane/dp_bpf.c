@@ -143,12 +143,19 @@ static void write_settings(struct ntm_dp_bpf *d)
 	__atomic_store_n(&s->layout, NTM_MAPS_LAYOUT, __ATOMIC_RELEASE);
 }
 
+static int ingress_prog(void *arg)
+{
+	return ntm_ingress_fd(arg);
+}
+
 static int adopt_links(struct ntm_dp_bpf *d)
 {
+	d->links.tc_prog = ingress_prog;
+	d->links.tc_arg = d;
 	d->links.pins = d->pins;
 	d->links.prog_fd = ntm_decap_fd(d);
 	d->links.rtnl = &d->rtnl;
-	d->links.native = &d->settings->native; /* bpf/lib/deliver.h says what for */
+	d->links.native = &d->settings->native; /* bpf/lib/hook_xdp.h says what for */
 	return ntm_xdp_links_adopt(&d->links);
 }
 

@@ -150,7 +150,7 @@ static int op_set_uplinks(struct ntm_dp *dp, struct ntm_dp_uplink *u, size_t n, 
 {
 	int err = ordered(dp, NTM_FAKE_SET_UPLINKS);
 	for (size_t i = 0; i < n; i++)
-		u[i].xdp_native = !err;
+		u[i].hook = err ? NTM_RX_GENERIC : NTM_RX_NATIVE;
 	if (err)
 		snprintf(why, cap, "the test ordered error %d", -err);
 	return record(dp, (struct ntm_dp_fake_call){.op = NTM_FAKE_SET_UPLINKS, .result = err, .len = n});

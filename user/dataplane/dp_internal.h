@@ -17,6 +17,7 @@
 struct ring_buffer;
 struct node_encap;
 struct node_decap;
+struct node_ingress;
 struct node_lane;
 struct ntm_engine;
 
@@ -71,6 +72,7 @@ struct ntm_dp_bpf {
 
 	struct node_encap *encap;
 	struct node_decap *decap;
+	struct node_ingress *ingress; /* NULL until an uplink wants it */
 	struct node_lane *lane;
 	int map_fd[NTM_MAP_COUNT];
 	struct ntm_settings *settings;
@@ -131,6 +133,8 @@ int ntm_maps_mmap(struct ntm_dp_bpf *d);
 void ntm_maps_close(struct ntm_dp_bpf *d);
 int ntm_encap_fd(const struct ntm_dp_bpf *d);
 int ntm_decap_fd(const struct ntm_dp_bpf *d);
+/* node_decap's form for tc, which is loaded now if it was not. -errno: it can't be. */
+int ntm_ingress_fd(struct ntm_dp_bpf *d);
 int ntm_lane_fd(const struct ntm_dp_bpf *d);    /* node_lane: tc egress of ntm0 */
 int ntm_lane_in_fd(const struct ntm_dp_bpf *d); /* node_lane_in: tc ingress of the TUN */
 int ntm_steer_fd(const struct ntm_dp_bpf *d);   /* node_steer: queues of the TUN */

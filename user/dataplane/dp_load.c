@@ -17,6 +17,7 @@
 
 #include "node_decap.skel.h"
 #include "node_encap.skel.h"
+#include "node_ingress.skel.h"
 #include "node_lane.skel.h"
 
 static const struct map_spec {
@@ -262,11 +263,29 @@ int ntm_programs_load(struct ntm_dp_bpf *d, char *why, size_t cap)
 	return err;
 }
 
+int ntm_ingress_fd(struct ntm_dp_bpf *d)
+{
+	if (!d->ingress) {
+		struct node_ingress *o = node_ingress__open();
+		int err = o ? prepare(d, o->obj) : -errno;
+		if (!err)
+			err = node_ingress__load(o);
+		if (err) {
+			node_ingress__destroy(o);
+			return err;
+		}
+		d->ingress = o;
+	}
+	return bpf_program__fd(d->ingress->progs.node_ingress);
+}
+
 void ntm_programs_unload(struct ntm_dp_bpf *d)
 {
 	node_encap__destroy(d->encap);
 	node_decap__destroy(d->decap);
 	node_lane__destroy(d->lane);
+	node_ingress__destroy(d->ingress);
+	d->ingress = NULL;
 	d->encap = NULL;
 	d->decap = NULL;
 	d->lane = NULL;
@@ -282,7 +301,12 @@ static int clear_pin(void *arg, const char *name)
 	struct clear *c = arg;
 	char path[NTM_PIN_PATH_LEN];
 	int err = 0;
-	if (ntm_xdp_pin_ifindex(name) || !strcmp(name, NTM_ENCAP_PIN) || !strcmp(name, NTM_LANE_PIN)) {
+	uint32_t ingress = ntm_ingress_pin_ifindex(name);
+	if (ingress) {
+		int fd = bpf_obj_get(ntm_pin_path(c->d->pins, name, path));
+		if (fd >= 0)
+			err = ntm_detach_ingress(c->d->pins, ingress, fd);
+	} else if (ntm_xdp_pin_ifindex(name) || !strcmp(name, NTM_ENCAP_PIN) || !strcmp(name, NTM_LANE_PIN)) {
 		int fd = bpf_obj_get(ntm_pin_path(c->d->pins, name, path));
 		if (fd >= 0) {
 			err = bpf_link_detach(fd);

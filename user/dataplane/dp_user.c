@@ -62,7 +62,7 @@ static int op_set_uplinks(struct ntm_dp *dp, struct ntm_dp_uplink *u, size_t n, 
 	uint32_t best = 0;
 	ntm_ways_set(d->uplinks, u, n, 0);
 	for (size_t i = 0; i < n; i++) {
-		u[i].xdp_native = false;
+		u[i].hook = NTM_RX_GENERIC;
 		if (u[i].mtu > best)
 			best = u[i].mtu;
 	}

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One XDP program on several interfaces: attached, taken over from an earlier agent, detached where no longer wanted.
+/*
+ * One program on several interfaces, at XDP or in its other form at tc ingress: attached, taken over from an earlier
+ * agent, detached where no longer wanted.
  */
 #ifndef NTM_XDP_LINKS_H
 #define NTM_XDP_LINKS_H
@@ -15,14 +17,18 @@
 
 struct ntm_xdp_link {
 	uint32_t ifindex;
-	int fd; /* of the bpf link */
-	bool native;
+	int fd; /* what is pinned */
+	enum ntm_rx_hook hook;
+	bool gro; /* was off, and is on for this */
 };
 
 struct ntm_xdp_links {
 	/* set by the owner before the first call, and borrowed */
-	int pins; /* bpffs directory: pin "xdp_IFINDEX" */
+	int pins; /* bpffs directory: pins "xdp_IFINDEX" and "tc_IFINDEX" */
 	int prog_fd;
+	/* The program's form for tc, a borrowed descriptor or -errno. NULL: there is none. */
+	int (*tc_prog)(void *arg);
+	void *tc_arg;
 	struct ntm_rtnl *rtnl;
 	enum ntm_xdp_mode mode;
 	bool veth_generic; /* mode auto: generic on veth */
@@ -43,8 +49,8 @@ struct ntm_xdp_links {
 int ntm_xdp_links_adopt(struct ntm_xdp_links *x);
 
 /*
- * Attaches to those of u[0..n) that have an address (any: to all of them), detaches from others, and says in u which
- * are in native mode. Goes on after a failure; returns the first one as -errno, why then says in words which.
+ * Attaches to those of u[0..n) that have an address (any: to all of them), detaches from others, and says in u how.
+ * Goes on after a failure; returns the first one as -errno, why then says in words which.
  */
 int ntm_xdp_links_set(struct ntm_xdp_links *x, struct ntm_dp_uplink *u, size_t n, bool any, char *why, size_t cap);
 

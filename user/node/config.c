@@ -65,8 +65,10 @@ int ntm_node_conf_xdp_mode(const char *v, void *field, char *why, size_t cap)
 		*mode = NTM_XDP_NATIVE;
 	else if (!strcmp(v, "generic"))
 		*mode = NTM_XDP_GENERIC;
+	else if (!strcmp(v, "tc"))
+		*mode = NTM_XDP_TC;
 	else
-		return refuse(why, cap, "not one of auto, native, generic");
+		return refuse(why, cap, "not one of auto, native, generic, tc");
 	return 0;
 }
 

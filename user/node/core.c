@@ -323,12 +323,13 @@ void ntm_node_use_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, u
 		ntm_err("uplinks: %s", why[0] ? why : strerror(-err));
 	n->n_uplinks = count;
 	for (unsigned i = 0; i < count; i++) {
-		n->uplinks[i].dp.xdp_native = dp[i].xdp_native;
+		n->uplinks[i].dp.hook = dp[i].hook;
 		ntm_info("uplink %s: %s%s, MTU %u", dp[i].name,
 			 n->uplinks[i].n_addrs ? ntm_ip_format(n->uplinks[i].addrs[0], text) : "no address",
-			 n->userpath        ? ""
-			 : dp[i].xdp_native ? ", native XDP"
-					    : ", generic XDP",
+			 n->userpath                   ? ""
+			 : dp[i].hook == NTM_RX_TC     ? ", tc ingress"
+			 : dp[i].hook == NTM_RX_NATIVE ? ", native XDP"
+						       : ", generic XDP",
 			 dp[i].mtu);
 	}
 	if (!count)

@@ -65,13 +65,21 @@ static int parse_on_stop(const char *v, void *field, char *why, size_t cap)
 	return 0;
 }
 
+/* The relay answers out of the interface that a packet came in by, which tc has no short way for. */
+static int parse_xdp_mode(const char *v, void *field, char *why, size_t cap)
+{
+	if (!strcmp(v, "tc"))
+		return refuse(why, cap, "not one of auto, native, generic");
+	return ntm_node_conf_xdp_mode(v, field, why, cap);
+}
+
 #define FIELD(f) offsetof(struct ntm_relay_config, f)
 static const struct ntm_conf_key keys[] = {
     {"relay", "name", ntm_conf_label, FIELD(node.name), true},
     {"relay", "private_key_file", ntm_conf_path, FIELD(node.private_key_file), true},
     {"relay", "port", ntm_conf_port, FIELD(node.port), false},
     {"relay", "interfaces", ntm_node_conf_uplinks, FIELD(node.uplinks), true},
-    {"relay", "xdp_mode", ntm_node_conf_xdp_mode, FIELD(node.xdp_mode), false},
+    {"relay", "xdp_mode", parse_xdp_mode, FIELD(node.xdp_mode), false},
     {"relay", "runtime_dir", ntm_conf_path, FIELD(node.runtime_dir), false},
     {"relay", "gateway", ntm_conf_bool, FIELD(gateway), false},
     {"relay", "gateway_interface", ntm_node_conf_interface, FIELD(node.interface), false},

@@ -70,7 +70,7 @@ static void on_uplinks(void *arg, const struct ntm_uplink_info *u, unsigned n, b
 		ntm_err("interfaces: %s", why[0] ? why : strerror(-err));
 	for (unsigned i = 0; i < n; i++) {
 		info[i] = u[i];
-		info[i].dp.xdp_native = dp[i].xdp_native;
+		info[i].dp.hook = dp[i].hook;
 	}
 	ntm_node_set_uplinks(&r->node, info, n, force);
 }

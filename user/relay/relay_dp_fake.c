@@ -32,7 +32,7 @@ static int op_set_uplinks(struct ntm_relay_dp *dp, struct ntm_dp_uplink *u, size
 	(void)why;
 	(void)cap;
 	for (size_t i = 0; i < n; i++)
-		u[i].xdp_native = false;
+		u[i].hook = NTM_RX_GENERIC;
 	return 0;
 }
 
