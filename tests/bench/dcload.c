@@ -25,6 +25,7 @@
 #include "../../user/common/crypto.h"
 #include "../../user/common/keystore.h"
 #include "dcload.h"
+#include "dcload_stalls.h"
 
 #define S 1000000000ULL
 
@@ -41,12 +42,13 @@ struct phase {
 
 struct result {
 	double cpu_s, wall_s, rate, core_rate, p99_ms;
+	double p99_running_ms; /* of those that met no stall of the machine */
 };
 
 static struct sim sim;
 static int dc_pid;
 static clockid_t dc_clock;
-static uint64_t latencies[LATENCIES];
+static struct sim_latency latencies[LATENCIES];
 static bool incomplete; /* of some phase not all requests were answered */
 
 static double cpu_now(void)
@@ -70,11 +72,53 @@ static double stolen_s(void)
 	return (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
-static int by_value(const void *a, const void *b)
+static int by_latency(const void *a, const void *b)
+{
+	uint64_t x = ((const struct sim_latency *)a)->ns, y = ((const struct sim_latency *)b)->ns;
+
+	return (x > y) - (x < y);
+}
+
+static double p99_ms(size_t n)
+{
+	return n ? (double)latencies[n * 99 / 100].ns / 1e6 : NAN;
+}
+
+static int by_time(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
 	return (x > y) - (x < y);
+}
+
+static void settle_stalls(size_t n)
+{
+	static uint64_t due[LATENCIES], came[LATENCIES];
+
+	for (size_t i = 0; i < n; i++) {
+		due[i] = latencies[i].due_ns;
+		came[i] = latencies[i].due_ns + latencies[i].ns;
+	}
+	qsort(due, n, sizeof(due[0]), by_time);
+	qsort(came, n, sizeof(came[0]), by_time);
+	stalls_settle(due, came, n);
+}
+
+static void take_latencies(const struct phase *p, const struct stalls *s, struct result *r)
+{
+	size_t n = sim.done < LATENCIES ? sim.done : LATENCIES, running = 0;
+
+	qsort(latencies, n, sizeof(latencies[0]), by_latency);
+	r->p99_ms = p99_ms(n);
+	settle_stalls(n);
+	for (size_t i = 0; i < n; i++) {
+		if (!stalls_met(latencies[i].due_ns, latencies[i].due_ns + latencies[i].ns))
+			latencies[running++] = latencies[i];
+	}
+	r->p99_running_ms = p99_ms(running);
+	fprintf(stderr, "  %s: a CPU stood still %zu times, %.0f ms in all, %.1f ms the longest; %.1f %% met that\n",
+		p->name, s->n, (double)s->total_ns / 1e6, (double)s->longest_ns / 1e6,
+		100.0 * (double)(n - running) / (double)n);
 }
 
 /* All threads of the DC, which has begun those that it will have, get it from set. 0 or -errno */
@@ -170,6 +214,7 @@ static int start_some(const struct phase *p, unsigned *turn, unsigned last, uint
 static int run(const struct phase *p, unsigned nodes, struct result *r)
 {
 	uint64_t begun, due, now;
+	struct stalls stood = {0};
 	unsigned turn = sim.n;
 	double cpu, stolen;
 	int err = 0;
@@ -184,13 +229,15 @@ static int run(const struct phase *p, unsigned nodes, struct result *r)
 		err = sim_prepare(&sim, &sim.nodes[i]);
 	if (!err)
 		err = set_all_cpus(p->all_cpus);
+	if (!err && p->at_rate)
+		err = stalls_begin();
 	if (err)
 		return err;
 	begun = due = sim_now();
 	cpu = cpu_now();
 	stolen = stolen_s();
 	sim.done = sim.failed = sim.lost = 0;
-	sim.latency_ns = p->at_rate ? latencies : NULL;
+	sim.latency = p->at_rate ? latencies : NULL;
 	sim.latency_cap = LATENCIES;
 	do {
 		err = start_some(p, &turn, nodes, &due);
@@ -201,24 +248,22 @@ static int run(const struct phase *p, unsigned nodes, struct result *r)
 	r->cpu_s = cpu_now() - cpu;
 	while (sim.in_flight)
 		sim_receive(&sim, sim_now() + S / 10);
+	if (p->at_rate)
+		stood = stalls_end();
 	if (!err && sim.done < 2)
 		err = -ETIMEDOUT;
 	if (err)
 		return err;
 	r->core_rate = (double)sim.done / r->cpu_s;
 	r->rate = (double)sim.done / r->wall_s;
-	if (p->at_rate) {
-		size_t n = sim.done < LATENCIES ? sim.done : LATENCIES;
-
-		qsort(latencies, n, sizeof(latencies[0]), by_value);
-		r->p99_ms = (double)latencies[n * 99 / 100] / 1e6;
-	}
+	if (p->at_rate)
+		take_latencies(p, &stood, r);
 	fprintf(stderr, "  %s: %lu in %.1f s, DC's CPU %.2f s, taken by the hypervisor %.2f s\n", p->name, sim.done,
 		r->wall_s, r->cpu_s, stolen_s() - stolen);
 	if (sim.failed || sim.lost) {
 		fprintf(stderr, "dcload: %s: %lu requests failed, %lu had no answer: not a result\n", p->name,
 			sim.failed, sim.lost);
-		r->rate = r->core_rate = r->p99_ms = NAN;
+		r->rate = r->core_rate = r->p99_ms = r->p99_running_ms = NAN;
 		incomplete = true;
 	}
 	return 0;
@@ -300,6 +345,7 @@ static int measure_latencies(unsigned nodes)
 		if (err)
 			return err;
 		printf("dc_p99_%s\t%.2f\tms\n", half[op].name, r.p99_ms);
+		printf("dc_p99_%s_running\t%.2f\tms\n", half[op].name, r.p99_running_ms);
 	}
 	return set_real_time(false);
 }

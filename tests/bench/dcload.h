@@ -36,6 +36,10 @@ struct sim_node {
 	TAILQ_ENTRY(sim_node) link;
 };
 
+struct sim_latency {
+	uint64_t due_ns, ns;
+};
+
 struct sim {
 	struct sim_node *nodes;
 	unsigned n;     /* nodes that take part so far */
@@ -49,7 +53,7 @@ struct sim {
 	uint64_t seed;
 	uint64_t arrived_ns;         /* when the datagram that is taken came to the socket */
 	uint64_t done, failed, lost; /* of the phase under way */
-	uint64_t *latency_ns;        /* of those done, the first latency_cap of them; may be NULL */
+	struct sim_latency *latency; /* of those done, the first latency_cap of them; may be NULL */
 	size_t latency_cap;
 };
 

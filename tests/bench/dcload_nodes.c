@@ -211,8 +211,8 @@ static void end(struct sim *s, struct sim_node *node)
 
 static void done(struct sim *s, struct sim_node *node)
 {
-	if (s->latency_ns && s->done < s->latency_cap)
-		s->latency_ns[s->done] = s->arrived_ns - node->due_ns;
+	if (s->latency && s->done < s->latency_cap)
+		s->latency[s->done] = (struct sim_latency){node->due_ns, s->arrived_ns - node->due_ns};
 	s->done++;
 	end(s, node);
 }
