@@ -8,8 +8,6 @@
 #ifndef NTM_LIB_COPY_H
 #define NTM_LIB_COPY_H
 
-#define NTM_COPY_PAIR 1
-
 /* The sealed packet, which goes on its way afterwards whatever becomes of the copy. All pointers into it are void. */
 static __noinline int ntm_copy(struct __sk_buff *skb, const struct ntm_settings *s)
 {

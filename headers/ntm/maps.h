@@ -100,6 +100,8 @@ struct ntm_way {
 };
 NTM_ASSERT_SIZE(struct ntm_way, 72);
 
+#define NTM_COPY_PAIR 1 /* of ntm_uplinks: the uplink before the one in use */
+
 /*
  * Where outer packets of one family leave. Writing cur moves every path that uses it, and loses none: the agent fills
  * the way that is not current before.

@@ -20,7 +20,8 @@ static int deliver(void *arg, const uint8_t *packet, size_t len)
 	return 0;
 }
 
-static int send_out(void *arg, const struct ntm_addr *to, const void *datagram, size_t len, uint8_t tos)
+static int send_by(void *arg, const struct ntm_addr *to, const uint8_t src[16], uint32_t ifindex, const void *datagram,
+		   size_t len, uint8_t tos)
 {
 	struct ntm_user_side *s = arg;
 	cr_assert(s->n_sent < NTM_USER_RIG_KEPT && len <= sizeof(s->sent[0].data));
@@ -29,8 +30,16 @@ static int send_out(void *arg, const struct ntm_addr *to, const void *datagram, 
 	memcpy(s->sent[s->n_sent].data, datagram, len);
 	s->sent[s->n_sent].len = len;
 	s->sent[s->n_sent].to = *to;
+	memcpy(s->sent[s->n_sent].src, src, 16);
+	s->sent[s->n_sent].ifindex = ifindex;
 	s->sent[s->n_sent++].tos = tos;
 	return 0;
+}
+
+static int send_out(void *arg, const struct ntm_addr *to, const void *datagram, size_t len, uint8_t tos)
+{
+	static const uint8_t any[16];
+	return send_by(arg, to, any, 0, datagram, len, tos);
 }
 
 static int peer_route(void *arg, const uint8_t ip[16], uint16_t mtu)
@@ -97,6 +106,8 @@ struct ntm_dp_user_config ntm_user_rig_config(int i)
 {
 	return (struct ntm_dp_user_config){.deliver = deliver,
 					   .send = send_out,
+					   .send_by = send_by,
+					   .duplicate_ms = 60000,
 					   .peer_route = peer_route,
 					   .uplink_mtu = uplink_mtu,
 					   .arg = &ntm_user_side[i]};

@@ -16,6 +16,8 @@ struct ntm_user_side {
 		size_t len;
 		struct ntm_addr to;
 		uint8_t tos;
+		uint8_t src[16]; /* of a copy */
+		uint32_t ifindex;
 	} sent[NTM_USER_RIG_KEPT];
 	size_t n_sent;
 	uint8_t got[NTM_USER_RIG_KEPT][2048]; /* what it delivered */

@@ -38,6 +38,7 @@ enum {
 	BUFFER = 64 << 20,
 	PAIRS_MAX = 32,
 	LATE_US = 5000,
+	BURST_NS = 100000,
 };
 #define NS_PER_S 1000000000ull
 
@@ -246,6 +247,9 @@ static void *run(void *arg)
 				continue;
 			}
 			left = d->ring[d->head % SLOTS].due - now;
+			/* Those of a burst leave together, at most so late: not each by a wake-up of its own. */
+			if (d->tail - d->head > BATCH)
+				left += BURST_NS;
 			wait = (struct timespec){(time_t)(left / NS_PER_S), (long)(left % NS_PER_S)};
 			/* What comes now is due later than the head and waits in the socket, where the kernel has noted
 			 * when it came: to wake up for each frame would slow down who sends them. */

@@ -41,6 +41,41 @@ Test(dp_user, carries_both_families_both_ways)
 	cr_expect(eq(u32, ntm_user_side[0].routes[1], 1440));
 }
 
+Test(dp_user, copies_leave_by_the_uplink_before_and_are_taken_once)
+{
+	struct ntm_dp_uplink u[2] = {{.name = "a", .ifindex = 7, .mtu = 1500, .addr4 = {192, 0, 2, 7}},
+				     {.name = "b", .ifindex = 8, .mtu = 1500, .addr4 = {192, 0, 2, 8}}};
+	struct ntm_dp_uplink turned[2] = {u[1], u[0]};
+	struct ntm_user_side *a = &ntm_user_side[0], *b = &ntm_user_side[1];
+	uint8_t packet[512], from[16];
+	char why[128];
+	ntm_user_rig_tunnel();
+	size_t len = ntm_user_rig_inner(0, false, 100, packet, sizeof(packet));
+	cr_assert(eq(int, a->dp->ops->set_uplinks(a->dp, u, 2, why, sizeof(why)), 0));
+	ntm_dp_user_inner_input(a->dp, packet, len);
+	cr_assert(eq(sz, a->n_sent, 1));
+	ntm_user_rig_carry(0);
+
+	cr_assert(eq(int, a->dp->ops->set_uplinks(a->dp, turned, 2, why, sizeof(why)), 0));
+	ntm_dp_user_inner_input(a->dp, packet, len);
+	cr_assert(eq(sz, a->n_sent, 2));
+	ntm_ip_from_v4(from, u[0].addr4);
+	cr_expect(eq(u32, a->sent[0].ifindex, 0));
+	cr_expect(eq(u32, a->sent[1].ifindex, 7));
+	cr_expect_arr_eq(a->sent[1].src, from, 16);
+	cr_expect(eq(sz, a->sent[1].len, a->sent[0].len));
+	cr_expect_arr_eq(a->sent[1].data, a->sent[0].data, a->sent[0].len);
+	ntm_user_rig_carry(0);
+	cr_expect(eq(sz, b->n_got, 2));
+	cr_expect(eq(u64, ntm_user_rig_counted(0, NTM_R_TX_COPY), 1));
+	cr_expect(eq(u64, ntm_user_rig_counted(1, NTM_R_RX_REPLAY), 1));
+
+	/* It is gone. */
+	cr_assert(eq(int, a->dp->ops->set_uplinks(a->dp, &u[1], 1, why, sizeof(why)), 0));
+	ntm_dp_user_inner_input(a->dp, packet, len);
+	cr_expect(eq(sz, a->n_sent, 1));
+}
+
 Test(dp_user, refuses_inner_packets_that_are_not_its_own)
 {
 	static const struct {

@@ -256,6 +256,46 @@ Test(engine, without_a_bulk_lane_the_same_packets_go_by_suite_0)
 	end();
 }
 
+/* While an uplink is new: each packet a second time, from the address of the one before, and taken once. */
+Test(engine, copies_are_sent_and_taken_once)
+{
+	for (uint8_t suite = 0; suite <= 2; suite++) {
+		begin(suite);
+		UNTIL(!suite || (is_bulk(0) && is_bulk(1)));
+		enum ntm_reason tx = suite ? NTM_R_TX_BULK : NTM_R_TX_OK, rx = suite ? NTM_R_RX_BULK : NTM_R_RX_OK;
+		struct ntm_way now = s[0].uplinks[0].way[0], before = {.ifindex = 1, .mtu = 1500};
+		ntm_ip_from_v4(before.addr, (uint8_t[]){127, 0, 0, 2});
+		now.copy_until_ns = UINT64_MAX;
+		ntm_way_set(&s[0].uplinks[2 * NTM_COPY_PAIR], &before);
+		ntm_way_set(&s[0].uplinks[0], &now);
+		uint64_t replays = count(1, NTM_R_RX_REPLAY);
+		for (int i = 0; i < 5; i++) {
+			send_super(61000);
+			receive(61000);
+		}
+		UNTIL(count(1, NTM_R_RX_REPLAY) - replays == 5 * 44);
+		cr_assert_eq(count(0, tx), 5 * 44);
+		cr_assert_eq(count(0, NTM_R_TX_COPY), 5 * 44);
+		cr_assert_eq(count(1, rx), 5 * 44);
+		cr_assert_eq(s[1].paths[SLOT].rx_packets, 5 * 44);
+
+		/* Not what the other uplink can't carry, and none when its time is over. */
+		before.mtu = 1400;
+		ntm_way_set(&s[0].uplinks[2 * NTM_COPY_PAIR], &before);
+		send_super(61000);
+		receive(61000);
+		before.mtu = 1500;
+		now.copy_until_ns = 1;
+		ntm_way_set(&s[0].uplinks[2 * NTM_COPY_PAIR], &before);
+		ntm_way_set(&s[0].uplinks[0], &now);
+		send_super(61000);
+		receive(61000);
+		cr_assert_eq(count(0, tx), 7 * 44);
+		cr_assert_eq(count(0, NTM_R_TX_COPY), 5 * 44);
+		end();
+	}
+}
+
 Test(engine, malformed_headers_cost_a_counter)
 {
 	begin(1);

@@ -144,6 +144,45 @@ Test(udpio, another_destination_or_tos_is_another_send)
 	end();
 }
 
+/* Both go as they are, in batches: what can't leave a second time is no error. */
+Test(udpio, copies_leave_from_the_other_address)
+{
+	static const uint8_t from[2] = {1, 2};
+	begin(false);
+	dst.copy.ifindex = 1;
+	ntm_ip_from_v4(dst.copy.src, (uint8_t[]){127, 0, 0, 2});
+	for (uint8_t i = 0; i < 10; i++)
+		put(700, i);
+	ntm_udp_tx_flush(&tx);
+	cr_assert_eq(tx.sent, 10);
+	cr_assert_eq(tx.copies, 10);
+	cr_assert_eq(tx.sends, 2);
+	unsigned seen[2] = {0};
+	while (seen[0] < 10 || seen[1] < 10) {
+		struct pollfd p = {.fd = to_fd, .events = POLLIN};
+		cr_assert_eq(poll(&p, 1, 5000), 1, "%u and %u", seen[0], seen[1]);
+		int n = ntm_udp_rx(&rx, to_fd);
+		cr_assert_gt(n, 0);
+		for (int i = 0; i < n; i++) {
+			struct ntm_udp_in *in = &rx.in[i];
+			unsigned which = in->from.ip[15] == from[1];
+			cr_assert_eq(in->from.ip[15], from[which]);
+			for (size_t off = 0; off < in->len; off += in->seg, seen[which]++)
+				for (size_t k = off; k < off + 700; k++)
+					cr_assert_eq(in->data[k], seen[which]);
+		}
+	}
+	cr_assert(seen[0] == 10 && seen[1] == 10);
+	/* From nowhere. */
+	ntm_ip_from_v4(dst.copy.src, (uint8_t[]){192, 0, 2, 1});
+	put(700, 0);
+	ntm_udp_tx_flush(&tx);
+	cr_assert_eq(tx.sent, 11);
+	cr_assert_eq(tx.copies, 10);
+	cr_assert_eq(tx.errors, 0);
+	end();
+}
+
 Test(udpio, errors_are_counted)
 {
 	begin(false);

@@ -60,7 +60,7 @@ static int op_set_uplinks(struct ntm_dp *dp, struct ntm_dp_uplink *u, size_t n, 
 {
 	struct ntm_dp_user *d = ntm_dpu(dp);
 	uint32_t best = 0;
-	ntm_ways_set(d->uplinks, u, n, 0);
+	ntm_ways_set(d->uplinks, u, n, d->conf.duplicate_ms);
 	for (size_t i = 0; i < n; i++) {
 		u[i].hook = NTM_RX_GENERIC;
 		if (u[i].mtu > best)

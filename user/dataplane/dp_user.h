@@ -34,6 +34,13 @@ struct ntm_dp_user_config {
 	 * too big for the uplink.
 	 */
 	int (*send)(void *arg, const struct ntm_addr *to, const void *datagram, size_t len, uint8_t tos);
+	/*
+	 * So long after a change of uplinks the same datagrams leave by the former one, too (0: they don't): what
+	 * send_by() is given after send(), from that address by that interface. NULL: workers alone do that.
+	 */
+	uint32_t duplicate_ms;
+	int (*send_by)(void *arg, const struct ntm_addr *to, const uint8_t src[16], uint32_t ifindex,
+		       const void *datagram, size_t len, uint8_t tos);
 
 	/* What an interface on the inner side has to follow; each may be NULL. 0 or -errno. */
 	int (*addresses)(void *arg, const struct ntm_dp_addresses *old,

@@ -73,6 +73,24 @@ static enum ntm_reason send_error(int err)
 	}
 }
 
+/* By the uplink before, as long as the one in use is new. */
+static void send_copy(struct ntm_dp_user *d, uint32_t slot, const struct ntm_addr *to, const uint8_t *out, size_t len,
+		      uint8_t tos)
+{
+	struct ntm_way way, before;
+	struct ntm_endpoint ep;
+	if (!d->conf.duplicate_ms || !d->conf.send_by)
+		return;
+	ntm_endpoint_get(&d->paths[slot], &ep);
+	ntm_way_get(d->uplinks, &ep, &way);
+	if (!ntm_way_get_copy(d->uplinks, &ep, &way, ntm_boottime_ns(), len, &before))
+		return;
+	if (d->conf.send_by(d->conf.arg, to, before.addr, before.ifindex, out, len, tos))
+		return;
+	d->counts[NTM_R_TX_COPY].packets++;
+	d->counts[NTM_R_TX_COPY].bytes += len;
+}
+
 static enum ntm_reason seal_and_send(struct ntm_dp_user *d, uint32_t slot, const uint8_t *packet, size_t len,
 				     uint8_t tos)
 {
@@ -85,7 +103,11 @@ static enum ntm_reason seal_and_send(struct ntm_dp_user *d, uint32_t slot, const
 	enum ntm_reason r = ntm_packet_seal(&d->paths[slot], packet, len, out, sizeof(out), &out_len);
 	if (r == NTM_R_TX_NO_KEY || r == NTM_R_TX_KEY_EXPIRED)
 		complain(d, slot);
-	return r == NTM_R_TX_OK ? send_error(d->conf.send(d->conf.arg, &ep, out, out_len, tos)) : r;
+	if (r != NTM_R_TX_OK)
+		return r;
+	r = send_error(d->conf.send(d->conf.arg, &ep, out, out_len, tos));
+	send_copy(d, slot, &ep, out, out_len, tos);
+	return r;
 }
 
 struct pieces {

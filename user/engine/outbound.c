@@ -83,11 +83,15 @@ static void put_header(struct ntm_hdr *h, const struct ntm_lane_key *k, uint64_t
 			      .id = id};
 }
 
-/* False: no address, or no uplink of its family. */
-static bool destination(const struct ntm_engine *e, const struct ntm_path *p, uint8_t tos, struct ntm_udp_to *to)
+/*
+ * False: no address, or no uplink of its family. copied: length of a datagram of which copies leave, too, if they do;
+ * 0: none.
+ */
+static bool destination(const struct ntm_engine *e, const struct ntm_path *p, uint8_t tos, uint64_t now, size_t copied,
+			struct ntm_udp_to *to)
 {
 	struct ntm_endpoint ep;
-	struct ntm_way way;
+	struct ntm_way way, before;
 	ntm_endpoint_get(p, &ep);
 	ntm_way_get(e->c.uplinks, &ep, &way);
 	if (!way.ifindex)
@@ -95,6 +99,10 @@ static bool destination(const struct ntm_engine *e, const struct ntm_path *p, ui
 	*to = (struct ntm_udp_to){.to.port = ep.port, .ifindex = way.ifindex, .tos = tos};
 	memcpy(to->to.ip, ep.addr, 16);
 	memcpy(to->src, way.addr, 16);
+	if (copied && ntm_way_get_copy(e->c.uplinks, &ep, &way, now, copied, &before)) {
+		to->copy.ifindex = before.ifindex;
+		memcpy(to->copy.src, before.addr, 16);
+	}
 	return true;
 }
 
@@ -114,12 +122,17 @@ static void add(uint64_t *counter, uint64_t n)
 	__atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
 }
 
+static void count(struct ntm_worker *w, enum ntm_reason r, unsigned n, size_t bytes)
+{
+	struct ntm_counter *c = &w->counts[r];
+	__atomic_store_n(&c->packets, c->packets + n, __ATOMIC_RELAXED);
+	__atomic_store_n(&c->bytes, c->bytes + bytes, __ATOMIC_RELAXED);
+}
+
 static void sent(struct ntm_worker *w, struct ntm_path *p, struct ntm_lane *l, const struct ntm_lane_key *k, unsigned n,
 		 size_t bytes)
 {
-	struct ntm_counter *c = &w->counts[k->suite == NTM_SUITE_KERNEL ? NTM_R_TX_OK : NTM_R_TX_BULK];
-	__atomic_store_n(&c->packets, c->packets + n, __ATOMIC_RELAXED);
-	__atomic_store_n(&c->bytes, c->bytes + bytes, __ATOMIC_RELAXED);
+	count(w, k->suite == NTM_SUITE_KERNEL ? NTM_R_TX_OK : NTM_R_TX_BULK, n, bytes);
 	add((uint64_t *)&p->tx_packets, n);
 	add((uint64_t *)&p->tx_bytes, bytes);
 	__atomic_store_n(&p->last_tx_ns, w->now, __ATOMIC_RELAXED);
@@ -237,7 +250,7 @@ void ntm_outbound(struct ntm_worker *w, const struct virtio_net_hdr *vh, const u
 		no_key(w, l, p->path_id, expired, len);
 		return;
 	}
-	if (!destination(e, p, g.in.tos, &to)) {
+	if (!destination(e, p, g.in.tos, w->now, sizeof(struct ntm_hdr) + ntm_gso_len(&g, 0) + NTM_TAG_LEN, &to)) {
 		ntm_worker_count(w, NTM_R_TX_NO_UPLINK, len);
 		return;
 	}
@@ -248,8 +261,11 @@ void ntm_outbound(struct ntm_worker *w, const struct virtio_net_hdr *vh, const u
 		no_key(w, l, p->path_id, true, len);
 	else if (err)
 		ntm_worker_count(w, NTM_R_TX_ERROR, len);
-	else
-		sent(w, p, l, k, g.n, bytes);
+	if (err)
+		return;
+	sent(w, p, l, k, g.n, bytes);
+	if (to.copy.ifindex)
+		count(w, NTM_R_TX_COPY, g.n, bytes);
 }
 
 int ntm_lane_signal(struct ntm_engine *e, struct ntm_udp_tx *tx, unsigned user, uint32_t slot, struct ntm_lane *l,
@@ -262,7 +278,7 @@ int ntm_lane_signal(struct ntm_engine *e, struct ntm_udp_tx *tx, unsigned user, 
 	struct ntm_hdr h;
 	if (!k || __atomic_load_n(&p->tx[epoch & 1].expires_ns, __ATOMIC_ACQUIRE) <= ntm_boottime_ns())
 		return -ENOKEY;
-	if (!destination(e, p, 0, &to))
+	if (!destination(e, p, 0, 0, 0, &to))
 		return -ENETUNREACH;
 	struct ntm_aead *a = ntm_lane_seal(k, user);
 	uint64_t ctr = take(p, l, k, 1);

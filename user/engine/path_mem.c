@@ -64,6 +64,17 @@ void ntm_way_get(const struct ntm_uplink *uplinks, const struct ntm_endpoint *ep
 	*out = w;
 }
 
+bool ntm_way_get_copy(const struct ntm_uplink *uplinks, const struct ntm_endpoint *ep, const struct ntm_way *way,
+		      uint64_t now, size_t udp_len, struct ntm_way *out)
+{
+	struct ntm_endpoint before = *ep;
+	if (way->copy_until_ns <= now)
+		return false;
+	before.uplink = NTM_COPY_PAIR;
+	ntm_way_get(uplinks, &before, out);
+	return out->ifindex && udp_len + 8 + (ep->is_ipv6 ? 40 : 20) <= out->mtu;
+}
+
 void ntm_way_set(struct ntm_uplink *up, const struct ntm_way *way)
 {
 	_Alignas(8) struct ntm_way w = *way;

@@ -17,6 +17,12 @@ void ntm_path_move(struct ntm_path *p, const struct ntm_addr *ep);
 void ntm_endpoint_set(struct ntm_endpoint *e, const struct ntm_addr *ep);
 /* The way to ep in use; ifindex 0: none. */
 void ntm_way_get(const struct ntm_uplink *uplinks, const struct ntm_endpoint *ep, struct ntm_way *out);
+/*
+ * Where copies of what goes to ep by `way` leave: by the uplink before it, as long as that one is new. udp_len: UDP
+ * payload, bytes. False: no copy.
+ */
+bool ntm_way_get_copy(const struct ntm_uplink *uplinks, const struct ntm_endpoint *ep, const struct ntm_way *way,
+		      uint64_t now, size_t udp_len, struct ntm_way *out);
 /* Fills the way that is not current and makes it so: no packet finds half of one, or none. */
 void ntm_way_set(struct ntm_uplink *up, const struct ntm_way *way);
 

@@ -77,7 +77,8 @@ void ntm_udp_tx_init(struct ntm_udp_tx *t, int fd4, int fd6)
 static bool same_dst(const struct ntm_udp_to *a, const struct ntm_udp_to *b)
 {
 	return a->tos == b->tos && a->ifindex == b->ifindex && ntm_addr_equal(&a->to, &b->to) &&
-	       !memcmp(a->src, b->src, 16);
+	       !memcmp(a->src, b->src, 16) && a->copy.ifindex == b->copy.ifindex &&
+	       !memcmp(a->copy.src, b->copy.src, 16);
 }
 
 uint8_t *ntm_udp_tx_room(struct ntm_udp_tx *t, const struct ntm_udp_to *dst, size_t len)
@@ -150,64 +151,71 @@ static int send_message(const struct ntm_udp_tx *t, int fd, const struct msghdr 
 	}
 }
 
-static int send_each(struct ntm_udp_tx *t, int fd, struct msghdr *m)
+/* How many of the datagrams in buf left; *err: why others did not. */
+static unsigned send_each(struct ntm_udp_tx *t, int fd, struct msghdr *m, int *err)
 {
-	int first = 0;
+	unsigned sent = 0;
 	for (size_t off = 0; off < t->len; off += t->seg) {
 		size_t len = t->len - off < t->seg ? t->len - off : t->seg;
 		m->msg_iov[0] = (struct iovec){t->buf + off, len};
-		int err = send_message(t, fd, m);
+		int e = send_message(t, fd, m);
 		t->sends++;
-		if (err) {
-			t->errors++;
-			first = first ? first : err;
-		} else {
-			t->sent++;
-		}
+		sent += !e;
+		*err = *err ? *err : e;
 	}
-	return first;
+	return sent;
 }
 
-void ntm_udp_tx_flush(struct ntm_udp_tx *t)
+static unsigned send_buf(struct ntm_udp_tx *t, const struct ntm_udp_to *dst, int *err)
 {
-	bool v6 = !ntm_ip_is_v4(t->dst.to.ip), *no_gso = v6 ? &t->no_gso6 : &t->no_gso4;
+	bool v6 = !ntm_ip_is_v4(dst->to.ip), *no_gso = v6 ? &t->no_gso6 : &t->no_gso4;
 	struct sockaddr_storage ss;
 	union ntm_udp_control ctl;
 	struct iovec iov = {t->buf, t->len};
 	struct msghdr m = {.msg_name = &ss, .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &ctl};
-	int fd = v6 ? t->fd6 : t->fd4, tos = t->dst.tos, err = -EAFNOSUPPORT;
+	int fd = v6 ? t->fd6 : t->fd4, tos = dst->tos;
+	if (fd < 0) {
+		*err = -EAFNOSUPPORT;
+		return 0;
+	}
+	memset(&ctl, 0, sizeof(ctl));
+	m.msg_namelen = ntm_addr_to_sockaddr(&dst->to, v6 ? AF_INET6 : AF_INET, &ss);
+	put_source(&m, dst, v6);
+	if (tos)
+		put_cmsg(&m, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_TCLASS : IP_TOS, &tos, sizeof(tos));
+	size_t without = m.msg_controllen;
+	if (t->n == 1 || *no_gso)
+		return send_each(t, fd, &m, err);
+	uint16_t seg = (uint16_t)t->seg;
+	put_cmsg(&m, IPPROTO_UDP, UDP_SEGMENT, &seg, sizeof(seg));
+	*err = send_message(t, fd, &m);
+	t->sends++;
+	/* EIO: the interface can't checksum; EINVAL: no such option, or too much for it. */
+	if (*err != -EIO && *err != -EINVAL && *err != -EOPNOTSUPP)
+		return *err ? 0 : t->n;
+	*no_gso = *err != -EINVAL || *no_gso;
+	*err = 0;
+	m.msg_controllen = without;
+	return send_each(t, fd, &m, err);
+}
+
+void ntm_udp_tx_flush(struct ntm_udp_tx *t)
+{
+	int err = 0, ignored = 0;
 	if (!t->n)
 		return;
-	memset(&ctl, 0, sizeof(ctl));
-	if (fd >= 0) {
-		m.msg_namelen = ntm_addr_to_sockaddr(&t->dst.to, v6 ? AF_INET6 : AF_INET, &ss);
-		put_source(&m, &t->dst, v6);
-		if (tos)
-			put_cmsg(&m, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_TCLASS : IP_TOS, &tos, sizeof(tos));
-		size_t without = m.msg_controllen;
-		if (t->n > 1 && !*no_gso) {
-			uint16_t seg = (uint16_t)t->seg;
-			put_cmsg(&m, IPPROTO_UDP, UDP_SEGMENT, &seg, sizeof(seg));
-			err = send_message(t, fd, &m);
-			t->sends++;
-			/* EIO: the interface can't checksum; EINVAL: no such option, or too much for it. */
-			if (err == -EIO || err == -EINVAL || err == -EOPNOTSUPP) {
-				*no_gso = err != -EINVAL || *no_gso;
-				m.msg_controllen = without;
-				err = send_each(t, fd, &m);
-			} else if (err) {
-				t->errors += t->n;
-			} else {
-				t->sent += t->n;
-			}
-		} else {
-			err = send_each(t, fd, &m);
-		}
-	} else {
-		t->errors += t->n;
-	}
+	unsigned sent = send_buf(t, &t->dst, &err);
+	t->sent += sent;
+	t->errors += t->n - sent;
 	if (err)
 		t->last_error = err;
+	if (t->dst.copy.ifindex) {
+		struct ntm_udp_to again = t->dst;
+		memcpy(again.src, again.copy.src, sizeof(again.src));
+		again.ifindex = again.copy.ifindex;
+		/* That uplink may be gone by now, which the copies are for. */
+		t->copies += send_buf(t, &again, &ignored);
+	}
 	t->len = 0;
 	t->n = 0;
 }

@@ -28,6 +28,11 @@ struct ntm_udp_to {
 	uint8_t src[16];  /* v4-mapped or IPv6; zero: the kernel's choice */
 	uint32_t ifindex; /* 0: the routing table's choice */
 	uint8_t tos;      /* DSCP and ECN of the outer header */
+	/* The same bytes leave a second time, from there: an uplink that was in use before. ifindex 0: they don't. */
+	struct {
+		uint8_t src[16];
+		uint32_t ifindex;
+	} copy;
 };
 
 struct ntm_udp_tx {
@@ -40,6 +45,7 @@ struct ntm_udp_tx {
 	size_t seg;            /* of each datagram but the last */
 	unsigned n;            /* datagrams in buf */
 	uint64_t sent, sends;  /* datagrams, system calls */
+	uint64_t copies;       /* datagrams that left a second time */
 	uint64_t errors;       /* datagrams that could not be sent */
 	int last_error;        /* -errno of the latest of those */
 	uint8_t buf[NTM_UDP_BUF];

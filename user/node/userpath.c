@@ -41,20 +41,29 @@ struct ntm_userpath {
 };
 
 /* A node has one, and few processes have several: the device's context leads to it. */
-static int send_out(void *arg, const struct ntm_addr *to, const void *datagram, size_t len, uint8_t tos)
+static int send_by(void *arg, const struct ntm_addr *to, const uint8_t src[16], uint32_t ifindex, const void *datagram,
+		   size_t len, uint8_t tos)
 {
 	struct ntm_userpath *u = ntm_tunif_user(arg);
-	struct ntm_udp_to dst = {.to = *to, .tos = tos};
+	struct ntm_udp_to dst = {.to = *to, .ifindex = ifindex, .tos = tos};
 
 	if (!u->started)
 		return -ENETUNREACH;
 	if ((ntm_ip_is_v4(to->ip) ? u->tx.fd4 : u->tx.fd6) < 0)
 		return -EAFNOSUPPORT;
-	ntm_node_source(u->node, to, dst.src);
-	dst.ifindex = ntm_udp_interface(u->node->udp, dst.src);
+	memcpy(dst.src, src, sizeof(dst.src));
 	memcpy(ntm_udp_tx_room(&u->tx, &dst, len), datagram, len);
 	ntm_udp_tx_add(&u->tx, len); /* sent when the device has nothing more to say */
 	return 0;
+}
+
+static int send_out(void *arg, const struct ntm_addr *to, const void *datagram, size_t len, uint8_t tos)
+{
+	struct ntm_userpath *u = ntm_tunif_user(arg);
+	uint8_t src[16];
+
+	ntm_node_source(u->node, to, src);
+	return send_by(arg, to, src, ntm_udp_interface(u->node->udp, src), datagram, len, tos);
 }
 
 static void input(struct ntm_userpath *u, const struct ntm_udp_in *in, uint8_t *data, size_t len)
@@ -231,6 +240,8 @@ int ntm_userpath_open(struct ntm_userpath **out, struct ntm_node *n, char *why, 
 	struct ntm_userpath *u = NULL;
 	struct ntm_dp_user_config c = {.max_paths = n->conf.max_paths,
 				       .send = send_out,
+				       .send_by = send_by,
+				       .duplicate_ms = n->conf.uplink_duplicate_ms,
 				       .engine = !n->conf.no_bulk,
 				       .tun_gone = tun_gone,
 				       .is_own = is_own,
