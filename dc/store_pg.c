@@ -198,7 +198,7 @@ static void store_close(struct ntm_store *base)
 {
 	struct ntm_pg_store *s = ntm_pg(base);
 
-	PQfinish(s->db);
+	ntm_pg_disconnect(s);
 	free(s);
 }
 

@@ -19,10 +19,16 @@ struct ntm_pg_store {
 	uint64_t holder; /* this process: 63 random bits */
 	bool held;       /* the others see by a lock that this process lives */
 	bool lost;       /* the connection is of no use any more */
-	bool connecting; /* PQresetPoll() is under way */
+	char *conninfo;
+	struct ntm_pg_hosts {
+		char *host, *hostaddr, *port; /* as in conninfo: lists */
+		unsigned n, at, tried; /* at: the one that is, or was last, connected to; tried: since it was lost */
+		unsigned patience_ms;  /* with each */
+	} hosts;
+	bool connecting; /* PQconnectPoll() is under way */
 	PostgresPollingStatusType step;
-	uint64_t retry_at_ms; /* monotonic: no new connection before that */
-	uint64_t began_ms;    /* this connection, or the try for it */
+	uint64_t retry_at_ms; /* monotonic: no new connection before that; while connecting: given up then */
+	uint64_t began_ms;    /* the try for a connection, of all hosts */
 	unsigned backoff_ms;
 	unsigned patience_ms; /* what the call under way may wait for a connection */
 	char channel[80];     /* of notifications; quoted as an identifier */
@@ -69,6 +75,7 @@ int ntm_pg_transaction(struct ntm_pg_store *s, enum ntm_pg_kind kind, ntm_pg_wor
 
 /* store_pg_conn.c: the connection. 0, or -EIO and the server's words in why, one line. */
 int ntm_pg_connect(struct ntm_pg_store *s, const char *conninfo, char *why, size_t cap);
+void ntm_pg_disconnect(struct ntm_pg_store *s);
 int ntm_pg_ready(struct ntm_pg_store *s); /* there is a connection, or a step is taken towards one: -EIO */
 /* Bounded in time. The result, NULL if the connection was lost over it. a NULL: no parameters, several statements. */
 PGresult *ntm_pg_exec(struct ntm_pg_store *s, const char *sql, const struct ntm_pg_args *a);

@@ -2,7 +2,9 @@
 /*
  * The connection to PostgreSQL. It is made when the store is opened, and made again by whoever calls, a step at a time,
  * so that nobody waits for a server that is away. A server that hangs is given up after EXEC_MS: what was under way
- * then counts as failed, whatever became of it.
+ * then counts as failed, whatever became of it. So is one that accepts connections and then says nothing, or that is
+ * behind something which drops what is sent to it: libpq leaves such a host for the next one of conninfo in its
+ * blocking calls only, so each host is tried by itself here.
  */
 #include "store_pg.h"
 
@@ -10,17 +12,22 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "../user/common/crypto.h"
 #include "../user/common/log.h"
 
 enum {
 	EXEC_MS = 2500, /* the server's own limits come first */
 	BACKOFF_MIN_MS = 50,
 	BACKOFF_MAX_MS = 1000,
-	CONNECT_MS = 10000, /* all hosts of the conninfo together */
+	CONNECT_MIN_S = 2,  /* libpq's own */
+	CONNECT_MS = 10000, /* one host, which may have several addresses */
+	ELEMENT_MAX = 256,  /* of a list of hosts */
 };
+#define CONNECT_S "2" /* each host, unless conninfo has a connect_timeout */
 
 #define SETTINGS                                                          \
 	"SET statement_timeout = 2000; SET lock_timeout = 1000; "         \
@@ -160,21 +167,124 @@ static int set_up(struct ntm_pg_store *s, char *why, size_t cap)
 	return 0;
 }
 
-int ntm_pg_connect(struct ntm_pg_store *s, const char *conninfo, char *why, size_t cap)
+/* Element i of a comma-separated list, "" if there is none; false: it is too long. */
+static bool element(const char *list, unsigned i, char out[ELEMENT_MAX])
 {
-	char name[32];
-	/* what stands first gives way to conninfo's; a standby is of no use */
-	const char *const keys[] = {"connect_timeout", "tcp_user_timeout", "target_session_attrs",
-				    "dbname",          "application_name", NULL};
-	const char *const values[] = {"3", "3000", "read-write", conninfo, name, NULL};
+	size_t len;
+
+	out[0] = 0;
+	for (; list && i; i--) {
+		list = strchr(list, ',');
+		list = list ? list + 1 : NULL;
+	}
+	len = list ? strcspn(list, ",") : 0;
+	if (len >= ELEMENT_MAX)
+		return false;
+	if (len)
+		memcpy(out, list, len);
+	out[len] = 0;
+	return true;
+}
+
+static unsigned elements(const char *list)
+{
+	unsigned n = list && *list;
+
+	for (; n && (list = strchr(list, ',')); list++)
+		n++;
+	return n;
+}
+
+/* Host i by itself; one port may be that of all. False: it cannot be told from the list. */
+static bool one_host(const struct ntm_pg_hosts *h, unsigned i, char host[ELEMENT_MAX], char addr[ELEMENT_MAX],
+		     char port[ELEMENT_MAX])
+{
+	return element(h->host, i, host) && element(h->hostaddr, i, addr) &&
+	       element(h->port, elements(h->port) > 1 ? i : 0, port) && (*host || *addr);
+}
+
+/* Which hosts conninfo (or what it refers to) has, and which of them this connection is to. */
+static int learn_hosts(struct ntm_pg_store *s)
+{
+	PQconninfoOption *all = PQconninfo(s->db);
+	struct ntm_pg_hosts *h = &s->hosts;
+	char host[ELEMENT_MAX], addr[ELEMENT_MAX], port[ELEMENT_MAX];
+	unsigned n;
+
+	for (const PQconninfoOption *o = all; o && o->keyword; o++) {
+		if (!o->val)
+			continue;
+		if (!strcmp(o->keyword, "host"))
+			h->host = strdup(o->val);
+		else if (!strcmp(o->keyword, "hostaddr"))
+			h->hostaddr = strdup(o->val);
+		else if (!strcmp(o->keyword, "port"))
+			h->port = strdup(o->val);
+		else if (!strcmp(o->keyword, "connect_timeout"))
+			h->patience_ms = (unsigned)strtoul(o->val, NULL, 10) * 1000;
+	}
+	PQconninfoFree(all);
+	if (!all)
+		return -ENOMEM;
+	if (h->patience_ms < CONNECT_MIN_S * 1000)
+		h->patience_ms = CONNECT_MIN_S * 1000;
+	n = elements(h->host) > elements(h->hostaddr) ? elements(h->host) : elements(h->hostaddr);
+	for (unsigned i = 0; i < n; i++) {
+		if (!one_host(h, i, host, addr, port))
+			n = 1; /* then it is left to libpq */
+		else if (!strcmp(*host ? host : addr, PQhost(s->db)) && (!*port || !strcmp(port, PQport(s->db))))
+			h->at = i;
+	}
+	h->n = n > 1 ? n : 1;
+	if (h->n == 1) {
+		h->at = 0;
+		h->patience_ms = CONNECT_MS;
+	}
+	return 0;
+}
+
+/* What stands first gives way to conninfo's, what stands last does not; a standby is of no use. */
+static PGconn *begin_connection(struct ntm_pg_store *s)
+{
+	const char *const keys[] = {"connect_timeout",
+				    "tcp_user_timeout",
+				    "target_session_attrs",
+				    "dbname",
+				    "application_name",
+				    "host",
+				    "hostaddr",
+				    "port",
+				    NULL};
+	char name[32], host[ELEMENT_MAX] = "", addr[ELEMENT_MAX] = "", port[ELEMENT_MAX] = "";
+	const char *const values[] = {CONNECT_S, "3000", "read-write", s->conninfo, name, host, addr, port, NULL};
 
 	ntm_pg_name(s->holder, name);
-	s->db = PQconnectdbParams(keys, values, 1);
-	if (s->db && PQstatus(s->db) == CONNECTION_OK)
+	if (s->hosts.n > 1)
+		one_host(&s->hosts, s->hosts.at, host, addr, port);
+	/* the first time there is nothing else to be done meanwhile */
+	return s->db ? PQconnectStartParams(keys, values, 1) : PQconnectdbParams(keys, values, 1);
+}
+
+int ntm_pg_connect(struct ntm_pg_store *s, const char *conninfo, char *why, size_t cap)
+{
+	s->conninfo = strdup(conninfo);
+	s->db = s->conninfo ? begin_connection(s) : NULL;
+	if (s->db && PQstatus(s->db) == CONNECTION_OK && !learn_hosts(s))
 		return set_up(s, why, cap);
 	snprintf(why, cap, "%s", s->db ? PQerrorMessage(s->db) : "out of memory");
 	ntm_pg_one_line(why);
 	return s->db ? -EIO : -ENOMEM;
+}
+
+void ntm_pg_disconnect(struct ntm_pg_store *s)
+{
+	PQfinish(s->db);
+	if (s->conninfo)
+		ntm_wipe(s->conninfo, strlen(s->conninfo)); /* there may be a password in it */
+	free(s->conninfo);
+	free(s->hosts.host);
+	free(s->hosts.hostaddr);
+	free(s->hosts.port);
 }
 
 static int come_back_later(struct ntm_pg_store *s)
@@ -213,19 +323,47 @@ int ntm_pg_hold(struct ntm_store *base, char *why, size_t cap)
 	return -EIO;
 }
 
-static int begin_reset(struct ntm_pg_store *s)
+/* A try with the host whose turn it is. */
+static bool begin_host(struct ntm_pg_store *s)
+{
+	PGconn *db = begin_connection(s);
+
+	if (!db)
+		return false;
+	PQfinish(s->db);
+	s->db = db;
+	s->step = PGRES_POLLING_WRITING; /* as PQconnectStartParams() leaves it */
+	s->retry_at_ms = ntm_pg_now_ms() + s->hosts.patience_ms;
+	return PQstatus(db) != CONNECTION_BAD;
+}
+
+static void turn(struct ntm_pg_hosts *h)
+{
+	h->at = h->at + 1 < h->n ? h->at + 1 : 0;
+}
+
+/* The one that was tried is of no use: the next one, until all were. */
+static int next_host(struct ntm_pg_store *s)
+{
+	while (++s->hosts.tried < s->hosts.n) {
+		turn(&s->hosts);
+		if (begin_host(s))
+			return 0;
+	}
+	turn(&s->hosts); /* again from where it began */
+	return come_back_later(s);
+}
+
+static int begin_round(struct ntm_pg_store *s)
 {
 	uint64_t now = ntm_pg_now_ms();
 
 	if (now < s->retry_at_ms)
 		return -EIO;
-	if (!PQresetStart(s->db) || PQstatus(s->db) == CONNECTION_BAD)
-		return come_back_later(s);
 	s->connecting = true;
-	s->step = PGRES_POLLING_WRITING; /* as PQresetStart() leaves it */
 	s->began_ms = now;
-	s->retry_at_ms = now + CONNECT_MS;
-	return 0;
+	s->hosts.tried = 0;
+	return begin_host(s) ? 0 : next_host(s);
 }
 
 int ntm_pg_ready(struct ntm_pg_store *s)
@@ -237,7 +375,7 @@ int ntm_pg_ready(struct ntm_pg_store *s)
 		return 0;
 	if (!s->connecting) {
 		give_up_connection(s);
-		if (begin_reset(s))
+		if (begin_round(s))
 			return -EIO;
 	}
 	/* of all that come meanwhile the first waits, so that a server out of reach costs the others nothing */
@@ -246,17 +384,23 @@ int ntm_pg_ready(struct ntm_pg_store *s)
 		struct pollfd p = {PQsocket(s->db), s->step == PGRES_POLLING_READING ? POLLIN : POLLOUT, 0};
 		uint64_t now = ntm_pg_now_ms();
 
-		if (s->step == PGRES_POLLING_FAILED || now >= s->retry_at_ms)
-			return come_back_later(s);
+		if (s->step == PGRES_POLLING_FAILED || now >= s->retry_at_ms) {
+			if (next_host(s))
+				return -EIO;
+			continue;
+		}
 		if (poll(&p, 1, now < end ? (int)(end - now) : 0) <= 0)
 			return -EIO; /* goes on at the next call */
-		s->step = PQresetPoll(s->db);
+		s->step = PQconnectPoll(s->db);
 	}
-	s->connecting = false;
 	/* an old connection that its server still believes in has the lock: then it is waited for, by the server's
 	 * limit */
-	if (set_up(s, why, sizeof(why)) || (s->held && !hold(s, "SELECT pg_advisory_lock($1)")))
-		return come_back_later(s);
+	if (set_up(s, why, sizeof(why)) || (s->held && !hold(s, "SELECT pg_advisory_lock($1)"))) {
+		s->lost = true;
+		(void)next_host(s); /* goes on at the next call */
+		return -EIO;
+	}
+	s->connecting = false;
 	s->backoff_ms = 0;
 	s->retry_at_ms = 0;
 	ntm_info("store: PostgreSQL is back");

@@ -4,6 +4,8 @@
 #include "dc_store.c"
 
 #include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 
 #include "../../dc/store_pg.h"
@@ -140,26 +142,112 @@ Test(store, pg_killed_while_writing_leaves_nothing_half_written, .timeout = 60)
 	}
 }
 
-Test(store, pg_connection_that_was_cut_is_made_again)
+static void end_connection(void)
 {
-	struct ntm_node_record made = node("alice", 1), rec;
 	char name[32], text[160];
-	int err = -EIO;
 
 	ntm_pg_name(ntm_pg(store)->holder, name);
 	snprintf(text, sizeof(text),
 		 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '%s'", name);
 	sql(text);
-	for (int i = 0; err && i < 100; i++) {
+}
+
+/* The first failure is on record: the connection is on its way. */
+static void until_found(const char *label, struct ntm_node_record *rec)
+{
+	int err = -EIO;
+
+	for (int i = 0; err && i < 1000; i++) {
 		struct timespec t = {0, 20000000};
 
-		err = store->ops->node_by_label(store, "alice", &rec);
+		err = store->ops->node_by_label(store, label, rec);
 		if (err)
-			nanosleep(&t, NULL); /* the first failure is on record: the connection is on its way */
+			nanosleep(&t, NULL);
 	}
 	cr_assert_eq(err, 0);
+}
+
+Test(store, pg_connection_that_was_cut_is_made_again)
+{
+	struct ntm_node_record made = node("alice", 1), rec;
+
+	end_connection();
+	until_found("alice", &rec);
 	cr_assert_eq(rec.id, made.id);
 	node("bob", 2);
+}
+
+/* A directory that is a host of conninfo, and where its socket is. */
+static void add_host(char dir[32], struct sockaddr_un *sa)
+{
+	strcpy(dir, "/tmp/ntm-host-XXXXXX");
+	cr_assert_not_null(mkdtemp(dir));
+	*sa = (struct sockaddr_un){.sun_family = AF_UNIX};
+	snprintf(sa->sun_path, sizeof(sa->sun_path), "%s/.s.PGSQL.5432", dir);
+}
+
+/* It takes connections, and what they say, and never says anything. */
+static int be_silent(const struct sockaddr_un *sa)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	cr_assert_eq(bind(fd, (const struct sockaddr *)sa, sizeof(*sa)), 0);
+	cr_assert_eq(listen(fd, 16), 0);
+	return fd;
+}
+
+/* With another host before its own. */
+static void reopen_with(const char *first)
+{
+	char text[sizeof(conninfo) + 64], error[256];
+
+	snprintf(text, sizeof(text), "host=%s,%s", first, strstr(conninfo, "host=") + 5);
+	ntm_store_close(store);
+	cr_assert_eq(ntm_store_pg_open(text, &store, error, sizeof(error)), 0, "%s", error);
+}
+
+Test(store, pg_second_host_is_gone_on_to_when_the_first_falls_silent, .timeout = 60)
+{
+	struct ntm_node_record made = node("alice", 1), rec;
+	struct sockaddr_un sa;
+	char dir[32], server[128];
+	int fd;
+
+	add_host(dir, &sa);
+	cr_assert_eq(sscanf(conninfo, "host=%100[^ ]", server), 1);
+	strcat(server, "/.s.PGSQL.5432");
+	cr_assert_eq(symlink(server, sa.sun_path), 0);
+	reopen_with(dir);
+	cr_assert_str_eq(PQhost(ntm_pg(store)->db), dir);
+	cr_assert_eq(unlink(sa.sun_path), 0);
+	fd = be_silent(&sa);
+	end_connection();
+	until_found("alice", &rec);
+	cr_assert_eq(rec.id, made.id);
+	cr_assert_str_neq(PQhost(ntm_pg(store)->db), dir);
+	end_connection(); /* the one that it was connected to is tried first */
+	until_found("alice", &rec);
+	cr_assert_eq(ntm_pg(store)->hosts.tried, 0);
+	close(fd);
+	unlink(sa.sun_path);
+	rmdir(dir);
+}
+
+Test(store, pg_second_host_is_that_of_the_start_when_the_first_is_silent, .timeout = 60)
+{
+	struct ntm_node_record made = node("alice", 1), rec;
+	struct sockaddr_un sa;
+	char dir[32];
+	int fd;
+
+	add_host(dir, &sa);
+	fd = be_silent(&sa);
+	reopen_with(dir);
+	cr_assert_eq(store->ops->node_by_label(store, "alice", &rec), 0);
+	cr_assert_eq(rec.id, made.id);
+	close(fd);
+	unlink(sa.sun_path);
+	rmdir(dir);
 }
 
 Test(store, pg_only_the_holder_calls_a_node_offline)
