@@ -43,18 +43,6 @@ static int deliver(void *arg, const uint8_t *packet, size_t len)
 	return 0;
 }
 
-/* With several uplinks, what is sent from an address leaves by its interface, as signalling does (udp.h). */
-static uint32_t interface_of(const struct ntm_node *node, const uint8_t src[16])
-{
-	if (node->n_uplinks < 2)
-		return 0;
-	for (unsigned i = 0; i < node->n_uplinks; i++)
-		for (unsigned j = 0; j < node->uplinks[i].n_addrs; j++)
-			if (!memcmp(node->uplinks[i].addrs[j], src, 16))
-				return node->uplinks[i].dp.ifindex;
-	return 0;
-}
-
 static int send_datagram(void *arg, const struct ntm_addr *to, const void *datagram, size_t len, uint8_t tos)
 {
 	struct ntm *n = arg;
@@ -62,7 +50,8 @@ static int send_datagram(void *arg, const struct ntm_addr *to, const void *datag
 	uint8_t *room;
 
 	ntm_node_source(&n->agent->node, to, dst.src);
-	dst.ifindex = interface_of(&n->agent->node, dst.src);
+	/* As signalling does. */
+	dst.ifindex = ntm_udp_interface(n->agent->node.udp, dst.src);
 	room = ntm_udp_tx_room(n->tx, &dst, len);
 	memcpy(room, datagram, len);
 	ntm_udp_tx_add(n->tx, len);

@@ -184,24 +184,26 @@ bool ntm_node_has_family(const struct ntm_node *n, bool v6)
 	return false;
 }
 
-const uint8_t *ntm_node_source(const struct ntm_node *n, const struct ntm_addr *to, uint8_t out[16])
+bool ntm_uplinks_source(const struct ntm_uplink_info *u, unsigned n, bool v6, uint8_t out[16])
 {
 	static const uint8_t none[16];
-	bool v4 = ntm_ip_is_v4(to->ip);
 
-	memset(out, 0, 16);
-	for (unsigned i = 0; i < n->n_uplinks; i++) {
-		const struct ntm_dp_uplink *u = &n->uplinks[i].dp;
-
-		if (v4 && memcmp(u->addr4, none, 4)) {
-			ntm_ip_from_v4(out, u->addr4);
-			break;
-		}
-		if (!v4 && memcmp(u->addr6, none, 16)) {
-			memcpy(out, u->addr6, 16);
-			break;
-		}
+	for (unsigned i = 0; i < n; i++) {
+		if (!memcmp(v6 ? u[i].dp.addr6 : u[i].dp.addr4, none, v6 ? 16 : 4))
+			continue;
+		if (v6)
+			memcpy(out, u[i].dp.addr6, 16);
+		else
+			ntm_ip_from_v4(out, u[i].dp.addr4);
+		return true;
 	}
+	memset(out, 0, 16);
+	return false;
+}
+
+const uint8_t *ntm_node_source(const struct ntm_node *n, const struct ntm_addr *to, uint8_t out[16])
+{
+	(void)ntm_uplinks_source(n->uplinks, n->n_uplinks, !ntm_ip_is_v4(to->ip), out);
 	return out;
 }
 

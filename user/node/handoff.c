@@ -12,8 +12,6 @@ enum {
 	WAIT_MAX_MS = 125,
 };
 
-static const uint8_t none[16];
-
 static const struct ntm_uplink_info *entry(const struct ntm_uplink_info *u, unsigned n, uint32_t ifindex)
 {
 	for (unsigned i = 0; i < n; i++)
@@ -32,30 +30,14 @@ static bool same_uplink(const struct ntm_uplink_info *a, const struct ntm_uplink
 	return a->dp.ifindex == b->dp.ifindex && same_addresses(a, b);
 }
 
-/* Where packets of the family would be sent from; false: none. */
-static bool source(const struct ntm_uplink_info *u, unsigned n, bool v6, uint8_t out[16])
-{
-	for (unsigned i = 0; i < n; i++) {
-		if (v6 && memcmp(u[i].dp.addr6, none, 16)) {
-			memcpy(out, u[i].dp.addr6, 16);
-			return true;
-		}
-		if (!v6 && memcmp(u[i].dp.addr4, none, 4)) {
-			ntm_ip_from_v4(out, u[i].dp.addr4);
-			return true;
-		}
-	}
-	return false;
-}
-
 /* Has the path something to lose, and from where will it be sent? */
 static bool concerned(const struct ntm_tunnel *t, const struct ntm_uplink_info *u, unsigned n, uint8_t from[16])
 {
 	uint8_t now[16];
 
 	return t->state == NTM_TUN_UP && t->route.kind == NTM_ROUTE_RELAY && t->bind.bound && ntm_live_recent(t) &&
-	       source(t->node->uplinks, t->node->n_uplinks, t->bind.v6, now) && source(u, n, t->bind.v6, from) &&
-	       memcmp(now, from, 16);
+	       ntm_uplinks_source(t->node->uplinks, t->node->n_uplinks, t->bind.v6, now) &&
+	       ntm_uplinks_source(u, n, t->bind.v6, from) && memcmp(now, from, 16);
 }
 
 /* Other uplink, and the one in use is there as it was. */

@@ -28,23 +28,10 @@ static const uint16_t again_ms[] = {3, 8, 20, 45, 90, 180, 360};
 /* LATER: with so many paths that the first two would be sent before most answers can have been read. */
 enum { SENDS = sizeof(again_ms) / sizeof(again_ms[0]), UPDATE_AT = 1, LATER = 2, UPDATE_AGAIN_AT = 3 };
 
-static const uint8_t none[16];
-
 static void gather(struct ntm_node *n, bool on)
 {
 	if (n->net.gather)
 		n->net.gather(n->net.arg, on);
-}
-
-static void source(const struct ntm_uplink_info *u, unsigned n, bool v4, uint8_t out[16])
-{
-	memset(out, 0, 16);
-	for (unsigned i = 0; i < n && ntm_ip_is_zero(out); i++) {
-		if (!v4)
-			memcpy(out, u[i].dp.addr6, 16);
-		else if (memcmp(u[i].dp.addr4, none, 4))
-			ntm_ip_from_v4(out, u[i].dp.addr4);
-	}
 }
 
 static bool has(const struct ntm_uplink_info *u, unsigned n, const uint8_t ip[16])
@@ -85,9 +72,9 @@ static bool sends_elsewhere(const struct ntm_node *n, const struct ntm_uplink_in
 	if (n_old && (old[0].dp.ifindex != n->uplinks[0].dp.ifindex || old[0].default4 != n->uplinks[0].default4 ||
 		      old[0].default6 != n->uplinks[0].default6))
 		return true;
-	for (int v4 = 0; v4 < 2; v4++) {
-		source(old, n_old, v4, was);
-		source(n->uplinks, n->n_uplinks, v4, is);
+	for (int v6 = 0; v6 < 2; v6++) {
+		ntm_uplinks_source(old, n_old, v6, was);
+		ntm_uplinks_source(n->uplinks, n->n_uplinks, v6, is);
 		if (memcmp(was, is, 16))
 			return true;
 	}
@@ -419,8 +406,8 @@ static void note_move(struct ntm_node *n, const struct ntm_uplink_info *old, uns
 	struct ntm_mobility *m = &n->mobility;
 	uint8_t from4[16], from6[16];
 
-	source(old, n_old, true, from4);
-	source(old, n_old, false, from6);
+	ntm_uplinks_source(old, n_old, false, from4);
+	ntm_uplinks_source(old, n_old, true, from6);
 	/* Kept while there is none. */
 	if (!m->moved || ntm_ip_is_zero(m->from4))
 		memcpy(m->from4, ntm_ip_is_zero(from4) ? m->from4 : from4, 16);

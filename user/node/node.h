@@ -154,6 +154,8 @@ void ntm_node_set_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, u
 /* The uplinks are these now; tells the data plane, the DC and every peer if that changes anything. */
 void ntm_node_use_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, unsigned count, bool force);
 bool ntm_node_has_family(const struct ntm_node *n, bool v6);
+/* Where the kernel lane sends packets of the family from, with these uplinks. False: nowhere, and out is zero. */
+bool ntm_uplinks_source(const struct ntm_uplink_info *u, unsigned n, bool v6, uint8_t out[16]);
 /*
  * The address that the kernel lane sends from to such an endpoint, for what the agent sends on a path: two sources
  * would make the peer's endpoint go to and fro. Zero if there is none. Returns out.
