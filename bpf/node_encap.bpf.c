@@ -16,6 +16,7 @@
 #include "lib/encap.h"
 #include "lib/aead.h"
 #include "lib/copy.h"
+#include "lib/round.h"
 
 #define NTM_SHOT(reason) NTM_VERDICT(TC_ACT_SHOT, reason)
 
@@ -211,7 +212,7 @@ static __always_inline int ntm_encap(struct __sk_buff *skb)
 	if (!s)
 		return NTM_SHOT(TX_ERROR);
 	if (NTM_UNLIKELY(ntm_is_copy(skb, s)))
-		return ntm_copy_leave(skb, s);
+		return ntm_is_round(skb, s) ? ntm_round_back(skb, s) : ntm_copy_leave(skb, s);
 	v = ntm_accept_inner(skb, s, &tx, &dst);
 	if (v != NTM_CONTINUE)
 		return v;

@@ -75,7 +75,7 @@ static __always_inline int ntm_classify(NTM_RX_CTX *ctx, const struct ntm_rx *rx
 	}
 	if (rx->udp_len < sizeof(*h) + NTM_TAG_LEN)
 		return NTM_REJECT(rx, RX_SHORT);
-	if (rx->udp_len > sizeof(*h) + NTM_INNER_MAX + NTM_TAG_LEN)
+	if (rx->udp_len > sizeof(*h) + NTM_INNER_MAX + NTM_TAG_LEN && !NTM_RX_MERGED(ctx))
 		return NTM_PASS(RX_LONG);
 	return NTM_CONTINUE;
 }
@@ -148,7 +148,7 @@ static __always_inline int ntm_decap(NTM_RX_CTX *ctx)
 	path = ntm_path_by_id(hdr.id);
 	if (!path)
 		return NTM_REJECT(&rx, RX_UNKNOWN_PATH);
-	v = ntm_rx_own(ctx);
+	v = ntm_rx_own(ctx, s);
 	if (v != NTM_CONTINUE)
 		return v;
 

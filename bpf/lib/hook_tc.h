@@ -7,6 +7,7 @@
 #define NTM_LIB_HOOK_TC_H
 
 #include "inner.h"
+#include "round.h"
 
 #define NTM_RX_CTX struct __sk_buff
 #define NTM_RX_PASS (-1) /* TC_ACT_UNSPEC: the next program, and then on as ever */
@@ -21,6 +22,8 @@
 /* Bytes of the packet from p to its end, of which only those up to data_end lie here. */
 #define NTM_RX_LEFT(ctx, p) ((__u64)((ctx)->len - ((void *)(p)-NTM_DATA(ctx))))
 
+#define NTM_RX_MERGED(ctx) ((ctx)->gso_size)
+
 /* All that is read of a packet that stays closed: Ethernet, IPv6, UDP and the tunnel's header. */
 #define NTM_RX_HEADERS (ETH_HLEN + 40 + 8 + 16)
 
@@ -32,19 +35,19 @@ static __always_inline void ntm_rx_headers(struct __sk_buff *skb)
 }
 
 /*
- * A packet that is about to be opened in place becomes one buffer, the program's own. What GRO has merged the agent
- * opens, against the same window: datagrams with a checksum, so over IPv4 none of the kernel lane's.
+ * A packet that is about to be opened in place becomes one buffer, the program's own. GRO merges datagrams with a
+ * checksum, so over IPv4 none of the kernel lane's.
  *
  * The tag says more than a checksum of the inner packet, so that is taken for right, as the outer one is by now. Where
  * it is not, it is still to be completed, or is of the whole packet: what is done in place would make it wrong.
  */
-static __always_inline int ntm_rx_own(struct __sk_buff *skb)
+static __always_inline int ntm_rx_own(struct __sk_buff *skb, const struct ntm_settings *s)
 {
-	if (skb->gso_size)
-		return NTM_VERDICT(NTM_RX_PASS, RX_LONG);
-	bpf_csum_level(skb, BPF_CSUM_LEVEL_INC);
-	if (bpf_csum_level(skb, BPF_CSUM_LEVEL_QUERY) < 0)
-		return NTM_VERDICT(NTM_RX_PASS, RX_LONG);
+	if (!skb->gso_size)
+		bpf_csum_level(skb, BPF_CSUM_LEVEL_INC);
+	if (skb->gso_size || bpf_csum_level(skb, BPF_CSUM_LEVEL_QUERY) < 0)
+		return ntm_round_begin(skb, s) == TC_ACT_REDIRECT ? NTM_VERDICT(NTM_RX_REDIRECT, RX_LONG)
+								  : NTM_VERDICT(NTM_RX_DROP, RX_ERROR);
 	if (bpf_skb_pull_data(skb, skb->len))
 		return NTM_VERDICT(NTM_RX_DROP, RX_ERROR);
 	return NTM_CONTINUE;

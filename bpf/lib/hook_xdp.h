@@ -15,8 +15,11 @@
 /* Bytes of the packet from p to its end. */
 #define NTM_RX_LEFT(ctx, p) ((__u64)(NTM_DATA_END(ctx) - (void *)(p)))
 
+/* In generic mode GRO has done so, and here nothing tells. */
+#define NTM_RX_MERGED(ctx) 0
+
 /* A packet that is about to be opened in place: at XDP all of it lies here, and is the program's. */
-static __always_inline int ntm_rx_own(struct xdp_md *ctx)
+static __always_inline int ntm_rx_own(struct xdp_md *ctx, const struct ntm_settings *s)
 {
 	return NTM_CONTINUE;
 }

@@ -31,7 +31,8 @@
 	X(RX_FRAGMENT, "rx_fragment", "outer IP fragment: passed, the agent opens it reassembled") \
 	X(RX_IP_OPTIONS, "rx_ip_options", "outer IP options or extension headers: passed to the agent") \
 	X(RX_SHORT, "rx_short", "shorter than header and tag") \
-	X(RX_LONG, "rx_long", "longer than an inner packet may be, or in several buffers: passed") \
+	X(RX_LONG, "rx_long", "longer than an inner packet may be, or merged: passed, or split (counted beside rx_split)") \
+	X(RX_SPLIT, "rx_split", "of a merged packet, or without its checksum: made plain, back to the uplink") \
 	X(RX_BAD_LENGTH, "rx_bad_length", "lengths of IP, UDP and frame contradict each other") \
 	X(RX_BAD_VERSION, "rx_bad_version", "other protocol version") \
 	X(RX_BAD_TYPE, "rx_bad_type", "undefined message type or suite") \

@@ -189,8 +189,11 @@ long native_clone_redirect(struct native_ctx *ctx, uint32_t ifindex, uint64_t fl
 	return length(ctx) && ifindex && flags == BPF_F_INGRESS ? 0 : -EINVAL;
 }
 
+/* Into an interface only tc does: nothing of what is compiled here does the other way, at tc. */
 long native_redirect(uint32_t ifindex, uint64_t flags)
 {
+	if (flags == BPF_F_INGRESS)
+		return TC_ACT_REDIRECT;
 	return ifindex && !flags ? XDP_REDIRECT : XDP_ABORTED;
 }
 

@@ -20,7 +20,7 @@
 struct native_ctx {
 	uint64_t data, data_end;
 	uint32_t len, protocol; /* tc */
-	uint32_t ingress_ifindex;
+	uint32_t ingress_ifindex, ifindex, mark;
 	uint8_t *memory; /* outside of data..data_end nothing may be touched */
 };
 

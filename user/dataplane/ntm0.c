@@ -21,6 +21,7 @@
 
 /* UDP, header and tag around an inner packet, plus an IPv4 header */
 #define OUTER_OVERHEAD 60
+#define OUTER_OVERHEAD6 80
 
 static const struct ntm_feature ntm0_features[] = {
     {"tx-checksum-*", false},
@@ -132,13 +133,17 @@ int ntm_ntm0_set_mtu(struct ntm_dp_bpf *d, uint32_t uplink_mtu)
 		mtu = NTM_INNER_MTU_BASE;
 	if (mtu > NTM_INNER_MAX)
 		mtu = NTM_INNER_MAX;
-	if (mtu == d->ntm0.mtu)
+	/* Sealed packets go through the pair, too (bpf/lib/round.h). */
+	uint32_t sealed = mtu + OUTER_OVERHEAD6;
+	if (mtu == d->ntm0.mtu && sealed == d->ntm0p.mtu)
 		return 0;
-	int err = ntm_rtnl_link_set(&d->rtnl, &(struct ntm_link_change){.ifindex = d->ntm0p.ifindex, .mtu = mtu});
+	int err = ntm_rtnl_link_set(&d->rtnl, &(struct ntm_link_change){.ifindex = d->ntm0p.ifindex, .mtu = sealed});
 	if (!err)
 		err = ntm_rtnl_link_set(&d->rtnl, &(struct ntm_link_change){.ifindex = d->ntm0.ifindex, .mtu = mtu});
 	if (!err)
-		d->ntm0.mtu = d->ntm0p.mtu = mtu;
+		d->ntm0.mtu = mtu;
+	if (!err)
+		d->ntm0p.mtu = sealed;
 	if (!err && d->engine)
 		ntm_ntm0_limit_segments(d);
 	return err;
