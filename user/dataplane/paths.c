@@ -21,8 +21,9 @@ uint32_t ntm_path_slot(struct ntm_dp_bpf *d, uint64_t path_id)
 	uint64_t key = htobe64(path_id);
 	uint32_t *found = &d->found[path_id & d->found_mask], slot;
 	/* Only the agent writes path IDs into slots, so the slot itself says whether it still is that. */
-	if (*found && d->paths[*found].path_id == key)
-		return *found;
+	slot = *found;
+	if (slot > 0 && d->paths[slot].path_id == key)
+		return slot;
 	if (bpf_map_lookup_elem(d->map_fd[NTM_MAP_PATH_IDS], &key, &slot) || slot >= d->n_slots)
 		return 0;
 	*found = slot;
