@@ -31,6 +31,8 @@ FIGURES = {
     "udp1300": ("UDP, 1,300 bytes, loss under 0.1 %", "packets/s", 0),
     "udpgso": ("UDP, 1,300 bytes, sent with GSO, loss under 0.1 %", "packets/s", 0),
 }
+# Linux's own choice of congestion control, whatever this host's is.
+FLOW = ("iperf3", "-C", "cubic", "-c")
 
 
 def in_ns(ns, *argv, **kw):
@@ -63,7 +65,7 @@ def listens(ns, proto, port):
 def tcp(c, args):
     with Server(c["b"], "iperf3", "-s", "-1", "-p", "5201"):
         listens(c["b"], "t", 5201)
-        out = json.loads(in_ns(c["a"], "iperf3", "-c", c["addr"], "-p", "5201", "-t", str(args.seconds), "-O", "1", "-J"))
+        out = json.loads(in_ns(c["a"], *FLOW, c["addr"], "-p", "5201", "-t", str(args.seconds), "-O", "1", "-J"))
     return out["end"]["sum_received"]["bits_per_second"] / 1e6
 
 
@@ -75,7 +77,7 @@ def rtt(c, args):
 def rttload(c, args):
     with Server(c["b"], "iperf3", "-s", "-1", "-p", "5201"):
         listens(c["b"], "t", 5201)
-        with Server(c["a"], "iperf3", "-c", c["addr"], "-p", "5201", "-t", str(10 * args.seconds)):
+        with Server(c["a"], *FLOW, c["addr"], "-p", "5201", "-t", str(10 * args.seconds)):
             time.sleep(1)  # slow start is over
             out = in_ns(c["a"], "ping", "-i", "0.01", "-c", str(args.seconds * 50), c["addr"])
     return statistics.median(float(t) for t in re.findall(r"time=([0-9.]+) ms", out)) * 1000
@@ -137,7 +139,8 @@ def report(names, median, aead_figures, relay_figures, dc_figures, args):
         crypto.append(f"| {size:,} bytes, ns | {v['bpf_tc']:,.0f} | {v['bpf_xdp']:,.0f} | {v['native']:,.0f} | "
                       f"{v['openssl']:,.0f} | {v['bpf_tc'] / v['native']:.2f} | {v['bpf_tc'] / v['openssl']:.2f} |")
     about = (f"Linux {platform.release().split('-')[0]}, {machine()['processor'] or platform.machine()}, {os.cpu_count()} CPUs with both ends of every tunnel on them; "
-             f"veth wire with `tso off gso off gro on tx-udp-segmentation off`; median of {args.rounds} alternated rounds.")
+             f"veth wire with `tso off gso off gro on tx-udp-segmentation off`, on which both lanes take packets in at tc (`xdp_mode = tc`), "
+             f"the kernel lane alone at XDP; TCP with cubic; median of {args.rounds} alternated rounds.")
     relay_lines, relay_table = relay_report.report(relay_figures)
     dc_lines, dc_table = dc_report.report(dc_figures)
     return lines + relay_lines + dc_lines, "\n".join([about, "", *table, *(["", *crypto] if sizes else []),
