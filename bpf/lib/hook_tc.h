@@ -36,7 +36,7 @@ static __always_inline void ntm_rx_headers(struct __sk_buff *skb)
 
 /*
  * A packet that is about to be opened in place becomes one buffer, the program's own. GRO merges datagrams with a
- * checksum, so over IPv4 none of the kernel lane's.
+ * checksum: over IPv4 those that an agent sent, but none of node_encap's.
  *
  * The tag says more than a checksum of the inner packet, so that is taken for right, as the outer one is by now. Where
  * it is not, it is still to be completed, or is of the whole packet: what is done in place would make it wrong.
