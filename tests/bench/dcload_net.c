@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "dcload_clients.h"
+
 enum { BATCH = 64, BUFFER = 8 << 20, AT_ONCE = 16 /* then it is looked whether something is to leave */ };
 
 static struct {
@@ -121,17 +123,19 @@ static void read_socket(struct sim *s, unsigned sock)
 
 void sim_receive(struct sim *s, uint64_t until_ns)
 {
-	struct pollfd fds[SOCKETS];
+	struct pollfd fds[SOCKETS + 1] = {[SOCKETS] = {.fd = clients_fd(), .events = POLLIN}};
 	uint64_t now = sim_now(), wait = until_ns > now ? until_ns - now : 0;
 	struct timespec ts = {.tv_sec = (time_t)(wait / 1000000000), .tv_nsec = (long)(wait % 1000000000)};
 
 	for (unsigned i = 0; i < SOCKETS; i++)
 		fds[i] = (struct pollfd){.fd = s->fd[i], .events = POLLIN};
-	if (ppoll(fds, SOCKETS, &ts, NULL) > 0) {
+	if (ppoll(fds, SOCKETS + 1, &ts, NULL) > 0) {
 		for (unsigned i = 0; i < SOCKETS; i++) {
 			if (fds[i].revents)
 				read_socket(s, i);
 		}
+		if (fds[SOCKETS].revents)
+			sim_finished(s);
 	}
 	sim_flush(s);
 	sim_expire(s);

@@ -10,6 +10,7 @@
 
 #include "../../user/common/crypto.h"
 #include "dcload.h"
+#include "dcload_clients.h"
 #include "dcload_net.h"
 
 /* Session IDs are random: they are their own hash. Entries of sessions that are over stay, unused. */
@@ -158,9 +159,10 @@ int sim_prepare(struct sim *s, struct sim_node *node)
 	node->hs = malloc(sizeof(*node->hs));
 	if (!node->hs)
 		return -ENOMEM;
-	err = ntm_session_begin(node->hs, node->priv, node->pub, s->dc_pub, &s->cookies, sim_now() / 1000000);
+	err = ntm_session_begin(&node->hs->st, node->priv, node->pub, s->dc_pub, &s->cookies, sim_now() / 1000000);
 	if (!err)
-		err = add_id(node->hs->local_id, node);
+		err = add_id(node->hs->st.local_id, node);
+	node->answered = false;
 	node->prepared = !err;
 	return err;
 }
@@ -170,7 +172,7 @@ static int send_init(struct sim *s, struct sim_node *node)
 	int err = node->prepared ? 0 : sim_prepare(s, node);
 
 	if (!err)
-		sim_queue(s, node->sock, &node->hs->msg, sizeof(node->hs->msg));
+		sim_queue(s, node->sock, &node->hs->st.msg, sizeof(node->hs->st.msg));
 	node->prepared = false;
 	return err;
 }
@@ -183,9 +185,14 @@ int sim_begin(struct sim *s, struct sim_node *node, enum op op, uint64_t due_ns)
 	node->txid = s->next_txid++;
 	node->due_ns = due_ns;
 	node->sent_ns = sim_now();
+	node->own_ns = 0;
 	switch (op) {
 	case OP_SESSION:
+	case OP_HANDSHAKE:
 		err = send_init(s, node);
+		break;
+	case OP_FIRST:
+		err = send_registration(s, node);
 		break;
 	case OP_REGISTER:
 		node->sock = (uint8_t)((node->sock + 1) % SOCKETS);
@@ -212,24 +219,81 @@ static void end(struct sim *s, struct sim_node *node)
 static void done(struct sim *s, struct sim_node *node)
 {
 	if (s->latency && s->done < s->latency_cap)
-		s->latency[s->done] = (struct sim_latency){node->due_ns, s->arrived_ns - node->due_ns};
+		s->latency[s->done] = (struct sim_latency){
+		    .due_ns = node->due_ns,
+		    .came_ns = s->arrived_ns,
+		    .ns = s->arrived_ns - node->due_ns - node->own_ns,
+		};
 	s->done++;
 	end(s, node);
 }
 
 static void on_response(struct sim *s, struct sim_node *node, const uint8_t *data, size_t len)
 {
-	struct ntm_session keys;
-
-	if (!node->hs || ntm_session_finish(node->hs, data, len, sim_now() / 1000000, &keys))
+	if (!node->busy || node->answered || len != sizeof(node->hs->resp))
 		return;
-	free(node->hs);
-	node->hs = NULL;
-	node->keys = keys;
-	node->up = true;
-	if (node->busy && node->op == OP_SESSION && send_registration(s, node)) {
-		s->failed++;
+	memcpy(&node->hs->resp, data, len);
+	node->answered = true;
+	node->answered_ns = s->arrived_ns;
+	if (node->op == OP_HANDSHAKE) {
 		end(s, node);
+		return;
+	}
+	node->away = true;
+	clients_ask(node);
+}
+
+/* The node has its keys, or there was no answer to OP_HANDSHAKE or a wrong one. */
+static void take_keys(struct sim *s, struct sim_node *node)
+{
+	struct sim_handshake *hs = node->hs;
+
+	node->away = false;
+	node->up = !hs->err;
+	node->keys = hs->keys;
+	if (hs->err && !s->failed++)
+		fprintf(stderr, "dcload: the answer to a handshake: %s\n", strerror(-hs->err));
+	free(hs);
+	node->hs = NULL;
+}
+
+void sim_finished(struct sim *s)
+{
+	struct sim_node *node;
+
+	while ((node = clients_finished())) {
+		take_keys(s, node);
+		if (!node->busy || node->op != OP_SESSION)
+			continue;
+		if (!node->up || send_registration(s, node)) {
+			s->failed += node->up;
+			end(s, node);
+			continue;
+		}
+		sim_flush(s);
+		node->own_ns = sim_now() - node->answered_ns;
+	}
+}
+
+void sim_finish(struct sim *s, unsigned from, unsigned to)
+{
+	unsigned n = 0;
+
+	for (unsigned i = from; i < to; i++) {
+		if (!s->nodes[i].answered || !s->nodes[i].hs)
+			continue;
+		clients_ask(&s->nodes[i]);
+		n++;
+	}
+	while (n) {
+		struct sim_node *node = clients_finished();
+
+		if (node) {
+			take_keys(s, node);
+			n--;
+		} else {
+			clients_wait();
+		}
 	}
 }
 
@@ -279,7 +343,7 @@ void sim_expire(struct sim *s)
 	uint64_t now = sim_now();
 	struct sim_node *node;
 
-	while ((node = TAILQ_FIRST(&s->flight)) && now - node->sent_ns >= LOST_NS) {
+	while ((node = TAILQ_FIRST(&s->flight)) && !node->away && now - node->sent_ns >= LOST_NS) {
 		s->lost++;
 		end(s, node);
 	}

@@ -9,7 +9,7 @@
 
 #include "dcload.h"
 
-enum { CPUS = 2, STALLS = 4096, PERIOD_NS = 300000, PRIORITY = 3 };
+enum { CPUS = 2, STALLS = 4096, PERIOD_NS = 300000, PRIORITY = 4 };
 
 static struct watch {
 	pthread_t thread;
