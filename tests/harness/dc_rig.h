@@ -210,7 +210,7 @@ static inline struct ntm_sig await_relay_direction(struct testnode *t, enum ntm_
 {
 	struct ntm_sig m, answer;
 
-	cr_assert_eq(testnode_recv(t, &m, 1000), 0);
+	cr_assert_eq(testnode_recv(t, &m, TESTNODE_WAIT_MS), 0);
 	cr_assert_eq(m.msg, NTM_M_RELAY_DIRECTION, "%s", ntm_msg_name(m.msg));
 	ntm_sig_init(&answer, code ? NTM_M_ERROR : NTM_M_RELAY_RESPONSE, m.txid);
 	answer.path_id = m.path_id;
@@ -224,7 +224,7 @@ static inline void await_release(struct testnode *t, uint64_t path_id)
 {
 	struct ntm_sig m, ack;
 
-	cr_assert_eq(testnode_recv(t, &m, 1000), 0);
+	cr_assert_eq(testnode_recv(t, &m, TESTNODE_WAIT_MS), 0);
 	cr_assert_eq(m.msg, NTM_M_RELEASE, "%s", ntm_msg_name(m.msg));
 	cr_assert_eq(m.path_id, path_id);
 	ntm_sig_init(&ack, NTM_M_ROUTE_ACK, m.txid);
@@ -235,7 +235,7 @@ static inline struct ntm_sig await_direction(struct testnode *t)
 {
 	struct ntm_sig m, ack;
 
-	cr_assert_eq(testnode_recv(t, &m, 1000), 0);
+	cr_assert_eq(testnode_recv(t, &m, TESTNODE_WAIT_MS), 0);
 	cr_assert_eq(m.msg, NTM_M_ROUTE_DIRECTION);
 	ntm_sig_init(&ack, NTM_M_ROUTE_ACK, m.txid);
 	cr_assert_eq(testnode_send(t, &ack), 0);

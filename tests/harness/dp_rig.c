@@ -67,6 +67,33 @@ static int new_netns(void)
 	return fd;
 }
 
+/* The kernel makes an IPv6 address its own in a work queue, later than it says that the address is there. */
+static bool is_local6(const uint8_t ip[16])
+{
+	char want[33], addr[33];
+	unsigned prefix, flags;
+	bool found = false;
+	FILE *f = fopen("/proc/thread-self/net/ipv6_route", "re");
+
+	if (!f)
+		return false;
+	for (int i = 0; i < 16; i++)
+		snprintf(want + 2 * i, 3, "%02x", ip[i]);
+	while (!found && fscanf(f, "%32s %x %*s %*s %*s %*s %*s %*s %x %*s", addr, &prefix, &flags) == 3)
+		found = prefix == 128 && flags & RTF_LOCAL && !strcmp(addr, want);
+	fclose(f);
+	return found;
+}
+
+void ntm_rig_await_local6(const uint8_t ip[16])
+{
+	for (int i = 0; !is_local6(ip); i++) {
+		if (i == 20000)
+			die("an IPv6 address that does not become a local one");
+		usleep(1000);
+	}
+}
+
 static void wire_end(int side)
 {
 	ntm_rig_run("ip link set lo up; ethtool -K wire%d tso off gso off gro on tx-udp-segmentation off >/dev/null",
@@ -101,6 +128,10 @@ void ntm_rig_up(struct ntm_rig *r)
 	wire_end(0);
 	ntm_rig_enter(r, 1);
 	wire_end(1);
+	for (int i = 0; i < 2; i++) {
+		ntm_rig_enter(r, i);
+		ntm_rig_await_local6(ntm_rig_endpoint(i, true).ip);
+	}
 	ntm_rig_enter(r, 0);
 }
 
@@ -247,6 +278,7 @@ void ntm_rig_tunnel(struct ntm_rig *r, bool outer_ipv6)
 		    dp->ops->add_path(dp, &p) || dp->ops->set_keys(dp, p.path_id, &k, true) ||
 		    dp->ops->activate(dp, p.path_id))
 			die(why);
+		ntm_rig_await_local6(a.vip6);
 	}
 	ntm_rig_enter(r, 0);
 }
@@ -341,24 +373,6 @@ static socklen_t vip_sockaddr(int side, bool ipv6, uint16_t port, struct sockadd
 	return sizeof(*s);
 }
 
-/* The kernel makes an IPv6 address its own in a work queue, later than it says that the address is there. */
-static bool is_local6(const uint8_t ip[16])
-{
-	char want[33], addr[33];
-	unsigned prefix, flags;
-	bool found = false;
-	FILE *f = fopen("/proc/thread-self/net/ipv6_route", "re");
-
-	if (!f)
-		return false;
-	for (int i = 0; i < 16; i++)
-		snprintf(want + 2 * i, 3, "%02x", ip[i]);
-	while (!found && fscanf(f, "%32s %x %*s %*s %*s %*s %*s %*s %x %*s", addr, &prefix, &flags) == 3)
-		found = prefix == 128 && flags & RTF_LOCAL && !strcmp(addr, want);
-	fclose(f);
-	return found;
-}
-
 int ntm_rig_socket(struct ntm_rig *r, int side, bool ipv6, uint16_t port)
 {
 	struct sockaddr_storage ss;
@@ -367,11 +381,8 @@ int ntm_rig_socket(struct ntm_rig *r, int side, bool ipv6, uint16_t port)
 	int fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || bind(fd, (struct sockaddr *)&ss, len))
 		die("socket on a virtual address");
-	for (int i = 0; ipv6 && !is_local6(ntm_rig_addresses(side).vip6); i++) {
-		if (i == 5000)
-			die("an IPv6 address that does not become a local one");
-		usleep(1000);
-	}
+	if (ipv6)
+		ntm_rig_await_local6(ntm_rig_addresses(side).vip6);
 	return fd;
 }
 

@@ -38,6 +38,8 @@ const char *ntm_rig_unable(void);
 void ntm_rig_up(struct ntm_rig *r);
 void ntm_rig_down(struct ntm_rig *r);
 void ntm_rig_enter(struct ntm_rig *r, int side);
+/* An address that was just given to an interface of this side: the kernel takes packets for it only a moment later. */
+void ntm_rig_await_local6(const uint8_t ip[16]);
 void ntm_rig_run(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* a shell command that has to succeed */
 
 struct ntm_dp_config ntm_rig_config(const struct ntm_rig *r, int side);

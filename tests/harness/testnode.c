@@ -12,8 +12,6 @@
 
 #include "../../user/common/crypto.h"
 
-#define TIMEOUT_MS 2000
-
 static uint64_t now_ms(void)
 {
 	struct timespec ts;
@@ -48,6 +46,7 @@ int testnode_open(struct testnode *t, uv_loop_t *loop, const struct ntm_addr *dc
 
 	memset(t, 0, sizeof(*t));
 	t->fd = -1;
+	t->patience_ms = TESTNODE_WAIT_MS;
 	t->loop = loop;
 	t->dc = *dc;
 	memcpy(t->dc_pub, dc_pub, NTM_DH_LEN);
@@ -106,7 +105,7 @@ int testnode_connect(struct testnode *t)
 	if (!err)
 		err = testnode_send_raw(t, &st.msg, sizeof(st.msg));
 	while (!err) {
-		ssize_t n = testnode_recv_raw(t, buf, sizeof(buf), TIMEOUT_MS);
+		ssize_t n = testnode_recv_raw(t, buf, sizeof(buf), t->patience_ms);
 
 		if (n < 0)
 			return (int)n;
@@ -198,7 +197,7 @@ int testnode_ask(struct testnode *t, const struct ntm_sig *m, struct ntm_sig *an
 	int err = testnode_send(t, m);
 
 	while (!err) {
-		err = testnode_recv(t, answer, TIMEOUT_MS);
+		err = testnode_recv(t, answer, t->patience_ms);
 		if (!err && answer->txid == m->txid)
 			return 0;
 	}

@@ -14,6 +14,10 @@
 #include "../../user/common/session.h"
 #include "../../user/common/signal_codec.h"
 
+/* For what has to come: it costs nothing when it comes. What must not come is waited for with a limit of the test's
+ * own. */
+enum { TESTNODE_WAIT_MS = 10000 };
+
 struct testnode {
 	uint8_t priv[NTM_DH_LEN], pub[NTM_DH_LEN];
 	uint8_t dc_pub[NTM_DH_LEN];
@@ -23,6 +27,7 @@ struct testnode {
 	unsigned cookies_got;
 	uint32_t txid; /* of the last request */
 	int fd;
+	int patience_ms; /* of connect and ask; TESTNODE_WAIT_MS unless the test sets it */
 	uv_loop_t *loop; /* run while waiting; NULL: the DC is another process */
 };
 

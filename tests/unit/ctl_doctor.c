@@ -165,7 +165,7 @@ static void *answer(void *arg)
 	return NULL;
 }
 
-Test(doctor, stub, .timeout = 10)
+Test(doctor, stub, .timeout = 30)
 {
 	char status[300];
 	pthread_t thread;

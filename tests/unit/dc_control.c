@@ -230,7 +230,7 @@ Test(control, paths_and_revoke)
 	json_object_put(r);
 	cr_assert_null(call("{\"cmd\":\"revoke\",\"name\":\"bob\"}"));
 
-	cr_assert_eq(testnode_recv(&a, &d, 2000), 0);
+	cr_assert_eq(testnode_recv(&a, &d, TESTNODE_WAIT_MS), 0);
 	cr_assert_eq(d.msg, NTM_M_RELEASE);
 	r = call("{\"cmd\":\"paths\"}");
 	cr_assert_eq(json_object_array_length(r), 0);

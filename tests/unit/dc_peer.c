@@ -174,7 +174,7 @@ static void await_question(struct testnode *t)
 	struct ntm_sig m;
 
 	do
-		cr_assert_eq(testnode_recv(t, &m, 5000), 0);
+		cr_assert_eq(testnode_recv(t, &m, TESTNODE_WAIT_MS), 0);
 	while (m.msg != NTM_M_KEEP_ALIVE);
 }
 
@@ -276,7 +276,7 @@ Test(peer, both_ask_at_once_and_get_one_path)
 	cr_assert_eq(testnode_send(&b, &m), 0);
 	cr_assert_eq(testnode_direct(&a, "bob.b.example", &da), 0);
 	cr_assert_eq(da.msg, NTM_M_ROUTE_DIRECTION, "%s", da.error_text);
-	cr_assert_eq(testnode_recv(&b, &db_, 2000), 0);
+	cr_assert_eq(testnode_recv(&b, &db_, TESTNODE_WAIT_MS), 0);
 	cr_assert_eq(db_.msg, NTM_M_ROUTE_DIRECTION, "%s", db_.error_text);
 	cr_assert_eq(da.path_id, db_.path_id);
 	cr_assert_neq(da.role, db_.role);

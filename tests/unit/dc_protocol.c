@@ -201,7 +201,7 @@ Test(protocol, unacknowledged_direction_is_sent_again_with_one_transaction_id)
 	join(&b, "bob");
 	cr_assert_eq(testnode_direct(&a, "bob", &r), 0);
 	for (int i = 0; i < 5; i++) {
-		cr_assert_eq(testnode_recv(&b, &m, 1000), 0, "copy %d", i);
+		cr_assert_eq(testnode_recv(&b, &m, TESTNODE_WAIT_MS), 0, "copy %d", i);
 		cr_assert_eq(m.msg, NTM_M_ROUTE_DIRECTION);
 		cr_assert_eq(m.path_id, r.path_id);
 		cr_assert(!txid || m.txid == txid);
@@ -305,14 +305,16 @@ Test(protocol, revocation_takes_effect_at_once)
 	cr_assert_eq(ntm_dc_revoke(&dc, "bob"), -EALREADY);
 	cr_assert_eq(ntm_dc_revoke(&dc, "nobody"), -ENOENT);
 
-	cr_assert_eq(testnode_recv(&a, &m, 1000), 0);
+	cr_assert_eq(testnode_recv(&a, &m, TESTNODE_WAIT_MS), 0);
 	cr_assert_eq(m.msg, NTM_M_RELEASE);
 	cr_assert_eq(m.path_id, d.path_id);
-	cr_assert_eq(testnode_recv(&b, &m, 1000), 0);
+	cr_assert_eq(testnode_recv(&b, &m, TESTNODE_WAIT_MS), 0);
 	expect_error(&m, NTM_E_DENIED);
 	cr_assert_eq(dc.paths.by_pair.n, 0);
 
+	b.patience_ms = 500;
 	cr_assert_eq(keep_alive(&b, &r), -ETIMEDOUT, "its session is gone");
+	b.patience_ms = TESTNODE_WAIT_MS;
 	cr_assert_eq(testnode_connect(&b), 0);
 	cr_assert_eq(testnode_register(&b, "bob", NULL, &r), 0);
 	expect_error(&r, NTM_E_DENIED);
@@ -331,11 +333,11 @@ Test(protocol, nothing_said_before_a_revocation_is_repeated_after_it)
 	join(&a, "alice");
 	join(&b, "bob");
 	cr_assert_eq(testnode_direct(&b, "alice", &d), 0);
-	cr_assert_eq(testnode_recv(&a, &m, 1000), 0);
+	cr_assert_eq(testnode_recv(&a, &m, TESTNODE_WAIT_MS), 0);
 	cr_assert_eq(m.msg, NTM_M_ROUTE_DIRECTION, "alice does not acknowledge it");
 	cr_assert_eq(ntm_dc_revoke(&dc, "bob"), 0);
 	for (int i = 0; i < 5; i++) {
-		cr_assert_eq(testnode_recv(&a, &m, 1000), 0);
+		cr_assert_eq(testnode_recv(&a, &m, TESTNODE_WAIT_MS), 0);
 		cr_assert_eq(m.msg, NTM_M_RELEASE, "copy %d is %s", i, ntm_msg_name(m.msg));
 		cr_assert_eq(m.path_id, d.path_id);
 	}
@@ -351,14 +353,14 @@ Test(protocol, new_direction_ends_the_copies_of_the_former)
 	join(&a, "alice");
 	join(&b, "bob");
 	cr_assert_eq(testnode_direct(&a, "bob", &first), 0);
-	cr_assert_eq(testnode_recv(&b, &m, 1000), 0);
+	cr_assert_eq(testnode_recv(&b, &m, TESTNODE_WAIT_MS), 0);
 	testnode_request(&a, &m, NTM_M_DIRECTION_REQUEST);
 	strcpy(m.name, "bob");
 	m.stale_path_id = first.path_id;
 	m.have = 1u << NTM_F_NAME | 1u << NTM_F_STALE;
 	cr_assert_eq(testnode_ask(&a, &m, &second), 0);
 	for (int i = 0; i < 5; i++) {
-		cr_assert_eq(testnode_recv(&b, &m, 1000), 0);
+		cr_assert_eq(testnode_recv(&b, &m, TESTNODE_WAIT_MS), 0);
 		cr_assert_eq(m.path_id, second.path_id, "copy %d", i);
 	}
 	testnode_close(&a);
@@ -407,7 +409,7 @@ Test(protocol, revocation_reaches_peers_after_a_restart_and_those_who_were_away)
 	cr_assert_eq(testnode_connect(&a), 0);
 	cr_assert_eq(testnode_register(&a, "alice", NULL, &r), 0);
 	cr_assert_eq(ntm_dc_revoke(&dc, "bob"), 0);
-	cr_assert_eq(testnode_recv(&a, &m, 1000), 0);
+	cr_assert_eq(testnode_recv(&a, &m, TESTNODE_WAIT_MS), 0);
 	cr_assert_eq(m.msg, NTM_M_RELEASE);
 	cr_assert_eq(m.path_id, to_a.path_id);
 
@@ -419,7 +421,7 @@ Test(protocol, revocation_reaches_peers_after_a_restart_and_those_who_were_away)
 	m.have = 1u << NTM_F_NAME;
 	cr_assert_eq(testnode_send(&c, &m), 0);
 	do
-		cr_assert_eq(testnode_recv(&c, &m, 1000), 0);
+		cr_assert_eq(testnode_recv(&c, &m, TESTNODE_WAIT_MS), 0);
 	while (m.msg != NTM_M_RELEASE);
 	cr_assert_eq(m.path_id, to_c.path_id);
 	testnode_close(&a);

@@ -264,6 +264,7 @@ Test(rekey, the_dc_announces_its_next_key_and_answers_for_the_previous)
 	cr_assert_arr_eq(b.dc_pub, now.pub, NTM_DH_LEN);
 
 	load_keys(NULL, NULL);
+	a.patience_ms = 500;
 	cr_assert_eq(testnode_connect(&a), -ETIMEDOUT, "the previous key is gone");
 	/* a key that is there twice is a mistake, and changes nothing */
 	write_key(next_file, &now);

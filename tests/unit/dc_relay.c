@@ -122,10 +122,10 @@ Test(relay, one_that_does_not_answer_is_passed_over)
 	cr_assert_str_eq(da.relay.name, "rs1", "the first by name of equals");
 	await_direction(&b);
 	for (int i = 0; i < 5; i++) {
-		cr_assert_eq(testnode_recv(&rs1, &m, 1000), 0, "copy %d", i);
+		cr_assert_eq(testnode_recv(&rs1, &m, TESTNODE_WAIT_MS), 0, "copy %d", i);
 		cr_assert_eq(m.msg, NTM_M_RELAY_DIRECTION);
 	}
-	cr_assert_eq(testnode_recv(&a, &m, 1000), 0);
+	cr_assert_eq(testnode_recv(&a, &m, TESTNODE_WAIT_MS), 0);
 	cr_assert_eq(m.msg, NTM_M_ROUTE_DIRECTION);
 	cr_assert_str_eq(m.relay.name, "rs2");
 	cr_assert_eq(await_relay_direction(&rs2, 0).path_id, da.path_id);
@@ -180,7 +180,7 @@ Test(relay, is_told_when_a_path_ends)
 	join(&a, "alice");
 	join(&b, "bob");
 	d = ask_direction(&a, "bob", 0, false);
-	cr_assert_eq(testnode_recv(&rs, &m, 1000), 0);
+	cr_assert_eq(testnode_recv(&rs, &m, TESTNODE_WAIT_MS), 0);
 	cr_assert_eq(m.msg, NTM_M_RELAY_DIRECTION);
 	await_direction(&b);
 	testnode_request(&b, &m, NTM_M_RELEASE);
@@ -257,12 +257,12 @@ Test(relay, nobody_plays_the_other_ones_part)
 
 	/* an answer with a transaction id of another's request */
 	ask_direction(&a, "bob", 0, false);
-	cr_assert_eq(testnode_recv(&rs, &m, 1000), 0);
+	cr_assert_eq(testnode_recv(&rs, &m, TESTNODE_WAIT_MS), 0);
 	ntm_sig_init(&r, NTM_M_ERROR, m.txid);
 	r.error_code = NTM_E_BUSY;
 	r.have = 1u << NTM_F_ERROR_CODE;
 	cr_assert_eq(testnode_send(&a, &r), 0);
-	cr_assert_eq(testnode_recv(&rs, &m, 1000), 0, "is not the relay's: asked again");
+	cr_assert_eq(testnode_recv(&rs, &m, TESTNODE_WAIT_MS), 0, "is not the relay's: asked again");
 	cr_assert_eq(m.msg, NTM_M_RELAY_DIRECTION);
 	cr_assert_eq(dc.counters.relay_refusals, 0);
 

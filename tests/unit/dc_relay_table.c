@@ -128,7 +128,7 @@ Test(relay_table, configuration_is_read_again)
 	cr_assert_eq(testnode_open(&new, &loop, &listen_addr, dc_pub), 0);
 	memcpy(relay_conf[0].keys.keys[0], new.pub, NTM_DH_LEN);
 	cr_assert_eq(ntm_dc_relays_apply(&dc, &conf.relays), 0);
-	cr_assert_eq(testnode_recv(&rs, &r, 1000), 0);
+	cr_assert_eq(testnode_recv(&rs, &r, TESTNODE_WAIT_MS), 0);
 	expect_error(&r, NTM_E_DENIED);
 	cr_assert_eq(dc.relays.items[0]->state, NTM_DC_RELAY_OFFLINE);
 	cr_assert_eq(testnode_connect(&rs), 0);
@@ -143,7 +143,7 @@ Test(relay_table, configuration_is_read_again)
 	cr_assert_eq(dc.relays.n, 0);
 	cr_assert_eq(keep_alive(&a, &r), 0);
 	cr_assert_eq(r.msg, NTM_M_KEEP_ALIVE_RESPONSE);
-	cr_assert_eq(testnode_recv(&new, &r, 1000), 0);
+	cr_assert_eq(testnode_recv(&new, &r, TESTNODE_WAIT_MS), 0);
 	expect_error(&r, NTM_E_DENIED);
 
 	/* back again, under another name */
@@ -167,7 +167,7 @@ Test(relay_table, comes_back_after_a_restart_of_the_dc)
 	start_dc();
 	cr_assert_eq(dc.relays.n, 1);
 	cr_assert_eq(dc.relays.items[0]->state, NTM_DC_RELAY_OFFLINE);
-	cr_assert_eq(testnode_accept(&rs, 3000), 0, "it is invited as any node");
+	cr_assert_eq(testnode_accept(&rs, TESTNODE_WAIT_MS), 0, "it is invited as any node");
 	r = register_relay(&rs, "rs1", 0);
 	cr_assert_eq(r.msg, NTM_M_REGISTRATION_RESPONSE, "%s", r.error_text);
 	cr_assert_arr_eq(r.vip4, first.vip4, 4);

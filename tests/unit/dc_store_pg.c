@@ -302,7 +302,7 @@ static struct seen hear(struct ntm_store *s, enum ntm_store_change_kind kind)
 {
 	struct seen seen = {0};
 
-	for (int i = 0; !seen.n[kind] && i < 200; i++) {
+	for (int i = 0; !seen.n[kind] && i < 1000; i++) {
 		struct timespec t = {0, 10000000};
 
 		cr_assert_eq(s->ops->changes(s, see_change, &seen), 0);
@@ -366,7 +366,7 @@ Test(store, pg_who_died_is_known_and_cleared_away)
 	cr_assert_eq(two->ops->join(two, &me[1]), 0);
 	cr_assert_eq(one->ops->process_gone(one, me[1].holder), -EBUSY);
 	ntm_store_close(two);
-	for (int i = 0; err && i < 200; i++) {
+	for (int i = 0; err && i < 1000; i++) {
 		struct timespec t = {0, 10000000};
 
 		err = one->ops->process_gone(one, me[1].holder);

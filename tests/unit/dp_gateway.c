@@ -185,13 +185,15 @@ static int general_socket(const char *address, uint16_t port)
 	bool v6 = strchr(address, ':');
 	struct sockaddr_storage ss;
 	struct ntm_addr a = {.port = htons(port)};
-	struct timeval limit = {.tv_sec = 2};
+	struct timeval limit = {.tv_sec = 10};
 	ntm_rig_enter(&rig, 1);
 	int fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	cr_assert(eq(int, ntm_ip_parse(address, a.ip), 0));
 	socklen_t len = ntm_addr_to_sockaddr(&a, v6 ? AF_INET6 : AF_INET, &ss);
 	cr_assert(fd >= 0 && !bind(fd, (struct sockaddr *)&ss, len), "%s: %s", address, strerror(errno));
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	if (v6)
+		ntm_rig_await_local6(a.ip);
 	ntm_rig_enter(&rig, 0);
 	return fd;
 }
@@ -203,7 +205,7 @@ static void there_and_back(const char *address, const char *vip)
 	bool v6 = strchr(address, ':');
 	struct ntm_addr to = {.port = htons(7000)}, from;
 	struct sockaddr_storage ss;
-	struct timeval limit = {.tv_sec = 2};
+	struct timeval limit = {.tv_sec = 10};
 	char buf[64], text[NTM_ADDR_STRLEN];
 	ntm_rig_enter(&rig, 0);
 	int fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);

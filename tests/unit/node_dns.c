@@ -258,6 +258,12 @@ Test(dns, no_upstream_is_servfail_at_once)
 	ldns_pkt_free(p);
 }
 
+/* A packet on loopback is there at once, unless the machine has much else to do. */
+static void pause_of(int tries)
+{
+	usleep(tries < 200 ? 20 : 2000);
+}
+
 static size_t upstream_gets(uint8_t *buf, size_t cap, struct sockaddr_in *from)
 {
 	for (int i = 0; i < 2000; i++) {
@@ -267,7 +273,7 @@ static size_t upstream_gets(uint8_t *buf, size_t cap, struct sockaddr_in *from)
 		if (n >= 0)
 			return (size_t)n;
 		world_run(&w, 1);
-		usleep(20);
+		pause_of(i);
 	}
 	cr_assert_fail("the upstream hears nothing");
 	return 0;
@@ -362,7 +368,7 @@ Test(dns, malformed_queries)
 	}
 	for (size_t cut = 12; cut < len; cut++) {
 		send(fd, q, cut, 0);
-		cr_assert_geq(await(fd, 20, back, sizeof(back), &back_len), 0);
+		cr_assert_geq(await(fd, 500, back, sizeof(back), &back_len), 0);
 		cr_assert_eq(back[3] & 15, LDNS_RCODE_FORMERR);
 	}
 	q[2] |= 0x80; /* an answer is not answered */
@@ -371,7 +377,7 @@ Test(dns, malformed_queries)
 	q[2] &= 0x7f;
 	q[2] |= 5 << 3; /* UPDATE */
 	send(fd, q, len, 0);
-	cr_assert_geq(await(fd, 20, back, sizeof(back), &back_len), 0);
+	cr_assert_geq(await(fd, 500, back, sizeof(back), &back_len), 0);
 	cr_assert_eq(back[3] & 15, LDNS_RCODE_NOTIMPL);
 	/* Noise of all kinds must not hurt; what is wrong with it may be answered or not. */
 	srand(1);
@@ -414,7 +420,7 @@ static size_t tcp_answer(int fd, uint8_t *buf, size_t cap)
 		if (n == 0 || (have >= 2 && have >= 2u + (size_t)(buf[0] << 8 | buf[1])))
 			return have;
 		world_run(&w, 1);
-		usleep(50);
+		pause_of(i);
 	}
 	return have;
 }
@@ -468,7 +474,7 @@ Test(dns, tcp_is_forwarded_over_tcp)
 	send(fd, q, 2 + len, 0);
 	for (int i = 0; i < 1000 && conn < 0; i++) {
 		world_run(&w, 1);
-		usleep(50);
+		pause_of(i);
 		conn = accept4(upstream_tcp, NULL, NULL, SOCK_NONBLOCK);
 	}
 	cr_assert_geq(conn, 0);

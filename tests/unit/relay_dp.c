@@ -149,7 +149,7 @@ Test(relay_dp, idle_paths_end, .timeout = 20)
 	cr_assert_eq(dp->ops->get(dp, 7, &p), 0);
 	clock_gettime(CLOCK_BOOTTIME, &ts);
 	uint64_t now = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-	cr_expect(p.last_ns <= now && now - p.last_ns < 500000000, "just now");
+	cr_expect(p.last_ns <= now && now - p.last_ns < 10000000000u, "just now");
 	unsigned ended = 0;
 	for (int i = 0; i < 300 && !ended; i++) {
 		usleep(20000);

@@ -99,13 +99,13 @@ static void send_data(int fd, bool v6, uint64_t id, uint8_t mark)
 static int receive(int fd)
 {
 	uint8_t d[200];
-	return ntm_rig_recv(fd, d, sizeof(d), 2000) == 100 ? d[99] : -1;
+	return ntm_rig_recv(fd, d, sizeof(d), 10000) == 100 ? d[99] : -1;
 }
 
 /* Neighbour entries, as the agent's answers to binds make them. */
 static void know_neighbours(void)
 {
-	ntm_rig_run("ping -c 1 -W 2 192.0.2.2 >/dev/null; ping -c 1 -W 2 2001:db8::2 >/dev/null");
+	ntm_rig_run("ping -c 1 -W 10 192.0.2.2 >/dev/null; ping -c 1 -W 10 2001:db8::2 >/dev/null");
 }
 
 static void two_ends(struct ntm_relay_dp *d, const struct ntm_addr *a, const struct ntm_addr *b)
