@@ -15,6 +15,8 @@ static __noinline int ntm_copy(struct __sk_buff *skb, const struct ntm_settings 
 
 	if ((void *)(eth + 1) > NTM_DATA_END(skb))
 		return -EINVAL;
+	/* What ntm0 sends is for its own address (it has no neighbours), as is what goes round (round.h). */
+	__builtin_memcpy(eth->h_dest, s->mac_ntm0p, sizeof(eth->h_dest));
 	__builtin_memcpy(eth->h_source, s->mac_ntm0p, sizeof(eth->h_source));
 	return bpf_clone_redirect(skb, s->if_ntm0p, BPF_F_INGRESS);
 }

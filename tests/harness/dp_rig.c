@@ -203,6 +203,7 @@ struct ntm_dp_config ntm_rig_config(const struct ntm_rig *r, int side)
 				      .port = NTM_PORT,
 				      .xdp_mode = r->xdp_mode,
 				      .max_paths = r->max_paths,
+				      .duplicate_ms = r->duplicate_ms,
 				      .gateway = r->gateway && side == 1};
 }
 

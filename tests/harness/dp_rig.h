@@ -30,6 +30,7 @@ struct ntm_rig {
 	enum ntm_xdp_mode xdp_mode;
 	uint32_t max_paths;
 	bool gateway; /* side 1 is one, and side 0 its client */
+	uint32_t duplicate_ms;
 };
 
 /* NULL, or why these tests can't run here. */

@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -383,4 +384,65 @@ Test(dp_lane, lives_on_without_agents)
 	ntm_rig_enter(&rig, 0);
 	cr_expect(ok("ping -q -c 1 -W 10 100.96.0.2 >/dev/null"));
 	cr_expect(eq(u64, ntm_rig_count(&rig, 1, NTM_R_RX_OK), 5));
+}
+
+/* A second wire between the two, and a way to everywhere by it. */
+static struct ntm_dp_uplink spare_uplink(int side)
+{
+	struct ntm_dp_uplink u = {.mtu = 1500, .addr4 = {192, 0, 3, (uint8_t)(side + 1)}};
+	struct ntm_dp_way *ways[] = {&u.way4, &u.way6};
+	char text[32];
+	snprintf(u.name, sizeof(u.name), "spare%d", side);
+	ntm_rig_enter(&rig, side);
+	ntm_rig_run("ethtool -K %s tso off gso off gro on tx-udp-segmentation off >/dev/null", u.name);
+	ntm_rig_run("ip addr add 192.0.3.%d/24 dev %s; ip addr add 2001:db8:3::%d/64 dev %s nodad; ip link set %s up",
+		    side + 1, u.name, side + 1, u.name, u.name);
+	u.ifindex = if_nametoindex(u.name);
+	snprintf(text, sizeof(text), "2001:db8:3::%d", side + 1);
+	cr_assert(eq(int, ntm_ip_parse(text, u.addr6), 0));
+	for (int v6 = 0; v6 < 2; v6++) {
+		*ways[v6] = (struct ntm_dp_way){.known = true, .out = true, .prefix_len = v6 ? 64 : 120};
+		snprintf(text, sizeof(text), v6 ? "2001:db8:3::%d" : "192.0.3.%d", !side + 1);
+		cr_assert(eq(int, ntm_ip_parse(text, ways[v6]->gateway), 0));
+	}
+	return u;
+}
+
+static void copies(bool outer_ipv6)
+{
+	enum { N = 20 };
+	rig.duplicate_ms = 60000;
+	ntm_rig_run("ip link add spare0 type veth peer name spare1; ip link set spare1 netns /proc/%d/fd/%d", getpid(),
+		    rig.ns[1]);
+	ntm_rig_tunnel(&rig, outer_ipv6);
+	struct ntm_dp_uplink both[2];
+	char why[256] = "";
+	for (int side = 1; side >= 0; side--) {
+		both[side] = spare_uplink(side); /* first: that of side 1 stays its second one */
+		both[!side] = ntm_rig_uplink(side);
+		cr_assert(eq(int, rig.dp[side]->ops->set_uplinks(rig.dp[side], both, 2, why, sizeof(why)), 0), "%s",
+			  why);
+	}
+	int to = ntm_rig_socket(&rig, 1, false, PORT), from = ntm_rig_socket(&rig, 0, false, PORT);
+	for (int i = 0; i < N; i++) {
+		cr_assert(eq(int, ntm_rig_send(from, 1, false, PORT, "hello", 5), 0));
+		cr_assert(eq(int, ntm_rig_recv(to, buf, sizeof(buf), WAIT_MS), 5), "%d", i);
+	}
+	cr_expect(eq(u64, ntm_rig_count(&rig, 0, NTM_R_TX_COPY), N));
+	cr_expect(eq(u64, ntm_rig_count(&rig, 0, NTM_R_TX_OK), N));
+	for (int i = 0; i < WAIT_MS && ntm_rig_count(&rig, 1, NTM_R_RX_REPLAY) < N; i++)
+		usleep(1000);
+	cr_expect(eq(u64, ntm_rig_count(&rig, 1, NTM_R_RX_REPLAY), N), "each came by both wires");
+	cr_expect(eq(u64, ntm_rig_count(&rig, 1, NTM_R_RX_OK), N));
+	cr_expect(eq(int, ntm_rig_recv(to, buf, sizeof(buf), NONE_MS), -1), "and was delivered once");
+}
+
+Test(dp_lane, copies_by_the_former_uplink_over_ipv4)
+{
+	copies(false);
+}
+
+Test(dp_lane, copies_by_the_former_uplink_over_ipv6)
+{
+	copies(true);
 }
