@@ -75,6 +75,13 @@ def settled(args, want):
     return reached
 
 
+def resumed(files, usable):
+    """Waits, for some seconds, until something came after that moment in each of the streams' records."""
+    end = time.monotonic() + PATIENCE
+    while not all(record.last(f) > usable for f in files) and time.monotonic() < end:
+        time.sleep(0.01)
+
+
 def pauses(path):
     """[(begin, end)], ns: when the wire was late."""
     found = []
@@ -110,6 +117,7 @@ def main():
         if args.tell_wg:
             subprocess.run(["wg", "set", args.tell_wg, "listen-port", "51820"], check=True)
         time.sleep(args.settle)
+        resumed(streams[0][1:3], usable)
         until = time.monotonic_ns()
         reached = settled(args, args.want[1 - i % 2])
         if args.carrier:

@@ -12,6 +12,14 @@ def read(path):
     return list(struct.iter_unpack("=QQQ", data[:len(data) // 24 * 24]))
 
 
+def last(path):
+    """When the latest of them came, ns; 0 if nothing did."""
+    with open(path, "rb") as f:
+        f.seek(max(0, f.seek(0, 2) // 24 - 1) * 24)
+        line = f.read(24)
+    return struct.unpack("=QQQ", line)[2] if len(line) == 24 else 0
+
+
 def interruption(records, left, usable, until):
     """ms without the stream from the moment `usable` on: the time to the first arrival of what was sent since `left`,
     and any later gap up to `until`. None: nothing came at all."""
