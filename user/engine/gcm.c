@@ -60,7 +60,7 @@ static void begin(void)
 	if (!mgr)
 		return;
 	init_mb_mgr_auto(mgr, &arch);
-	if (!imb_get_errno(mgr) && arch >= IMB_ARCH_AVX)
+	if (!imb_get_errno(mgr) && arch > IMB_ARCH_SSE) /* AVX has no name in its version 2 */
 		return;
 	free_mb_mgr(mgr);
 	mgr = NULL;
