@@ -34,6 +34,11 @@ static __always_inline int ntm_endpoint_move(struct ntm_path *path, const struct
 		return 0;
 	if (__sync_val_compare_and_swap(&path->ep_lock, 0, 1))
 		return 0;
+	/* An agent that holds it has said so before it took the lock: it was not here in between. */
+	if (now < NTM_READ(path->hold_until_ns)) {
+		__sync_lock_test_and_set(&path->ep_lock, 0);
+		return 0;
+	}
 	cur = NTM_READ(path->ep_cur) & 1;
 	next = &path->ep[cur ^ 1];
 	ntm_addr_copy(next->addr, &rx->src);

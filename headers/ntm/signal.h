@@ -96,6 +96,7 @@ enum ntm_dc_key_state {
 enum ntm_check_flags {
 	NTM_CHECK_NOMINATE = 1, /* the initiator's choice: both ends use this pair from now on */
 	NTM_CHECK_MOVED = 2,    /* in an NTM Update: the sender has moved, so what holds its endpoint is void */
+	NTM_CHECK_COPIES = 4,   /* with it: its packets come from where it was, too, which is to be ignored */
 };
 
 enum ntm_load_flags {

@@ -69,21 +69,13 @@ static void authenticated(struct ntm_path *p, uint8_t epoch, bool newest, const 
 			  struct ntm_opened *o)
 {
 	uint32_t waiting = epoch;
-	struct ntm_addr ep;
 	__atomic_store_n(&p->last_rx_ns, now, __ATOMIC_RELAXED);
 	if (__atomic_compare_exchange_n(&p->next_epoch, &waiting, NTM_NO_EPOCH, false, __ATOMIC_ACQ_REL,
 					__ATOMIC_RELAXED)) {
 		__atomic_store_n(&p->tx_epoch, epoch, __ATOMIC_RELEASE);
 		o->confirmed = true;
 	}
-	if (!newest)
-		return;
-	ntm_path_endpoint(p, &ep);
-	if (ntm_addr_equal(&ep, from) || now < __atomic_load_n(&p->hold_until_ns, __ATOMIC_ACQUIRE))
-		return;
-	ntm_path_move(p, from);
-	__atomic_fetch_add(&p->roams, 1, __ATOMIC_RELAXED);
-	o->roamed = true;
+	o->roamed = newest && ntm_path_follow(p, from, now);
 }
 
 enum ntm_reason ntm_packet_open(struct ntm_path *p, const struct ntm_hdr *h, const uint8_t *datagram, size_t len,

@@ -41,18 +41,57 @@ void ntm_endpoint_set(struct ntm_endpoint *e, const struct ntm_addr *ep)
 	copy_words(e, &n, sizeof(n));
 }
 
-void ntm_path_move(struct ntm_path *p, const struct ntm_addr *ep)
+/* Programs hold it for a few instructions and never sleep with it. */
+static void lock(struct ntm_path *p)
 {
-	/* Programs hold the lock for a few instructions and never sleep with it. */
 	uint32_t free = 0;
 	while (!__atomic_compare_exchange_n(&p->ep_lock, &free, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
 		free = 0;
 		sched_yield();
 	}
+}
+
+static void unlock(struct ntm_path *p)
+{
+	__atomic_store_n(&p->ep_lock, 0, __ATOMIC_RELEASE);
+}
+
+/* With the lock. */
+static void switch_to(struct ntm_path *p, const struct ntm_addr *ep)
+{
 	uint32_t other = !(__atomic_load_n(&p->ep_cur, __ATOMIC_RELAXED) & 1);
 	ntm_endpoint_set(&p->ep[other], ep);
 	__atomic_store_n(&p->ep_cur, other, __ATOMIC_RELEASE);
-	__atomic_store_n(&p->ep_lock, 0, __ATOMIC_RELEASE);
+}
+
+void ntm_path_move(struct ntm_path *p, const struct ntm_addr *ep)
+{
+	lock(p);
+	switch_to(p, ep);
+	unlock(p);
+}
+
+static bool is_held(const struct ntm_path *p, uint64_t now)
+{
+	return now < __atomic_load_n(&p->hold_until_ns, __ATOMIC_ACQUIRE);
+}
+
+bool ntm_path_follow(struct ntm_path *p, const struct ntm_addr *from, uint64_t now)
+{
+	struct ntm_endpoint ep;
+	ntm_endpoint_get(p, &ep);
+	if ((ep.port == from->port && !memcmp(ep.addr, from->ip, 16)) || is_held(p, now))
+		return false;
+	lock(p);
+	/* The agent that holds it has said so before it took the lock. */
+	bool held = is_held(p, now);
+	if (!held)
+		switch_to(p, from);
+	unlock(p);
+	if (held)
+		return false;
+	__atomic_fetch_add(&p->roams, 1, __ATOMIC_RELAXED);
+	return true;
 }
 
 void ntm_way_get(const struct ntm_uplink *uplinks, const struct ntm_endpoint *ep, struct ntm_way *out)
@@ -89,7 +128,6 @@ struct ntm_heard ntm_path_heard(struct ntm_path *p, uint8_t epoch, bool newest, 
 				uint64_t now)
 {
 	struct ntm_heard h = {false, false};
-	struct ntm_endpoint ep;
 	uint32_t waiting = epoch;
 	__atomic_store_n(&p->last_rx_ns, now, __ATOMIC_RELAXED);
 	if (__atomic_load_n(&p->next_epoch, __ATOMIC_RELAXED) == epoch &&
@@ -98,14 +136,6 @@ struct ntm_heard ntm_path_heard(struct ntm_path *p, uint8_t epoch, bool newest, 
 		__atomic_store_n(&p->tx_epoch, epoch, __ATOMIC_RELEASE);
 		h.confirmed = true;
 	}
-	if (!newest)
-		return h;
-	ntm_endpoint_get(p, &ep);
-	if ((ep.port == from->port && !memcmp(ep.addr, from->ip, 16)) ||
-	    now < __atomic_load_n(&p->hold_until_ns, __ATOMIC_ACQUIRE))
-		return h;
-	ntm_path_move(p, from);
-	__atomic_fetch_add(&p->roams, 1, __ATOMIC_RELAXED);
-	h.roamed = true;
+	h.roamed = newest && ntm_path_follow(p, from, now);
 	return h;
 }

@@ -14,6 +14,11 @@ uint64_t ntm_boottime_ns(void); /* CLOCK_BOOTTIME, as the programs' clock */
 void ntm_endpoint_get(const struct ntm_path *p, struct ntm_endpoint *out);
 /* Sets the endpoint that is not current and makes it so. */
 void ntm_path_move(struct ntm_path *p, const struct ntm_addr *ep);
+/*
+ * The same to the source of an authenticated packet with the newest counter, unless the agent holds the endpoint (now:
+ * CLOCK_BOOTTIME, ns). Has it moved?
+ */
+bool ntm_path_follow(struct ntm_path *p, const struct ntm_addr *from, uint64_t now);
 void ntm_endpoint_set(struct ntm_endpoint *e, const struct ntm_addr *ep);
 /* The way to ep in use; ifindex 0: none. */
 void ntm_way_get(const struct ntm_uplink *uplinks, const struct ntm_endpoint *ep, struct ntm_way *out);

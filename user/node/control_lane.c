@@ -130,6 +130,7 @@ int ntm_ctl_check(struct ntm_tunnel *t, const struct ntm_addr *to, uint8_t flags
 
 int ntm_ctl_update(struct ntm_tunnel *t, const struct ntm_addr *to, bool moved)
 {
+	bool copies = moved && !to && ntm_copies_sent(t);
 	struct ntm_sig m;
 	int err;
 
@@ -138,13 +139,15 @@ int ntm_ctl_update(struct ntm_tunnel *t, const struct ntm_addr *to, bool moved)
 	m.n_candidates = ntm_node_candidates(t->node, m.candidates);
 	m.have = 1u << NTM_F_MTU | (m.n_candidates ? 1u << NTM_F_CANDIDATE : 0);
 	if (moved) {
-		m.check_flags = NTM_CHECK_MOVED;
+		m.check_flags = NTM_CHECK_MOVED | (copies ? NTM_CHECK_COPIES : 0);
 		m.have |= 1u << NTM_F_CHECK_FLAGS;
 	}
 	note_probe(t, m.txid, 0, NTM_PROBE_LIVE);
 	err = send_message(t, &m, to, NTM_SEND_NORMAL);
 	if (err)
 		ntm_debug("path %016" PRIx64 ": update not sent: %s", t->id, strerror(-err));
+	if (copies)
+		ntm_copies_told(t, m.txid);
 	return err;
 }
 
@@ -235,6 +238,7 @@ static void handle(struct ntm_tunnel *t, const struct ntm_sig *m, const struct n
 	case NTM_M_UPDATE_RESPONSE:
 		if (ntm_sig_has(m, NTM_F_CANDIDATE))
 			ntm_check_candidates(t, m);
+		ntm_copies_answered(t, m->txid);
 		answered(t, m, from);
 		break;
 	case NTM_M_KEEP_ALIVE_RESPONSE:
@@ -296,6 +300,15 @@ static void roam(struct ntm_tunnel *t, const struct ntm_addr *from)
 	ntm_path_moved(t);
 }
 
+/* The peer has moved. Where its copies come from moves nothing for a while, wherever its data came from last. */
+static void follow(struct ntm_tunnel *t, const struct ntm_addr *from, uint8_t flags)
+{
+	if (flags & NTM_CHECK_COPIES && !ntm_bind_is_relay(t, from))
+		(void)ntm_route_set(t, from, NTM_HOLD_ENDPOINT_MS, "the peer moved");
+	else
+		ntm_route_release(t);
+}
+
 /* Heard of over the route in use? What comes another way says nothing about that one. */
 static void note_heard(struct ntm_tunnel *t, const struct ntm_addr *from)
 {
@@ -340,7 +353,7 @@ void ntm_ctl_input(struct ntm_node *n, const struct ntm_addr *from, const uint8_
 	err = ntm_sig_decode(&m, plain, len - sizeof(*h) - NTM_TAG_LEN);
 	if (newest && !err && m.msg == NTM_M_UPDATE_REQUEST && ntm_sig_has(&m, NTM_F_CHECK_FLAGS) &&
 	    m.check_flags & NTM_CHECK_MOVED)
-		ntm_route_release(t);
+		follow(t, from, m.check_flags);
 	/* Checks go over routes that are not in use, and so does an Update of one that has moved. */
 	if (newest && m.msg != NTM_M_CHECK && m.msg != NTM_M_CHECK_RESPONSE && m.msg != NTM_M_UPDATE_RESPONSE)
 		roam(t, from);

@@ -184,6 +184,15 @@ bool ntm_node_has_family(const struct ntm_node *n, bool v6)
 	return false;
 }
 
+bool ntm_uplinks_have(const struct ntm_uplink_info *u, unsigned n, const uint8_t ip[16])
+{
+	for (unsigned i = 0; i < n; i++)
+		for (unsigned j = 0; j < u[i].n_addrs; j++)
+			if (!memcmp(u[i].addrs[j], ip, 16))
+				return true;
+	return false;
+}
+
 bool ntm_uplinks_source(const struct ntm_uplink_info *u, unsigned n, bool v6, uint8_t out[16])
 {
 	static const uint8_t none[16];

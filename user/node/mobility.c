@@ -34,15 +34,6 @@ static void gather(struct ntm_node *n, bool on)
 		n->net.gather(n->net.arg, on);
 }
 
-static bool has(const struct ntm_uplink_info *u, unsigned n, const uint8_t ip[16])
-{
-	for (unsigned i = 0; i < n; i++)
-		for (unsigned j = 0; j < u[i].n_addrs; j++)
-			if (!memcmp(u[i].addrs[j], ip, 16))
-				return true;
-	return false;
-}
-
 static void address_events(struct ntm_node *n, const struct ntm_uplink_info *u, unsigned count,
 			   const struct ntm_uplink_info *other, unsigned n_other, const char *name)
 {
@@ -50,7 +41,8 @@ static void address_events(struct ntm_node *n, const struct ntm_uplink_info *u, 
 
 	for (unsigned i = 0; i < count; i++) {
 		for (unsigned j = 0; j < u[i].n_addrs; j++) {
-			json_object *ev = has(other, n_other, u[i].addrs[j]) ? NULL : ntm_node_event(n, name);
+			json_object *ev =
+			    ntm_uplinks_have(other, n_other, u[i].addrs[j]) ? NULL : ntm_node_event(n, name);
 
 			if (!ev)
 				continue;
@@ -385,7 +377,7 @@ static void on_defer_timer(void *arg)
 /* Nothing that would have gone is as good as there. */
 static bool is_there(const struct ntm_node *n, const uint8_t ip[16])
 {
-	return ntm_ip_is_zero(ip) || has(n->uplinks, n->n_uplinks, ip);
+	return ntm_ip_is_zero(ip) || ntm_uplinks_have(n->uplinks, n->n_uplinks, ip);
 }
 
 static bool way_out(const struct ntm_uplink_info *u, unsigned n)
@@ -428,6 +420,7 @@ void ntm_mobility_changed(struct ntm_node *n, const struct ntm_uplink_info *old,
 	bool moved = force || same || sends_elsewhere(n, old, n_old);
 
 	m->changes++;
+	ntm_copies_changed(n, old, n_old);
 	address_events(n, old, n_old, n->uplinks, n->n_uplinks, "address_gone");
 	address_events(n, n->uplinks, n->n_uplinks, old, n_old, "address_usable");
 	if (moved)

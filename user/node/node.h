@@ -24,6 +24,7 @@
 #include "gateway.h"
 #include "hold.h"
 #include "handoff.h"
+#include "copies.h"
 #include "mobility.h"
 #include "relays.h"
 #include "rotation.h"
@@ -104,6 +105,7 @@ struct ntm_node {
 	struct ntm_relays relays;
 	struct ntm_mapping mapping;
 	struct ntm_mobility mobility;
+	struct ntm_copies copies;
 	struct ntm_handoff handoff;
 	struct ntm_gwclient gateway;
 	struct ntm_rotation rotation;
@@ -154,6 +156,8 @@ void ntm_node_set_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, u
 /* The uplinks are these now; tells the data plane, the DC and every peer if that changes anything. */
 void ntm_node_use_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, unsigned count, bool force);
 bool ntm_node_has_family(const struct ntm_node *n, bool v6);
+/* Has one of them that address? */
+bool ntm_uplinks_have(const struct ntm_uplink_info *u, unsigned n, const uint8_t ip[16]);
 /* Where the kernel lane sends packets of the family from, with these uplinks. False: nowhere, and out is zero. */
 bool ntm_uplinks_source(const struct ntm_uplink_info *u, unsigned n, bool v6, uint8_t out[16]);
 /*

@@ -93,6 +93,7 @@ struct ntm_tunnel *ntm_tunnel_new(struct ntm_node *n, const struct ntm_dp_path *
 	ntm_hs_init_timers(t);
 	ntm_live_init_timers(t);
 	ntm_move_init_timer(t);
+	ntm_copies_init_timer(t);
 	ntm_pmtu_init_timer(t);
 	ntm_bind_init_timer(t);
 	ntm_check_init_timers(t);
@@ -122,6 +123,7 @@ void ntm_tunnel_forget(struct ntm_tunnel *t)
 	ntm_pmtu_stop(t);
 	ntm_bind_stop(t);
 	ntm_move_stop(t);
+	ntm_copies_stop(t);
 	ntm_check_stop(t);
 
 	*t->link_all = t->next_all;

@@ -21,6 +21,7 @@
 #include "../common/path_crypto.h"
 #include "../common/signal_codec.h"
 #include "../dataplane/dp.h"
+#include "copies.h"
 #include "mobility.h"
 #include "route.h"
 #include "timer.h"
@@ -72,6 +73,7 @@ struct ntm_tunnel {
 	struct ntm_checks checks;
 	struct ntm_route route;
 	struct ntm_move move;
+	struct ntm_copies_path copies;
 
 	/* handshake.c */
 	bool has_keys, confirmed;
