@@ -16,7 +16,7 @@ int ntm_dc_nodes_init(struct ntm_dc_nodes *ns)
 {
 	memset(ns, 0, sizeof(*ns));
 	TAILQ_INIT(&ns->online);
-	TAILQ_INIT(&ns->dirty);
+	ntm_shelves_init(&ns->dirty);
 	if (ntm_table_init(&ns->by_key, 0) || ntm_table_init(&ns->by_label, 0) || ntm_table_init(&ns->by_index, 0)) {
 		ntm_dc_nodes_free(ns);
 		return -ENOMEM;
@@ -107,8 +107,7 @@ void ntm_dc_node_set_key(struct ntm_dc_nodes *ns, struct ntm_dc_node *n, const u
 void ntm_dc_node_remove(struct ntm_dc_nodes *ns, struct ntm_dc_node *n)
 {
 	ntm_dc_node_offline(ns, n);
-	if (n->dirty)
-		TAILQ_REMOVE(&ns->dirty, n, dirty_link);
+	ntm_shelves_remove(&ns->dirty, &n->dirty);
 	ntm_table_del(&ns->by_key, &n->by_key);
 	ntm_table_del(&ns->by_label, &n->by_label);
 	ntm_table_del(&ns->by_index, &n->by_index);
@@ -117,10 +116,14 @@ void ntm_dc_node_remove(struct ntm_dc_nodes *ns, struct ntm_dc_node *n)
 
 void ntm_dc_node_mark_dirty(struct ntm_dc_nodes *ns, struct ntm_dc_node *n)
 {
-	if (n->dirty)
-		return;
-	n->dirty = true;
-	TAILQ_INSERT_TAIL(&ns->dirty, n, dirty_link);
+	ntm_shelves_add(&ns->dirty, &n->dirty, n->rec.id);
+}
+
+struct ntm_dc_node *ntm_dc_node_take_dirty(struct ntm_dc_nodes *ns)
+{
+	struct ntm_shelf_item *item = ntm_shelves_take(&ns->dirty);
+
+	return item ? ntm_container_of(item, struct ntm_dc_node, dirty) : NULL;
 }
 
 static void leave_order(struct ntm_dc_nodes *ns, struct ntm_dc_node *n)
@@ -157,9 +160,7 @@ void ntm_dc_node_offline(struct ntm_dc_nodes *ns, struct ntm_dc_node *n)
 void ntm_dc_node_elsewhere(struct ntm_dc_nodes *ns, struct ntm_dc_node *n, bool online, uint64_t now_ms)
 {
 	leave_order(ns, n);
-	if (n->dirty)
-		TAILQ_REMOVE(&ns->dirty, n, dirty_link);
-	n->dirty = false;
+	ntm_shelves_remove(&ns->dirty, &n->dirty);
 	ns->n_online += online;
 	ns->n_online -= n->online;
 	n->online = online;

@@ -10,6 +10,7 @@
 
 #include "../user/common/signal_codec.h"
 #include "relays.h"
+#include "shelves.h"
 #include "store.h"
 #include "table.h"
 
@@ -25,7 +26,6 @@ struct ntm_dc_node {
 	unsigned n_candidates;
 	uint16_t mtu;                            /* of its uplink, bytes; 0: unknown */
 	bool online;                             /* heard of within its lifetime */
-	bool dirty;                              /* presence differs from the store's */
 	bool unchecked;                          /* the store could not say which of its paths have ended */
 	uint64_t last_seen_ms;                   /* monotonic */
 	uint64_t budget_ms;                      /* when budget was filled up last */
@@ -46,14 +46,15 @@ struct ntm_dc_node {
 	uint64_t seq;              /* of its last change */
 	uint64_t orphaned_ms;      /* its process died then, and no other has it yet; 0: no */
 	bool told;                 /* on the list of those that others are told of */
-	TAILQ_ENTRY(ntm_dc_node) online_link, dirty_link, told_link;
+	TAILQ_ENTRY(ntm_dc_node) online_link, told_link;
+	struct ntm_shelf_item dirty; /* waits: presence differs from the store's */
 };
 TAILQ_HEAD(ntm_dc_node_list, ntm_dc_node);
 
 struct ntm_dc_nodes {
 	struct ntm_table by_key, by_label, by_index;
 	struct ntm_dc_node_list online; /* least recently heard of first; no relays, whose lifetime is another */
-	struct ntm_dc_node_list dirty;
+	struct ntm_shelves dirty;
 	size_t n_online;
 };
 
@@ -92,6 +93,7 @@ bool ntm_dc_nodes_some(struct ntm_dc_nodes *ns, size_t *at, size_t buckets,
 struct ntm_dc_node *ntm_dc_nodes_expire(struct ntm_dc_nodes *ns, uint64_t now_ms, uint64_t lifetime_ms);
 
 void ntm_dc_node_mark_dirty(struct ntm_dc_nodes *ns, struct ntm_dc_node *node);
+struct ntm_dc_node *ntm_dc_node_take_dirty(struct ntm_dc_nodes *ns); /* it is not any more. NULL: none is */
 /* Replaces the node's candidates by those of c, host and reflexive ones, that are usable. -ENOMEM leaves the old. */
 int ntm_dc_node_set_candidates(struct ntm_dc_node *node, const struct ntm_candidate *c, unsigned n);
 

@@ -23,7 +23,7 @@ int ntm_dc_paths_init(struct ntm_dc_paths *ps)
 {
 	TAILQ_INIT(&ps->all);
 	TAILQ_INIT(&ps->fresh);
-	TAILQ_INIT(&ps->unsaved);
+	ntm_shelves_init(&ps->unsaved);
 	if (ntm_table_init(&ps->by_pair, 0))
 		return -ENOMEM;
 	return ntm_table_init(&ps->by_id, 0);
@@ -72,9 +72,22 @@ static void stale(struct ntm_dc_paths *ps, struct ntm_dc_path *p)
 
 void ntm_dc_path_saved(struct ntm_dc_paths *ps, struct ntm_dc_path *p)
 {
-	if (p->unsaved)
-		TAILQ_REMOVE(&ps->unsaved, p, unsaved_link);
-	p->unsaved = false;
+	ntm_shelves_remove(&ps->unsaved, &p->unsaved);
+}
+
+/* The store has a pair's row where that of the end with the lower ID is. */
+void ntm_dc_path_mark_unsaved(struct ntm_dc_paths *ps, struct ntm_dc_path *p)
+{
+	uint64_t a = p->ends[0]->rec.id, b = p->ends[1]->rec.id;
+
+	ntm_shelves_add(&ps->unsaved, &p->unsaved, a < b ? a : b);
+}
+
+struct ntm_dc_path *ntm_dc_path_take_unsaved(struct ntm_dc_paths *ps)
+{
+	struct ntm_shelf_item *item = ntm_shelves_take(&ps->unsaved);
+
+	return item ? ntm_container_of(item, struct ntm_dc_path, unsaved) : NULL;
 }
 
 void ntm_dc_path_remove(struct ntm_dc_paths *ps, struct ntm_dc_path *p)
@@ -123,8 +136,7 @@ int ntm_dc_path_add(struct ntm_dc_paths *ps, struct ntm_dc_node *initiator, stru
 		ntm_dc_path_remove(ps, TAILQ_FIRST(&ps->all));
 	TAILQ_INSERT_TAIL(&ps->all, p, link);
 	TAILQ_INSERT_TAIL(&ps->fresh, p, fresh_link);
-	p->unsaved = true;
-	TAILQ_INSERT_TAIL(&ps->unsaved, p, unsaved_link);
+	ntm_dc_path_mark_unsaved(ps, p);
 	ntm_table_add(&ps->by_pair, &p->by_pair, pair_hash(initiator, responder));
 	ntm_table_add(&ps->by_id, &p->by_id, p->id);
 	*out = p;

@@ -13,6 +13,7 @@
 
 #include <ntm/limits.h>
 
+#include "shelves.h"
 #include "table.h"
 
 enum {
@@ -31,7 +32,6 @@ struct ntm_dc_path {
 	uint64_t sessions[2];        /* which they had when it was directed */
 	uint32_t txid;               /* of the initiator's request */
 	bool fresh;                  /* psk is there */
-	bool unsaved;                /* not in the store yet */
 	uint8_t psk[NTM_PSK_LEN];
 	uint64_t created_ms;
 	bool gateway;                      /* to or from a gateway, which relay_id names */
@@ -40,13 +40,15 @@ struct ntm_dc_path {
 	uint64_t refused;                  /* bits of relays that did not take it */
 	struct ntm_relay_info *peer_relay; /* of a path that another zone's DC made; NULL: none */
 	struct ntm_table_link by_pair, by_id;
-	TAILQ_ENTRY(ntm_dc_path) link, fresh_link, unsaved_link;
+	TAILQ_ENTRY(ntm_dc_path) link, fresh_link;
+	struct ntm_shelf_item unsaved; /* waits: it is not in the store yet */
 };
 TAILQ_HEAD(ntm_dc_path_list, ntm_dc_path);
 
 struct ntm_dc_paths {
 	struct ntm_table by_pair, by_id;
-	struct ntm_dc_path_list all, fresh, unsaved; /* oldest first */
+	struct ntm_dc_path_list all, fresh; /* oldest first */
+	struct ntm_shelves unsaved;
 };
 
 int ntm_dc_paths_init(struct ntm_dc_paths *ps);
@@ -60,7 +62,9 @@ int ntm_dc_path_add(struct ntm_dc_paths *ps, struct ntm_dc_node *initiator, stru
 		    uint32_t txid, uint64_t now_ms, struct ntm_dc_path **out);
 /* It was made elsewhere, with this ID, which no other path has, and this PSK. */
 void ntm_dc_path_rename(struct ntm_dc_paths *ps, struct ntm_dc_path *p, uint64_t id, const uint8_t psk[NTM_PSK_LEN]);
-void ntm_dc_path_saved(struct ntm_dc_paths *ps, struct ntm_dc_path *p); /* takes it off the list `unsaved` */
+void ntm_dc_path_mark_unsaved(struct ntm_dc_paths *ps, struct ntm_dc_path *p);
+void ntm_dc_path_saved(struct ntm_dc_paths *ps, struct ntm_dc_path *p); /* or the store is not to know of it */
+struct ntm_dc_path *ntm_dc_path_take_unsaved(struct ntm_dc_paths *ps);  /* it is not any more. NULL: none is */
 void ntm_dc_path_remove(struct ntm_dc_paths *ps, struct ntm_dc_path *p);
 void ntm_dc_paths_expire(struct ntm_dc_paths *ps, uint64_t now_ms);
 

@@ -17,25 +17,26 @@ static size_t at_once(const struct ntm_dc *dc, bool all)
 static void write_paths(struct ntm_dc *dc, bool all)
 {
 	static struct ntm_path_record batch[BATCH];
+	static struct ntm_dc_path *paths[BATCH];
 	struct ntm_dc_path *p;
 	uint64_t now_ms = ntm_dc_now(dc);
 	int64_t now_s = ntm_dc_wall_s();
 	size_t count, most = at_once(dc, all);
+	int err;
 
 	do {
-		count = 0;
-		for (p = TAILQ_FIRST(&dc->paths.unsaved); p && count < most; p = TAILQ_NEXT(p, unsaved_link)) {
-			batch[count++] = (struct ntm_path_record){
+		for (count = 0; count < most && (p = ntm_dc_path_take_unsaved(&dc->paths)); count++) {
+			paths[count] = p;
+			batch[count] = (struct ntm_path_record){
 			    .id = p->id,
 			    .nodes = {p->ends[0]->rec.id, p->ends[1]->rec.id},
 			    .created_s = now_s - (int64_t)((now_ms - p->created_ms) / 1000),
 			};
 		}
-		if (!count || dc->store->ops->save_paths(dc->store, batch, count))
-			return;
-		for (size_t i = 0; i < count; i++)
-			ntm_dc_path_saved(&dc->paths, TAILQ_FIRST(&dc->paths.unsaved));
-	} while (all && count == BATCH);
+		err = count ? dc->store->ops->save_paths(dc->store, batch, count) : 0;
+		for (size_t i = 0; err && i < count; i++)
+			ntm_dc_path_mark_unsaved(&dc->paths, paths[i]);
+	} while (all && !err && count == BATCH);
 }
 
 static void write_presence(struct ntm_dc *dc, bool all)
@@ -49,13 +50,10 @@ static void write_presence(struct ntm_dc *dc, bool all)
 	int err;
 
 	do {
-		count = 0;
-		while (count < most && (n = TAILQ_FIRST(&dc->nodes.dirty))) {
-			TAILQ_REMOVE(&dc->nodes.dirty, n, dirty_link);
-			n->dirty = false;
+		for (count = 0; count < most && (n = ntm_dc_node_take_dirty(&dc->nodes)); count++) {
 			n->rec.last_seen_s = now_s - (int64_t)((now_ms - n->last_seen_ms) / 1000);
 			nodes[count] = n;
-			batch[count++] = (struct ntm_presence){
+			batch[count] = (struct ntm_presence){
 			    .id = n->rec.id,
 			    .endpoint = n->rec.endpoint,
 			    .via = n->rec.via,
@@ -78,10 +76,10 @@ bool ntm_dc_write_behind(struct ntm_dc *dc, bool all)
 		write_paths(dc, all);
 		return false;
 	}
-	dc->paths_turn = !TAILQ_EMPTY(&dc->paths.unsaved) && (!dc->paths_turn || TAILQ_EMPTY(&dc->nodes.dirty));
+	dc->paths_turn = dc->paths.unsaved.n && (!dc->paths_turn || !dc->nodes.dirty.n);
 	if (dc->paths_turn)
 		write_paths(dc, all);
 	else
 		write_presence(dc, all);
-	return !TAILQ_EMPTY(&dc->nodes.dirty) || !TAILQ_EMPTY(&dc->paths.unsaved);
+	return dc->nodes.dirty.n || dc->paths.unsaved.n;
 }

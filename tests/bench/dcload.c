@@ -85,6 +85,24 @@ static double stolen_s(void)
 	return (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
+/* What the DC has given to the kernel for files; 0 if it is not to be seen. */
+static double written_mib(void)
+{
+	char path[64], line[128];
+	unsigned long bytes = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/io", dc_pid);
+	f = fopen(path, "r");
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "wchar: %lu", &bytes) == 1)
+			break;
+	}
+	if (f)
+		fclose(f);
+	return (double)bytes / (1 << 20);
+}
+
 static int by_latency(const void *a, const void *b)
 {
 	uint64_t x = ((const struct sim_latency *)a)->ns, y = ((const struct sim_latency *)b)->ns;
@@ -286,7 +304,7 @@ static int run(const struct phase *p, unsigned nodes, struct result *r)
 {
 	struct stalls stood = {0};
 	unsigned turn = sim.n;
-	double cpu, stolen;
+	double cpu, stolen, written;
 	int err;
 
 	sim.n = nodes;
@@ -299,6 +317,7 @@ static int run(const struct phase *p, unsigned nodes, struct result *r)
 		return err;
 	cpu = cpu_now();
 	stolen = stolen_s();
+	written = written_mib();
 	r->wall_s = 0;
 	err = p->op == OP_SESSION && !p->at_rate ? run_rounds(p, turn, nodes, &r->wall_s)
 						 : run_requests(p, p->op, turn, nodes, &r->wall_s);
@@ -314,8 +333,8 @@ static int run(const struct phase *p, unsigned nodes, struct result *r)
 	r->rate = (double)sim.done / r->wall_s;
 	if (p->at_rate)
 		take_latencies(p, &stood, r);
-	fprintf(stderr, "  %s: %lu in %.1f s, DC's CPU %.2f s, taken by the hypervisor %.2f s\n", p->name, sim.done,
-		r->wall_s, r->cpu_s, stolen_s() - stolen);
+	fprintf(stderr, "  %s: %lu in %.1f s, DC's CPU %.2f s, written %.0f MiB, taken by the hypervisor %.2f s\n",
+		p->name, sim.done, r->wall_s, r->cpu_s, written_mib() - written, stolen_s() - stolen);
 	if (sim.failed || sim.lost) {
 		fprintf(stderr, "dcload: %s: %lu requests failed, %lu had no answer: not a result\n", p->name,
 			sim.failed, sim.lost);

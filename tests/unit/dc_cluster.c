@@ -209,7 +209,7 @@ Test(cluster, a_revocation_by_one_holds_at_the_other)
 	cr_assert_eq(testnode_direct(&a, "bob", &m), 0);
 	await_msg(&b, &m, NTM_M_ROUTE_DIRECTION);
 	acknowledge(&b, &m);
-	EVENTUALLY(TAILQ_EMPTY(&dc.paths.unsaved) && TAILQ_EMPTY(&dc2.paths.unsaved));
+	EVENTUALLY(!dc.paths.unsaved.n && !dc2.paths.unsaved.n);
 	cr_assert_eq(ntm_dc_revoke(&dc, "bob"), 0);
 	await_msg(&b, &m, NTM_M_ERROR);
 	cr_assert_eq(m.error_code, NTM_E_DENIED);
@@ -242,7 +242,7 @@ Test(cluster, a_revocation_holds_at_one_that_is_cut_off_from_the_store)
 	cr_assert_eq(testnode_direct(&a, "bob", &m), 0);
 	await_msg(&b, &m, NTM_M_ROUTE_DIRECTION);
 	acknowledge(&b, &m);
-	EVENTUALLY(TAILQ_EMPTY(&dc.paths.unsaved) && TAILQ_EMPTY(&dc.nodes.dirty) && TAILQ_EMPTY(&dc2.nodes.dirty));
+	EVENTUALLY(!dc.paths.unsaved.n && !dc.nodes.dirty.n && !dc2.nodes.dirty.n);
 	cut_store(&dc, true);
 	cr_assert_eq(ntm_dc_revoke(&dc2, "bob"), 0);
 	EVENTUALLY(!known(&dc, "bob") && !known(&dc2, "bob"));
@@ -273,10 +273,10 @@ Test(cluster, who_comes_back_while_the_store_is_away_is_told_later_which_paths_e
 	join_at(&b, &listen2, "bob");
 	EVENTUALLY(elsewhere(&dc, "bob"));
 	cr_assert_eq(testnode_direct(&a, "bob", &m), 0);
-	EVENTUALLY(TAILQ_EMPTY(&dc.paths.unsaved));
+	EVENTUALLY(!dc.paths.unsaved.n);
 	ntm_dc_node_offline(&dc.nodes, known(&dc, "alice"));
 	ntm_dc_cluster_changed(&dc, known(&dc, "alice"));
-	EVENTUALLY(!known(&dc2, "alice")->online && TAILQ_EMPTY(&dc.nodes.dirty));
+	EVENTUALLY(!known(&dc2, "alice")->online && !dc.nodes.dirty.n);
 	cr_assert_eq(ntm_dc_revoke(&dc2, "bob"), 0);
 	EVENTUALLY(!known(&dc, "bob"));
 	cut_store(&dc, true);
