@@ -325,6 +325,35 @@ Test(protocol, revocation_takes_effect_at_once)
 	testnode_close(&b);
 }
 
+/* Its session init came before the revocation, its answer leaves after it: the session is good for nothing. */
+Test(protocol, revocation_meets_a_handshake_that_waits)
+{
+	struct testnode a;
+	struct ntm_sig r;
+	struct ntm_session_init_state st;
+	uint8_t buf[NTM_SIGNAL_MAX];
+	uint64_t had;
+	ssize_t n;
+
+	join(&a, "alice");
+	had = ntm_dc_net_stats(dc.net)->rx;
+	cr_assert_eq(testnode_move(&a), 0);
+	cr_assert_eq(ntm_session_begin(&st, a.priv, a.pub, a.dc_pub, &a.cookies, ntm_dc_now(&dc)), 0);
+	cr_assert_eq(testnode_send_raw(&a, &st.msg, sizeof(st.msg)), 0);
+	while (ntm_dc_net_stats(dc.net)->rx == had)
+		uv_run(&loop, UV_RUN_NOWAIT);
+	cr_assert_eq(dc.counters.sessions_made, 1, "the answer is not taken yet");
+	cr_assert_eq(ntm_dc_revoke(&dc, "alice"), 0);
+
+	n = testnode_recv_raw(&a, buf, sizeof(buf), TESTNODE_WAIT_MS);
+	cr_assert_gt(n, 0);
+	cr_assert_eq(ntm_session_finish(&st, buf, (size_t)n, ntm_dc_now(&dc), &a.session), 0);
+	cr_assert_eq(testnode_register(&a, "alice", NULL, &r), 0);
+	expect_error(&r, NTM_E_DENIED);
+	cr_assert_null(ntm_dc_node_by_label(&dc.nodes, "alice"));
+	testnode_close(&a);
+}
+
 Test(protocol, nothing_said_before_a_revocation_is_repeated_after_it)
 {
 	struct testnode a, b;
