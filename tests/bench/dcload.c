@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * dcload sql NODES: INSERTs for the DC's store that make NODES nodes known.
- * dcload run ADDRESS:PORT DC-PUBLIC-KEY DC-PID NODES: load on that DC; prints NAME<TAB>VALUE<TAB>UNIT a line.
+ * dcload run DC-PUBLIC-KEY ADDRESS:PORT PID NODES ADDRESS:PORT PID NODES: load on the first of two DCs with one key;
+ * the other has few nodes, and what an update costs the one is compared with what it costs the other. Prints
+ * NAME<TAB>VALUE<TAB>UNIT a line.
  *
  * Rates of one core: requests answered per second of the DC's own CPU time, on CPU 0, while it never runs out of
  * requests. So what this program costs, on CPU 1, is in none of them.
@@ -34,11 +36,12 @@
 #include "../../user/common/keystore.h"
 #include "dcload.h"
 #include "dcload_clients.h"
+#include "dcload_growth.h"
 #include "dcload_stalls.h"
 
 #define S 1000000000ULL
 
-enum { WINDOW = 256, ROUND = 2048 /* the DC lets twice that wait */, FEW_NODES = 1000, LATENCIES = 100000 };
+enum { WINDOW = 256, ROUND = 2048 /* the DC lets twice that wait */, FIRST_NODES = 1000, LATENCIES = 100000 };
 
 /* The DC's loop and that of this program, the DC's threads, what nodes compute; the watches of stalls are above all. */
 enum { LOOP_PRIORITY = 3, THREAD_PRIORITY = 2, CLIENT_PRIORITY = 1 };
@@ -60,6 +63,9 @@ struct result {
 static struct sim sim;
 static int dc_pid;
 static clockid_t dc_clock;
+/* The other DC. */
+static struct sim few;
+static int few_pid;
 static struct sim_latency latencies[LATENCIES];
 static bool real_time;
 static bool incomplete; /* of some phase not all requests were answered */
@@ -372,19 +378,38 @@ static int measure_sessions(const struct phase *p, unsigned nodes, const char *n
 	return err;
 }
 
+static int measure_growth(void)
+{
+	struct growth_side sides[2] = {{&sim, dc_clock}, {&few, 0}};
+	double ratio;
+	int err = -clock_getcpuclockid(few_pid, &sides[1].clock);
+
+	if (!err)
+		err = each_thread(few_pid, set_dc_cpus, false);
+	if (!err)
+		err = clients_begin(0);
+	if (!err) {
+		err = growth_connect(&few);
+		clients_end();
+	}
+	if (!err)
+		err = growth_measure(&sides[0], &sides[1], &ratio);
+	incomplete |= err == -EIO;
+	if (!err || err == -EIO)
+		printf("dc_update_cost_growth\t%.2f\tratio\n", err ? NAN : ratio);
+	return err == -EIO ? 0 : err;
+}
+
 static int measure_rates(unsigned nodes)
 {
 	static const struct phase first = {"first sessions", OP_SESSION, 0, 0, 0, false},
-				  few = {"updates, few nodes", OP_REGISTER, 2 * S, 0, 0, false},
 				  sessions = {"new sessions", OP_SESSION, 0, 0, 0, true},
 				  again = {"sessions of nodes that have one", OP_SESSION, 0, 0, 20000, true},
 				  updates = {"updates, all nodes", OP_REGISTER, 3 * S, 0, 0, false},
 				  directions = {"directions", OP_DIRECT, 3 * S, 0, 0, false};
-	struct result at_few, r;
-	int err = run(&first, FEW_NODES, &r);
+	struct result r;
+	int err = run(&first, FIRST_NODES, &r);
 
-	if (!err)
-		err = run(&few, FEW_NODES, &at_few);
 	if (!err)
 		err = measure_sessions(&sessions, nodes, "sessions");
 	if (!err)
@@ -396,8 +421,9 @@ static int measure_rates(unsigned nodes)
 	if (err)
 		return err;
 	printf("dc_registrations\t%.0f\t/s\n", r.core_rate);
-	printf("dc_update_cost_growth\t%.2f\tratio\n", at_few.core_rate / r.core_rate);
-	err = run(&directions, nodes, &r);
+	err = measure_growth();
+	if (!err)
+		err = run(&directions, nodes, &r);
 	if (!err)
 		printf("dc_directions\t%.0f\t/s\n", r.core_rate);
 	return err;
@@ -445,32 +471,53 @@ static int print_sql(unsigned nodes)
 	return 0;
 }
 
+/* DC-PUBLIC-KEY, then for each DC: ADDRESS:PORT PID NODES */
+static bool take_arguments(char **argv, uint8_t pub[NTM_DH_LEN], struct ntm_addr at[2], long nodes[2])
+{
+	int *pid[2] = {&dc_pid, &few_pid};
+
+	if (ntm_key_from_text(argv[0], pub))
+		return false;
+	for (int i = 0; i < 2; i++) {
+		char **of = &argv[1 + 3 * i];
+
+		*pid[i] = atoi(of[1]);
+		nodes[i] = strtol(of[2], NULL, 10);
+		if (ntm_addr_parse(of[0], 0, &at[i]) || *pid[i] <= 0 || nodes[i] <= 0)
+			return false;
+	}
+	return nodes[0] > FIRST_NODES;
+}
+
 int main(int argc, char **argv)
 {
 	uint8_t dc_pub[NTM_DH_LEN];
-	struct ntm_addr dc;
+	struct ntm_addr at[2];
+	long nodes[2];
 	int err = ntm_crypto_init();
-	long nodes;
 
-	if (!err && argc == 3 && !strcmp(argv[1], "sql") && (nodes = strtol(argv[2], NULL, 10)) > 0)
-		return print_sql((unsigned)nodes) ? 1 : 0;
-	if (argc != 6 || strcmp(argv[1], "run") || ntm_addr_parse(argv[2], 0, &dc) ||
-	    ntm_key_from_text(argv[3], dc_pub) || (dc_pid = atoi(argv[4])) <= 0 ||
-	    (nodes = strtol(argv[5], NULL, 10)) <= FEW_NODES) {
-		fprintf(stderr, "usage: dcload sql NODES | run ADDRESS:PORT DC-PUBLIC-KEY DC-PID NODES (over %d)\n",
-			FEW_NODES);
+	if (!err && argc == 3 && !strcmp(argv[1], "sql") && (nodes[0] = strtol(argv[2], NULL, 10)) > 0)
+		return print_sql((unsigned)nodes[0]) ? 1 : 0;
+	if (argc != 9 || strcmp(argv[1], "run") || !take_arguments(argv + 2, dc_pub, at, nodes)) {
+		fprintf(stderr,
+			"usage: dcload sql NODES | run DC-PUBLIC-KEY ADDRESS:PORT PID NODES ADDRESS:PORT PID NODES\n"
+			"The first DC has over %d nodes.\n",
+			FIRST_NODES);
 		return 2;
 	}
 	prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
 	if (!err)
 		err = -clock_getcpuclockid(dc_pid, &dc_clock);
 	if (!err)
-		err = sim_open(&sim, &dc, dc_pub, (unsigned)nodes);
+		err = sim_open(&sim, &at[0], dc_pub, (unsigned)nodes[0]);
 	if (!err)
-		err = measure_rates((unsigned)nodes);
+		err = sim_open(&few, &at[1], dc_pub, (unsigned)nodes[1]);
 	if (!err)
-		err = measure_latencies((unsigned)nodes);
+		err = measure_rates((unsigned)nodes[0]);
+	if (!err)
+		err = measure_latencies((unsigned)nodes[0]);
 	sim_close(&sim);
+	sim_close(&few);
 	if (err)
 		fprintf(stderr, "dcload: %s\n", strerror(-err));
 	return err ? 1 : incomplete ? 3 : 0;
