@@ -283,6 +283,20 @@ static int run_rounds(const struct phase *p, unsigned turn, unsigned last, doubl
 	return err;
 }
 
+/* What phases before left to be written is none of this one's load. */
+static void let_write(void)
+{
+	const struct timespec some = {.tv_nsec = S / 2};
+	double was;
+
+	for (int i = 0; i < 120; i++) {
+		was = written_mib();
+		nanosleep(&some, NULL);
+		if (written_mib() - was < 0.01)
+			return;
+	}
+}
+
 /* What the phase needs to begin, and that its clock does not see. */
 static int prepare(const struct phase *p, unsigned turn, unsigned last)
 {
@@ -290,6 +304,8 @@ static int prepare(const struct phase *p, unsigned turn, unsigned last)
 
 	for (unsigned i = turn; !err && !p->ns && i < last; i++)
 		err = sim_prepare(&sim, &sim.nodes[i]);
+	if (p->at_rate)
+		let_write();
 	if (!err)
 		err = set_all_cpus(p->all_cpus);
 	if (!err)
