@@ -81,6 +81,8 @@ access() {
 	wire air "$1_r" "$2" "$3"
 	bare air "$1_r" 1
 	bare "$2" "$3"
+	# frames pass no firewall; not there without the module
+	in_ns air sysctl -qw net.bridge.bridge-nf-call-iptables=0 2>/dev/null || true
 	in_ns air sh -c "ip link add ap_$1 type bridge; sysctl -qw net.ipv6.conf.ap_$1.disable_ipv6=1; ip link set ap_$1 up
 		ip link set $1_r master ap_$1"
 	in_ns "$2" ip link set "$3" address "$GATEWAY_MAC"

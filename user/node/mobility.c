@@ -13,9 +13,14 @@ enum {
 	MOVE_EVERY_MS = 350, /* in the long run */
 	NEWS_BURST = 4,      /* of other addresses than those in use: what they spend is not the moves' */
 	NEWS_EVERY_MS = 1000,
-	SHOW = 8,   /* paths: of so many each peer is shown where this host is before any path's other work */
-	SLICE = 64, /* paths a step of that, so that no queue before this host overflows */
-	SLICE_MS = 1,
+	SHOW = 8, /* paths: of so many each peer is shown where this host is before any path's other work */
+	/*
+	 * Paths a step of that other work, which is some five packets each: 25 Mbit/s. All at once would stand before
+	 * the packets that show where this host is in every queue on their way.
+	 */
+	SLICE = 16,
+	SLICE_MS = 4,
+	MANY = 64,       /* paths: with so many the first repeats would leave before answers can have been read */
 	WAY_OUT_MS = 30, /* an address without a route is half of one: the route comes, or the peers are on the link */
 	SOFT_MS =
 	    20, /* and 1.25 round trips: so long the new uplink has to show what it can, the old one being there */
@@ -25,7 +30,7 @@ enum {
 /* After a move, milliseconds. The first ones are for an RS that has not noted the bind when the packet comes. */
 static const uint16_t again_ms[] = {3, 8, 20, 45, 90, 180, 360};
 
-/* LATER: with so many paths that the first two would be sent before most answers can have been read. */
+/* LATER: if there are MANY. */
 enum { SENDS = sizeof(again_ms) / sizeof(again_ms[0]), UPDATE_AT = 1, LATER = 2, UPDATE_AGAIN_AT = 3 };
 
 static void gather(struct ntm_node *n, bool on)
@@ -197,7 +202,7 @@ static void move_path(struct ntm_tunnel *t)
 	t->move.at_ns = n->mobility.moved_ns;
 	if (!shown)
 		t->move.told_ns = ntm_timers_ns(&n->timers);
-	t->move.sends = n->mobility.n_queue > SLICE && t->route.kind != NTM_ROUTE_RELAY ? LATER : 0;
+	t->move.sends = n->mobility.n_queue > MANY && t->route.kind != NTM_ROUTE_RELAY ? LATER : 0;
 	ntm_timer_arm(&n->timers, &t->move.timer, again_ms[t->move.sends]);
 	ntm_route_release(t);
 	if (!shown || t->route.kind != NTM_ROUTE_RELAY)
