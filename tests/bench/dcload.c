@@ -11,8 +11,8 @@
  * New sessions: handshakes are the work of as many threads as there are CPUs, so their rates are those of the whole
  * machine. Timed is all from a node's session init to the answer to its first registration, with this program's sockets
  * and sealing on the same CPUs; but not the X25519 of the nodes, who would have computers of their own: their inits are
- * made before, and after each ROUND of handshakes the clock stands still until they have their keys. What CPU time the
- * DC uses meanwhile counts as if it were timed.
+ * made before, and after each ROUND of handshakes, which go along with the registrations of the round before, the clock
+ * stands still until they have their keys. What CPU time the DC uses meanwhile counts as if it were timed.
  *
  * Latencies: of requests that leave by the clock, counted from when a request was to leave until the kernel took in the
  * answer, without what a node itself computes in between. Both programs have real-time priority then: what else runs on
@@ -41,7 +41,7 @@
 
 #define S 1000000000ULL
 
-enum { WINDOW = 256, ROUND = 2048 /* the DC lets twice that wait */, FIRST_NODES = 1000, LATENCIES = 100000 };
+enum { WINDOW = 256, ROUND = 1500 /* the DC lets more than twice that wait */, FIRST_NODES = 1000, LATENCIES = 100000 };
 
 /* The DC's loop and that of this program, the DC's threads, what nodes compute; the watches of stalls are above all. */
 enum { LOOP_PRIORITY = 3, THREAD_PRIORITY = 2, CLIENT_PRIORITY = 1 };
@@ -219,18 +219,18 @@ static int set_real_time(bool on)
 	return err ? err : each_thread(dc_pid, set_thread_real_time, on);
 }
 
-static int begin_next(const struct phase *p, enum op op, unsigned *turn, uint64_t due)
+static int begin_next(const struct phase *p, unsigned *turn, uint64_t due)
 {
 	struct sim_node *node;
 
 	if (!p->ns) /* each in its turn */
-		return sim_begin(&sim, &sim.nodes[(*turn)++], op, due);
+		return sim_begin(&sim, &sim.nodes[(*turn)++], p->op, due);
 	node = sim_idle_node(&sim);
-	return node ? sim_begin(&sim, node, op, due) : -EAGAIN;
+	return node ? sim_begin(&sim, node, p->op, due) : -EAGAIN;
 }
 
 /* One step of starting requests; sets when there is more to start. */
-static int start_some(const struct phase *p, enum op op, unsigned *turn, unsigned last, uint64_t *due)
+static int start_some(const struct phase *p, unsigned *turn, unsigned last, uint64_t *due)
 {
 	uint64_t now = sim_now();
 	int err = 0;
@@ -238,47 +238,74 @@ static int start_some(const struct phase *p, enum op op, unsigned *turn, unsigne
 	if (!p->at_rate) {
 		*due = now + S / 10;
 		while (!err && sim.in_flight < WINDOW && (p->ns || *turn < last))
-			err = begin_next(p, op, turn, now);
+			err = begin_next(p, turn, now);
 	} else {
 		for (; !err && *due <= now && (p->ns || *turn < last); *due += S / p->at_rate)
-			err = begin_next(p, op, turn, *due);
+			err = begin_next(p, turn, *due);
 	}
 	sim_flush(&sim);
 	return err == -EAGAIN ? 0 : err;
 }
 
-/* op of the nodes from turn to last - 1, or of any for the phase's time. Adds how long it took. */
-static int run_requests(const struct phase *p, enum op op, unsigned turn, unsigned last, double *wall_s)
+/* Those of the nodes from turn to last - 1, or of any for the phase's time. */
+static int run_requests(const struct phase *p, unsigned turn, unsigned last, double *wall_s)
 {
 	uint64_t begun = sim_now(), due = begun, now;
 	int err;
 
 	do {
-		err = start_some(p, op, &turn, last, &due);
+		err = start_some(p, &turn, last, &due);
 		sim_receive(&sim, due);
 		now = sim_now();
 	} while (!err && (p->ns ? now - begun < p->ns : turn < last || sim.in_flight));
-	*wall_s += (double)(now - begun) / 1e9;
+	*wall_s = (double)(now - begun) / 1e9;
 	while (sim.in_flight)
 		sim_receive(&sim, sim_now() + S / 10);
 	return err;
 }
 
-/* Sessions as fast as the DC makes them. */
-static int run_rounds(const struct phase *p, unsigned turn, unsigned last, double *wall_s)
+struct turns {
+	enum op op;
+	unsigned next, last;
+};
+
+/* All of both, one of each in turn. Adds how long it took. */
+static int run_turns(struct turns t[2], double *wall_s)
 {
+	uint64_t begun = sim_now();
+	unsigned i = 0;
 	int err = 0;
 
-	for (unsigned end; !err && turn < last && !sim.failed && !sim.lost; turn = end) {
+	while (!err && (t[0].next < t[0].last || t[1].next < t[1].last || sim.in_flight)) {
+		while (!err && sim.in_flight < WINDOW && (t[0].next < t[0].last || t[1].next < t[1].last)) {
+			struct turns *one = &t[i++ % 2];
+
+			if (one->next < one->last)
+				err = sim_begin(&sim, &sim.nodes[one->next++], one->op, sim_now());
+		}
+		sim_flush(&sim);
+		sim_receive(&sim, sim_now() + S / 10);
+	}
+	*wall_s += (double)(sim_now() - begun) / 1e9;
+	return err;
+}
+
+/* Sessions as fast as the DC makes them: the handshakes of a round, and the registrations of that before. */
+static int run_rounds(unsigned turn, unsigned last, double *wall_s)
+{
+	unsigned first = turn, end;
+	int err = 0;
+
+	for (; !err && first < last && !sim.failed && !sim.lost; first = turn, turn = end) {
+		struct turns t[2] = {{OP_FIRST, first, turn}, {OP_HANDSHAKE, turn, 0}};
 		double apart;
 
 		end = last - turn > ROUND ? turn + ROUND : last;
-		err = run_requests(p, OP_HANDSHAKE, turn, end, wall_s);
+		t[1].last = end;
+		err = run_turns(t, wall_s);
 		apart = cpu_now();
 		sim_finish(&sim, turn, end);
 		*wall_s += cpu_now() - apart;
-		if (!err && !sim.failed && !sim.lost)
-			err = run_requests(p, OP_FIRST, turn, end, wall_s);
 	}
 	return err;
 }
@@ -341,8 +368,8 @@ static int run(const struct phase *p, unsigned nodes, struct result *r)
 	stolen = stolen_s();
 	written = written_mib();
 	r->wall_s = 0;
-	err = p->op == OP_SESSION && !p->at_rate ? run_rounds(p, turn, nodes, &r->wall_s)
-						 : run_requests(p, p->op, turn, nodes, &r->wall_s);
+	err = p->op == OP_SESSION && !p->at_rate ? run_rounds(turn, nodes, &r->wall_s)
+						 : run_requests(p, turn, nodes, &r->wall_s);
 	r->cpu_s = cpu_now() - cpu;
 	if (p->at_rate)
 		stood = stalls_end();
