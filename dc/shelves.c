@@ -43,7 +43,9 @@ static void open_next(struct ntm_shelves *s)
 	while (TAILQ_EMPTY(&s->shelves[s->at]));
 	TAILQ_CONCAT(&s->open, &s->shelves[s->at], link);
 	TAILQ_FOREACH(item, &s->open, link)
-	item->shelf = OPEN;
+	{
+		item->shelf = OPEN;
+	}
 }
 
 struct ntm_shelf_item *ntm_shelves_take(struct ntm_shelves *s)
