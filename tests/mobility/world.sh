@@ -20,6 +20,8 @@
 
 MOBILITY=$TOP/tests/mobility
 WIRE_DELAY_US=${WIRE_DELAY_US:-5000}
+# not empty: only frames to and from the mobile node and cna are delayed
+WIRE_ONE_HOP=${WIRE_ONE_HOP:-}
 
 # PLACE NETWORK INTERFACE IPV4 IPV6: an address (or two) that the mobile node can have; -: none
 PLACES="g1    g1 wlan0 198.51.101.10 -
@@ -63,7 +65,13 @@ delayed() {
 far() {
 	local host=$1 i=$2
 	mk_ns "$host"
-	delayed "$host" eth0 net "$host" "$host"
+	if [ -n "$WIRE_ONE_HOP" ]; then
+		wire "$host" eth0 net "$host"
+		bare "$host" eth0
+		bare net "$host"
+	else
+		delayed "$host" eth0 net "$host" "$host"
+	fi
 	if [[ $3 = *4* ]]; then
 		ADDR4["$host"]=192.0.$i.1
 		in_ns "$host" sh -c "ip addr add 192.0.$i.1/24 dev eth0; ip route add default via 192.0.$i.254"
