@@ -12,8 +12,6 @@
 #define SWEEP_MS 1000
 #define PURGE_MS 3600000
 #define CLOCK_JUMP_S 60
-#define WRITE_BEHIND_MS 20
-#define WRITE_MORE_MS 3
 
 void ntm_dc_expire_nodes(struct ntm_dc *dc)
 {
@@ -61,13 +59,6 @@ static void on_sweep(uv_timer_t *t)
 	ntm_dc_expire_nodes(dc);
 	ntm_dc_check_paths_again(dc);
 	ntm_dc_answer_delayed(dc);
-}
-
-static void on_write_behind(uv_timer_t *t)
-{
-	bool more = ntm_dc_write_behind(t->data, false);
-
-	uv_timer_start(t, on_write_behind, more ? WRITE_MORE_MS : WRITE_BEHIND_MS, 0);
 }
 
 /* Virtual addresses are indices into the pools: those may grow in place, and nothing else, once one was given. */
@@ -124,9 +115,8 @@ int ntm_dc_start(struct ntm_dc *dc, uv_loop_t *loop, const struct ntm_dc_config 
 	uv_update_time(loop);
 	dc->started_ms = ntm_dc_now(dc);
 	uv_timer_init(loop, &dc->sweep);
-	uv_timer_init(loop, &dc->write_behind);
 	ntm_dc_news_init(dc);
-	dc->sweep.data = dc->write_behind.data = dc;
+	dc->sweep.data = dc;
 	TAILQ_INIT(&dc->retired);
 
 	snprintf(why, cap, "out of memory");
@@ -147,6 +137,8 @@ int ntm_dc_start(struct ntm_dc *dc, uv_loop_t *loop, const struct ntm_dc_config 
 		err = ntm_dc_outbox_init(&dc->outbox, loop, ntm_dc_send_to_node, ntm_dc_request_lost, dc);
 	if (!err)
 		err = ntm_store_open(conf->store_file, &dc->store, why, cap);
+	if (!err)
+		err = ntm_dc_write_behind_start(dc);
 	if (!err)
 		err = check_pools(dc, why, cap);
 	if (!err)
@@ -177,7 +169,6 @@ int ntm_dc_start(struct ntm_dc *dc, uv_loop_t *loop, const struct ntm_dc_config 
 		return err;
 	}
 	uv_timer_start(&dc->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
-	uv_timer_start(&dc->write_behind, on_write_behind, WRITE_BEHIND_MS, 0);
 	err = ntm_dc_peers_start(dc, &conf->peers, why, cap);
 	if (err) {
 		ntm_dc_stop(dc);
@@ -201,8 +192,7 @@ void ntm_dc_stop(struct ntm_dc *dc)
 	dc->metrics = NULL;
 	ntm_dc_dns_stop(dc);
 	/* nodes that are online stay so in the store: the next start invites them, or another process */
-	if (dc->store)
-		ntm_dc_write_behind(dc, true);
+	ntm_dc_write_behind_stop(dc);
 	ntm_dc_cluster_stop(dc);
 	if (dc->net)
 		ntm_dc_net_close(dc->net);
@@ -212,7 +202,6 @@ void ntm_dc_stop(struct ntm_dc *dc)
 	if (dc->outbox.timer.loop)
 		ntm_dc_outbox_close(&dc->outbox);
 	uv_close((uv_handle_t *)&dc->sweep, NULL);
-	uv_close((uv_handle_t *)&dc->write_behind, NULL);
 	uv_close((uv_handle_t *)&dc->news, NULL);
 }
 

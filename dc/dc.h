@@ -30,6 +30,7 @@
 #include "responder.h"
 #include "sessions.h"
 #include "store.h"
+#include "write_behind.h"
 
 /* X(symbol, what is counted); `ntm status` of the DC prints them. */
 /* clang-format off */
@@ -102,8 +103,8 @@ struct ntm_dc {
 	struct ntm_metrics_server *metrics; /* NULL: off */
 	struct ntm_histogram direction_seconds;
 	struct ntm_dc_counters counters;
-	uv_timer_t sweep, write_behind, news;
-	bool paths_turn;     /* of the two that are written behind */
+	uv_timer_t sweep, news;
+	struct ntm_dc_behind *behind;
 	size_t news_at;      /* how far nodes were asked */
 	uint64_t purged_ms;  /* when old rows were cleared from the store last, or when that began to wait */
 	bool unchecked;      /* there may be nodes that are (nodes.h) */
@@ -169,12 +170,6 @@ void ntm_dc_key_update(struct ntm_dc *dc, struct ntm_dc_session *s, const struct
 /* The node that was known by another key than rec has, brought up to date; NULL: there is none. */
 struct ntm_dc_node *ntm_dc_node_rekeyed(struct ntm_dc *dc, const struct ntm_node_record *rec);
 void ntm_dc_key_changed(struct ntm_dc *dc, struct ntm_dc_node *node); /* counted, logged */
-
-/*
- * write_behind.c: what the store may learn a little later. all: everything that is waiting, else a batch; of nodes or
- * of paths in turns, if the store wants little at once. True: then come again soon, more is waiting.
- */
-bool ntm_dc_write_behind(struct ntm_dc *dc, bool all);
 
 /* news.c: other zones or the DC's keys have changed */
 void ntm_dc_news_init(struct ntm_dc *dc);

@@ -101,7 +101,7 @@ static void release_denied(struct ntm_dc *dc)
 	struct ntm_dc_path *p, *next;
 	struct ntm_dc_node *n, *after;
 
-	ntm_dc_write_behind(dc, true);
+	ntm_dc_write_all(dc);
 	for (p = TAILQ_FIRST(&dc->paths.all); p; p = next) {
 		next = TAILQ_NEXT(p, link);
 		if (!path_allowed(dc, p))

@@ -31,7 +31,7 @@ void ntm_dc_release(struct ntm_dc *dc, struct ntm_dc_session *s, const struct nt
 	rec = (struct ntm_path_record){.id = p->id, .nodes = {p->ends[0]->rec.id, p->ends[1]->rec.id}};
 	ntm_dc_peer_release(dc, p);
 	if (!p->unsaved.waits && !ntm_dc_path_foreign_end(p))
-		dc->store->ops->remove_path(dc->store, &rec);
+		ntm_dc_write_gone(dc, &rec);
 	ntm_dc_relay_release(dc, p);
 	ntm_dc_path_remove(&dc->paths, p);
 }
@@ -143,7 +143,7 @@ static void forget_paths(struct ntm_dc *dc, const struct ntm_dc_node *node)
 		if (p->ends[0] != node && p->ends[1] != node)
 			continue;
 		/* what the store had not learnt of yet, whoever revoked the node did not know of */
-		if (p->unsaved.waits && p->ends[p->ends[0] == node]->online)
+		if ((p->unsaved.waits || p->unsaved.taken) && p->ends[p->ends[0] == node]->online)
 			ntm_dc_send_release(dc, p->ends[p->ends[0] == node], p->id);
 		ntm_dc_relay_release(dc, p);
 		ntm_dc_path_remove(&dc->paths, p);
@@ -186,7 +186,7 @@ int ntm_dc_revoke(struct ntm_dc *dc, const char *label)
 	struct ntm_node_record rec;
 	int err;
 
-	ntm_dc_write_behind(dc, true); /* its newest paths are released with the others */
+	ntm_dc_write_all(dc); /* its newest paths are released with the others */
 	err = dc->store->ops->revoke(dc->store, label, ntm_dc_wall_s(), &rec);
 	if (err)
 		return err;

@@ -63,6 +63,13 @@ struct ntm_path_record {
 	int64_t created_s;
 };
 
+/* What is written behind: of paths that were released, of those that were directed, of nodes. */
+struct ntm_store_batch {
+	const struct ntm_path_record *gone, *paths;
+	const struct ntm_presence *presence;
+	size_t n_gone, n_paths, n_presence;
+};
+
 /* A process of this DC that has the store open, and where the others reach it. */
 enum { NTM_STORE_PROCESS_ADDRS = 8 };
 struct ntm_process_record {
@@ -153,14 +160,19 @@ struct ntm_store_ops {
 	/* Many at once, in one transaction; may be lost by a power failure. */
 	int (*save_presence)(struct ntm_store *s, const struct ntm_presence *p, size_t n);
 	int (*save_paths)(struct ntm_store *s, const struct ntm_path_record *p, size_t n); /* replaces the pair's */
+	/* those that are still their pairs' */
+	int (*remove_paths)(struct ntm_store *s, const struct ntm_path_record *p, size_t n);
+	/*
+	 * All of these by a thread, while the store's own goes on; NULL: an engine that has none. The batch and what is
+	 * in it stay the caller's and as they are until save_end says how it went, with -EAGAIN: not yet (never, with
+	 * wait). After an error some of it may be written, so all of it has to be once more. One at a time.
+	 */
+	void (*save_begin)(struct ntm_store *s, const struct ntm_store_batch *batch);
+	int (*save_end)(struct ntm_store *s, bool wait);
 
 	/* The node's paths with the other end's key. only_released: those whose other end was revoked. */
 	int (*each_path)(struct ntm_store *s, uint64_t node, bool only_released, ntm_store_visit_path visit, void *arg);
-	int (*remove_path)(struct ntm_store *s, const struct ntm_path_record *p); /* if the pair's is still this one */
 	int (*purge_paths)(struct ntm_store *s, int64_t before_s); /* and what else is only kept for a while */
-
-	unsigned at_once; /* nodes or paths written behind in one go, in which nobody is answered; 0: many */
-	bool (*busy)(struct ntm_store *s); /* what is written behind had better wait; NULL: never */
 
 	/*
 	 * Several processes over one store. An engine that serves one process has NULL for all of these.

@@ -28,7 +28,21 @@ static int save_inside(struct ntm_pg_store *s, void *arg)
 			    &a, NULL);
 }
 
-int ntm_pg_save_paths(struct ntm_store *base, const struct ntm_path_record *p, size_t n)
+static int remove_inside(struct ntm_pg_store *s, void *arg)
+{
+	const struct paths_job *j = arg;
+	struct ntm_pg_args a = {0};
+
+	ntm_pg_text(&a, j->text);
+	return ntm_pg_query(s,
+			    "DELETE FROM paths USING (SELECT string_to_array(t, ' ')::bigint[] AS r FROM "
+			    "unnest($1::text[]) AS u (t)) AS q WHERE a = r[1] AND b = r[2] AND path_id = r[3]",
+			    &a, NULL);
+}
+
+/* One transaction, with all paths in one text. */
+static int with_paths(struct ntm_store *base, const struct ntm_path_record *p, size_t n,
+		      int (*inside)(struct ntm_pg_store *s, void *arg))
 {
 	struct paths_job j = {0};
 	size_t len;
@@ -47,20 +61,19 @@ int ntm_pg_save_paths(struct ntm_store *base, const struct ntm_path_record *p, s
 			p[i].nodes[!swap], (int64_t)p[i].id, p[i].created_s);
 	}
 	fputc('}', f);
-	err = fclose(f) ? -ENOMEM : ntm_pg_transaction(ntm_pg(base), NTM_PG_BEHIND, save_inside, &j);
+	err = fclose(f) ? -ENOMEM : ntm_pg_transaction(ntm_pg(base), NTM_PG_BEHIND, inside, &j);
 	free(j.text);
 	return err;
 }
 
-int ntm_pg_remove_path(struct ntm_store *base, const struct ntm_path_record *p)
+int ntm_pg_save_paths(struct ntm_store *base, const struct ntm_path_record *p, size_t n)
 {
-	bool swap = p->nodes[0] > p->nodes[1];
-	struct ntm_pg_args a = {0};
+	return with_paths(base, p, n, save_inside);
+}
 
-	ntm_pg_int(&a, (int64_t)p->nodes[swap]);
-	ntm_pg_int(&a, (int64_t)p->nodes[!swap]);
-	ntm_pg_int(&a, (int64_t)p->id);
-	return ntm_pg_query(ntm_pg(base), "DELETE FROM paths WHERE a = $1 AND b = $2 AND path_id = $3", &a, NULL);
+int ntm_pg_remove_paths(struct ntm_store *base, const struct ntm_path_record *p, size_t n)
+{
+	return with_paths(base, p, n, remove_inside);
 }
 
 static int purge_inside(struct ntm_pg_store *s, void *arg)

@@ -14,7 +14,11 @@
 #include "../user/common/log.h"
 #include "migrations.h"
 
-#define BUSY_TIMEOUT_MS 1000 /* the whole DC waits: it is one thread */
+#define BUSY_TIMEOUT_MS 1000 /* of another program's: the whole DC waits */
+
+#define PRAGMAS "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON"
+/* The cache has room for the pages that a transaction changes, 8 MiB of them: else they are written more than once. */
+#define WRITER_PRAGMAS "PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -8192"
 
 #define NODE_COLUMNS "id, label, public_key, address, created_s, revoked_s, last_seen_s, endpoint, via, online, relay"
 
@@ -66,7 +70,10 @@ static int failed(struct sqlite_store *s, const char *what)
 {
 	static struct ntm_log_limit limit; /* a full disk fails each request of each node */
 
-	ntm_log_limited(&limit, NTM_LOG_ERROR, "store: %s: %s", what, sqlite3_errmsg(s->db));
+	if (s->of_writer)
+		snprintf(s->why, sizeof(s->why), "%s: %s", what, sqlite3_errmsg(s->db));
+	else
+		ntm_log_limited(&limit, NTM_LOG_ERROR, "store: %s: %s", what, sqlite3_errmsg(s->db));
 	return -EIO;
 }
 
@@ -101,19 +108,47 @@ void ntm_sq_rollback(struct sqlite_store *s)
 		ntm_sq_run(s, S_ROLLBACK);
 }
 
-int ntm_sq_begin_unsynced(struct sqlite_store *s)
+int ntm_sq_begin(struct sqlite_store *s)
 {
-	int err = pragma(s, "PRAGMA synchronous = NORMAL");
+	int err;
 
-	return err ? err : ntm_sq_run(s, S_BEGIN);
+	ntm_sq_turn_begin(s);
+	err = ntm_sq_run(s, S_BEGIN);
+	if (err)
+		ntm_sq_turn_end(s);
+	return err;
 }
 
-int ntm_sq_end_unsynced(struct sqlite_store *s, int err)
+int ntm_sq_end(struct sqlite_store *s, int err)
 {
 	if (!err)
 		err = ntm_sq_run(s, S_COMMIT);
 	if (err)
 		ntm_sq_rollback(s);
+	ntm_sq_turn_end(s);
+	return err;
+}
+
+int ntm_sq_alone(struct sqlite_store *s, enum ntm_sq_stmt n)
+{
+	int err;
+
+	ntm_sq_turn_begin(s);
+	err = ntm_sq_run(s, n);
+	ntm_sq_turn_end(s);
+	return err;
+}
+
+int ntm_sq_begin_unsynced(struct sqlite_store *s)
+{
+	int err = pragma(s, "PRAGMA synchronous = NORMAL");
+
+	return err ? err : ntm_sq_begin(s);
+}
+
+int ntm_sq_end_unsynced(struct sqlite_store *s, int err)
+{
+	err = ntm_sq_end(s, err);
 	return pragma(s, "PRAGMA synchronous = FULL") ? -EIO : err;
 }
 
@@ -139,18 +174,25 @@ static int setting(struct ntm_store *base, const char *name, const char *text, b
 	}
 	sqlite3_bind_text(set, 1, name, -1, SQLITE_TRANSIENT);
 	sqlite3_bind_text(set, 2, text, -1, SQLITE_TRANSIENT);
-	return ntm_sq_run(s, S_SETTING_SET);
+	return ntm_sq_alone(s, S_SETTING_SET);
+}
+
+static void close_one(struct sqlite_store *s)
+{
+	if (!s)
+		return;
+	for (int i = 0; i < S_COUNT; i++)
+		sqlite3_finalize(s->st[i]);
+	sqlite3_close(s->db);
+	free(s);
 }
 
 static void store_close(struct ntm_store *base)
 {
 	struct sqlite_store *s = ntm_sq(base);
 
-	ntm_sq_checkpointer_stop(s->checkpointer);
-	for (int i = 0; i < S_COUNT; i++)
-		sqlite3_finalize(s->st[i]);
-	sqlite3_close(s->db);
-	free(s);
+	close_one(ntm_sq_writer_stop(s));
+	close_one(s);
 }
 
 static const struct ntm_store_ops sqlite_ops = {
@@ -171,10 +213,10 @@ static const struct ntm_store_ops sqlite_ops = {
     .save_presence = ntm_sq_save_presence,
     .save_paths = ntm_sq_save_paths,
     .each_path = ntm_sq_each_path,
-    .remove_path = ntm_sq_remove_path,
+    .remove_paths = ntm_sq_remove_paths,
     .purge_paths = ntm_sq_purge_paths,
-    .at_once = 20, /* half a millisecond */
-    .busy = ntm_sq_busy,
+    .save_begin = ntm_sq_save_begin,
+    .save_end = ntm_sq_save_end,
 };
 
 static int user_version(sqlite3 *db, long *version)
@@ -218,10 +260,21 @@ sql_error:
 	return -EIO;
 }
 
-int ntm_store_sqlite_open(const char *file, struct ntm_store **out, char *why, size_t cap)
+static int prepare(struct sqlite_store *s, const char *file, char *why, size_t cap)
+{
+	for (int i = 0; i < S_COUNT; i++) {
+		if (sqlite3_prepare_v3(s->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &s->st[i], NULL) == SQLITE_OK)
+			continue;
+		snprintf(why, cap, "store %s: %s: %s", file, sql[i], sqlite3_errmsg(s->db));
+		return -EIO;
+	}
+	return 0;
+}
+
+/* The first connection, not the writer's, makes the file what it is to be. */
+static int open_one(const char *file, bool of_writer, struct sqlite_store **out, char *why, size_t cap)
 {
 	struct sqlite_store *s = calloc(1, sizeof(*s));
-	mode_t mask;
 	int err = -EIO, rc;
 
 	if (!s) {
@@ -229,32 +282,42 @@ int ntm_store_sqlite_open(const char *file, struct ntm_store **out, char *why, s
 		return -ENOMEM;
 	}
 	s->base.ops = &sqlite_ops;
-	mask = umask(077); /* the file and its -wal and -shm: names and addresses are nobody else's business */
+	s->of_writer = of_writer;
 	rc = sqlite3_open_v2(file, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
 	if (rc == SQLITE_OK) {
 		sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
-		rc = sqlite3_exec(s->db,
-				  "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON",
-				  NULL, NULL, NULL);
+		rc = sqlite3_exec(s->db, of_writer ? WRITER_PRAGMAS : PRAGMAS, NULL, NULL, NULL);
 	}
 	if (rc != SQLITE_OK)
 		snprintf(why, cap, "store %s: %s", file, sqlite3_errmsg(s->db));
 	else
-		err = migrate(s->db, file, why, cap);
+		err = of_writer ? 0 : migrate(s->db, file, why, cap);
+	if (!err)
+		err = prepare(s, file, why, cap);
+	if (err)
+		close_one(s);
+	else
+		*out = s;
+	return err;
+}
+
+int ntm_store_sqlite_open(const char *file, struct ntm_store **out, char *why, size_t cap)
+{
+	struct sqlite_store *s = NULL, *writer = NULL;
+	mode_t mask = umask(077); /* the file and its -wal and -shm: names and addresses are nobody else's business */
+	int err = open_one(file, false, &s, why, cap);
+
+	if (!err)
+		err = open_one(file, true, &writer, why, cap);
 	umask(mask);
-	for (int i = 0; !err && i < S_COUNT; i++) {
-		if (sqlite3_prepare_v3(s->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &s->st[i], NULL) != SQLITE_OK) {
-			snprintf(why, cap, "store %s: %s: %s", file, sql[i], sqlite3_errmsg(s->db));
-			err = -EIO;
-		}
-	}
 	if (!err) {
-		err = ntm_sq_checkpointer_start(s->db, file, &s->checkpointer);
+		err = ntm_sq_writer_start(s, writer);
 		if (err)
-			snprintf(why, cap, "store %s: checkpoints: %s", file, strerror(-err));
+			snprintf(why, cap, "store %s: its writer: %s", file, strerror(-err));
 	}
 	if (err) {
-		store_close(&s->base);
+		close_one(writer);
+		close_one(s);
 		return err;
 	}
 	*out = &s->base;

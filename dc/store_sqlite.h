@@ -43,12 +43,16 @@ enum ntm_sq_stmt {
 	S_COUNT
 };
 
-struct ntm_sq_checkpointer;
+struct ntm_sq_writer;
+
+enum { NTM_SQ_WHY = 256 };
 
 struct sqlite_store {
 	struct ntm_store base;
 	sqlite3 *db;
-	struct ntm_sq_checkpointer *checkpointer;
+	struct ntm_sq_writer *writer; /* NULL: not yet, or this is the writer's own */
+	bool of_writer;               /* which says in why, instead of the log, what failed */
+	char why[NTM_SQ_WHY];
 	sqlite3_stmt *st[S_COUNT];
 };
 
@@ -64,14 +68,26 @@ int ntm_sq_step(sqlite3_stmt *st);
 /* Runs a bound statement that gives no rows. 0 or -EIO. */
 int ntm_sq_run(struct sqlite_store *s, enum ntm_sq_stmt n);
 void ntm_sq_rollback(struct sqlite_store *s);
-/* A transaction that a power failure may undo; end commits, or rolls back if err. */
+/* A transaction, synced to the disk; end commits, or rolls back if err. 0 or -errno: err, if there was one. */
+int ntm_sq_begin(struct sqlite_store *s);
+int ntm_sq_end(struct sqlite_store *s, int err);
+/* A bound statement that is a transaction by itself. */
+int ntm_sq_alone(struct sqlite_store *s, enum ntm_sq_stmt n);
+/* As above, but a power failure may undo it. */
 int ntm_sq_begin_unsynced(struct sqlite_store *s);
 int ntm_sq_end_unsynced(struct sqlite_store *s, int err);
 
-/* store_sqlite_checkpoint.c: keeps the log of db, open on file, short. 0 or -errno; db is closed after the stop. */
-int ntm_sq_checkpointer_start(sqlite3 *db, const char *file, struct ntm_sq_checkpointer **out);
-void ntm_sq_checkpointer_stop(struct ntm_sq_checkpointer *c); /* may be NULL */
-bool ntm_sq_busy(struct ntm_store *base);
+/*
+ * store_sqlite_writer.c: starts the thread that writes for s with a connection of its own, and keeps the log short. 0
+ * or -errno. The stop waits for what it has begun, and gives own back; NULL: there was no thread.
+ */
+int ntm_sq_writer_start(struct sqlite_store *s, struct sqlite_store *own);
+struct sqlite_store *ntm_sq_writer_stop(struct sqlite_store *s);
+/* The store's thread writes, and the writer does not, from here to there. */
+void ntm_sq_turn_begin(struct sqlite_store *s);
+void ntm_sq_turn_end(struct sqlite_store *s);
+void ntm_sq_save_begin(struct ntm_store *base, const struct ntm_store_batch *batch);
+int ntm_sq_save_end(struct ntm_store *base, bool wait);
 
 /* The operations of store.h, by file. */
 /* store_sqlite_nodes.c */
@@ -83,6 +99,7 @@ int ntm_sq_each_node(struct ntm_store *base, enum ntm_store_nodes which, ntm_sto
 int ntm_sq_highest_index(struct ntm_store *base, uint32_t *index);
 int ntm_sq_count_nodes(struct ntm_store *base, uint64_t *n);
 int ntm_sq_save_presence(struct ntm_store *base, const struct ntm_presence *p, size_t n);
+int ntm_sq_put_presence(struct sqlite_store *s, const struct ntm_presence *p, size_t n); /* in a transaction */
 /* store_sqlite_enrol.c */
 int ntm_sq_enrol(struct ntm_store *base, const struct ntm_enrolment *e, struct ntm_node_record *out, const char **why);
 int ntm_sq_admit(struct ntm_store *base, const struct ntm_admission *a, struct ntm_node_record *out, const char **why);
@@ -91,7 +108,9 @@ int ntm_sq_revoke(struct ntm_store *base, const char *label, int64_t now_s, stru
 int ntm_sq_rekey(struct ntm_store *base, uint64_t id, const uint8_t key[NTM_DH_LEN]);
 /* store_sqlite_paths.c */
 int ntm_sq_save_paths(struct ntm_store *base, const struct ntm_path_record *p, size_t n);
-int ntm_sq_remove_path(struct ntm_store *base, const struct ntm_path_record *p);
+int ntm_sq_remove_paths(struct ntm_store *base, const struct ntm_path_record *p, size_t n);
+int ntm_sq_put_paths(struct sqlite_store *s, const struct ntm_path_record *p, size_t n); /* in a transaction */
+int ntm_sq_put_gone(struct sqlite_store *s, const struct ntm_path_record *p, size_t n);  /* likewise: removes them */
 int ntm_sq_purge_paths(struct ntm_store *base, int64_t before_s);
 int ntm_sq_each_path(struct ntm_store *base, uint64_t node, bool only_released, ntm_store_visit_path visit, void *arg);
 

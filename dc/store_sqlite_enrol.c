@@ -126,14 +126,10 @@ int ntm_sq_enrol(struct ntm_store *base, const struct ntm_enrolment *e, struct n
 	err = token_hash(e->token, hash);
 	if (err)
 		return err;
-	err = ntm_sq_run(s, S_BEGIN);
+	err = ntm_sq_begin(s);
 	if (err)
 		return err;
-	err = enrol_inside(s, e, hash, &rec, why);
-	if (!err)
-		err = ntm_sq_run(s, S_COMMIT);
-	if (err)
-		ntm_sq_rollback(s);
+	err = ntm_sq_end(s, enrol_inside(s, e, hash, &rec, why));
 	if (!err || err == -EALREADY)
 		*out = rec;
 	return err;
@@ -186,17 +182,13 @@ int ntm_sq_admit(struct ntm_store *base, const struct ntm_admission *a, struct n
 {
 	struct sqlite_store *s = ntm_sq(base);
 	struct ntm_node_record rec;
-	int err = ntm_sq_run(s, S_BEGIN);
+	int err = ntm_sq_begin(s);
 
 	*why = "";
 	if (err)
 		return err;
-	err = admit_inside(s, a, &rec, why);
+	err = ntm_sq_end(s, admit_inside(s, a, &rec, why));
 	if (!err)
-		err = ntm_sq_run(s, S_COMMIT);
-	if (err)
-		ntm_sq_rollback(s);
-	else
 		*out = rec;
 	return err;
 }
@@ -217,14 +209,14 @@ int ntm_sq_token_create(struct ntm_store *base, const char *token, const char *l
 		sqlite3_bind_null(add, 2);
 	sqlite3_bind_int64(add, 3, now_s);
 	sqlite3_bind_int64(add, 4, expires_s);
-	return ntm_sq_run(s, S_TOKEN_ADD);
+	return ntm_sq_alone(s, S_TOKEN_ADD);
 }
 
 int ntm_sq_revoke(struct ntm_store *base, const char *label, int64_t now_s, struct ntm_node_record *out)
 {
 	struct sqlite_store *s = ntm_sq(base);
 	struct ntm_node_record rec;
-	int err = ntm_sq_run(s, S_BEGIN);
+	int err = ntm_sq_begin(s);
 
 	if (err)
 		return err;
@@ -240,10 +232,7 @@ int ntm_sq_revoke(struct ntm_store *base, const char *label, int64_t now_s, stru
 		sqlite3_bind_int64(s->st[S_PATHS_RELEASE], 1, (int64_t)rec.id);
 		err = ntm_sq_run(s, S_PATHS_RELEASE);
 	}
-	if (!err)
-		err = ntm_sq_run(s, S_COMMIT);
-	if (err)
-		ntm_sq_rollback(s);
+	err = ntm_sq_end(s, err);
 	if (!err) {
 		rec.revoked_s = now_s;
 		rec.online = false;
@@ -269,14 +258,9 @@ static int rekey_inside(struct sqlite_store *s, uint64_t id, const uint8_t key[N
 int ntm_sq_rekey(struct ntm_store *base, uint64_t id, const uint8_t key[NTM_DH_LEN])
 {
 	struct sqlite_store *s = ntm_sq(base);
-	int err = ntm_sq_run(s, S_BEGIN);
+	int err = ntm_sq_begin(s);
 
 	if (err)
 		return err;
-	err = rekey_inside(s, id, key);
-	if (!err)
-		err = ntm_sq_run(s, S_COMMIT);
-	if (err)
-		ntm_sq_rollback(s);
-	return err;
+	return ntm_sq_end(s, rekey_inside(s, id, key));
 }

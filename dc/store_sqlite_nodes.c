@@ -135,12 +135,11 @@ int ntm_sq_count_nodes(struct ntm_store *base, uint64_t *n)
 	return 0;
 }
 
-int ntm_sq_save_presence(struct ntm_store *base, const struct ntm_presence *p, size_t n)
+int ntm_sq_put_presence(struct sqlite_store *s, const struct ntm_presence *p, size_t n)
 {
-	struct sqlite_store *s = ntm_sq(base);
 	sqlite3_stmt *st = s->st[S_PRESENCE];
 	uint8_t endpoint[18], via[18];
-	int err = ntm_sq_begin_unsynced(s);
+	int err = 0;
 
 	for (size_t i = 0; !err && i < n; i++) {
 		pack_addr(&p[i].endpoint, endpoint);
@@ -152,5 +151,13 @@ int ntm_sq_save_presence(struct ntm_store *base, const struct ntm_presence *p, s
 		sqlite3_bind_int(st, 5, p[i].online);
 		err = ntm_sq_run(s, S_PRESENCE);
 	}
-	return ntm_sq_end_unsynced(s, err);
+	return err;
+}
+
+int ntm_sq_save_presence(struct ntm_store *base, const struct ntm_presence *p, size_t n)
+{
+	struct sqlite_store *s = ntm_sq(base);
+	int err = ntm_sq_begin_unsynced(s);
+
+	return err ? err : ntm_sq_end_unsynced(s, ntm_sq_put_presence(s, p, n));
 }

@@ -14,25 +14,43 @@ static void bind_pair(sqlite3_stmt *st, const struct ntm_path_record *p)
 	sqlite3_bind_int64(st, 3, (int64_t)p->id);
 }
 
-int ntm_sq_save_paths(struct ntm_store *base, const struct ntm_path_record *p, size_t n)
+int ntm_sq_put_paths(struct sqlite_store *s, const struct ntm_path_record *p, size_t n)
 {
-	struct sqlite_store *s = ntm_sq(base);
-	int err = ntm_sq_begin_unsynced(s);
+	int err = 0;
 
 	for (size_t i = 0; !err && i < n; i++) {
 		bind_pair(s->st[S_PATH_SAVE], &p[i]);
 		sqlite3_bind_int64(s->st[S_PATH_SAVE], 4, p[i].created_s);
 		err = ntm_sq_run(s, S_PATH_SAVE);
 	}
-	return ntm_sq_end_unsynced(s, err);
+	return err;
 }
 
-int ntm_sq_remove_path(struct ntm_store *base, const struct ntm_path_record *p)
+int ntm_sq_put_gone(struct sqlite_store *s, const struct ntm_path_record *p, size_t n)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < n; i++) {
+		bind_pair(s->st[S_PATH_REMOVE], &p[i]);
+		err = ntm_sq_run(s, S_PATH_REMOVE);
+	}
+	return err;
+}
+
+int ntm_sq_save_paths(struct ntm_store *base, const struct ntm_path_record *p, size_t n)
 {
 	struct sqlite_store *s = ntm_sq(base);
+	int err = ntm_sq_begin_unsynced(s);
 
-	bind_pair(s->st[S_PATH_REMOVE], p);
-	return ntm_sq_run(s, S_PATH_REMOVE);
+	return err ? err : ntm_sq_end_unsynced(s, ntm_sq_put_paths(s, p, n));
+}
+
+int ntm_sq_remove_paths(struct ntm_store *base, const struct ntm_path_record *p, size_t n)
+{
+	struct sqlite_store *s = ntm_sq(base);
+	int err = ntm_sq_begin_unsynced(s);
+
+	return err ? err : ntm_sq_end_unsynced(s, ntm_sq_put_gone(s, p, n));
 }
 
 int ntm_sq_purge_paths(struct ntm_store *base, int64_t before_s)
@@ -42,11 +60,11 @@ int ntm_sq_purge_paths(struct ntm_store *base, int64_t before_s)
 	int err;
 
 	sqlite3_bind_int64(s->st[S_PATHS_PURGE], 1, before_s);
-	err = ntm_sq_run(s, S_PATHS_PURGE);
+	err = ntm_sq_alone(s, S_PATHS_PURGE);
 	if (err)
 		return err;
 	sqlite3_bind_int64(s->st[S_TOKEN_PURGE], 1, before_s);
-	return ntm_sq_run(s, S_TOKEN_PURGE);
+	return ntm_sq_alone(s, S_TOKEN_PURGE);
 }
 
 int ntm_sq_each_path(struct ntm_store *base, uint64_t node, bool only_released, ntm_store_visit_path visit, void *arg)

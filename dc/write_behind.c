@@ -1,85 +1,188 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Where nodes are and which paths they got, written behind: many in a transaction, so no request waits for the disk. */
+#include "write_behind.h"
+
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "clock.h"
 #include "dc.h"
 
-#define BATCH 100
+enum {
+	SOON_MS = 20,
+	LATER_MS = 500, /* after many, and after a failure: there will be many again, and they share pages */
+	MANY = 64,
+	AT_ONCE = 100, /* in a go of a store without a thread, in which nobody is answered */
+};
 
-static size_t at_once(const struct ntm_dc *dc, bool all)
+static size_t collect_paths(struct ntm_dc *dc, size_t most)
 {
-	size_t n = all ? 0 : dc->store->ops->at_once;
-
-	return n && n < BATCH ? n : BATCH;
-}
-
-static void write_paths(struct ntm_dc *dc, bool all)
-{
-	static struct ntm_path_record batch[BATCH];
-	static struct ntm_dc_path *paths[BATCH];
+	struct ntm_path_record *r = dc->behind->paths;
+	uint64_t now_ms = ntm_dc_now(dc);
+	int64_t now_s = ntm_dc_wall_s();
 	struct ntm_dc_path *p;
-	uint64_t now_ms = ntm_dc_now(dc);
-	int64_t now_s = ntm_dc_wall_s();
-	size_t count, most = at_once(dc, all);
-	int err;
+	size_t n;
 
-	do {
-		for (count = 0; count < most && (p = ntm_dc_path_take_unsaved(&dc->paths)); count++) {
-			paths[count] = p;
-			batch[count] = (struct ntm_path_record){
-			    .id = p->id,
-			    .nodes = {p->ends[0]->rec.id, p->ends[1]->rec.id},
-			    .created_s = now_s - (int64_t)((now_ms - p->created_ms) / 1000),
-			};
-		}
-		err = count ? dc->store->ops->save_paths(dc->store, batch, count) : 0;
-		for (size_t i = 0; err && i < count; i++)
-			ntm_dc_path_mark_unsaved(&dc->paths, paths[i]);
-	} while (all && !err && count == BATCH);
+	for (n = 0; n < most && (p = ntm_dc_path_take_unsaved(&dc->paths)); n++)
+		r[n] = (struct ntm_path_record){
+		    .id = p->id,
+		    .nodes = {p->ends[0]->rec.id, p->ends[1]->rec.id},
+		    .created_s = now_s - (int64_t)((now_ms - p->created_ms) / 1000),
+		};
+	return n;
 }
 
-static void write_presence(struct ntm_dc *dc, bool all)
+static size_t collect_presence(struct ntm_dc *dc, size_t most)
 {
-	static struct ntm_presence batch[BATCH];
-	static struct ntm_dc_node *nodes[BATCH];
-	struct ntm_dc_node *n;
+	struct ntm_presence *r = dc->behind->presence;
 	uint64_t now_ms = ntm_dc_now(dc);
 	int64_t now_s = ntm_dc_wall_s();
-	size_t count, most = at_once(dc, all);
-	int err;
+	struct ntm_dc_node *node;
+	size_t n;
 
-	do {
-		for (count = 0; count < most && (n = ntm_dc_node_take_dirty(&dc->nodes)); count++) {
-			n->rec.last_seen_s = now_s - (int64_t)((now_ms - n->last_seen_ms) / 1000);
-			nodes[count] = n;
-			batch[count] = (struct ntm_presence){
-			    .id = n->rec.id,
-			    .endpoint = n->rec.endpoint,
-			    .via = n->rec.via,
-			    .last_seen_s = n->rec.last_seen_s,
-			    .online = n->online,
-			};
-		}
-		err = count ? dc->store->ops->save_presence(dc->store, batch, count) : 0;
-		for (size_t i = 0; err && i < count; i++)
-			ntm_dc_node_mark_dirty(&dc->nodes, nodes[i]);
-	} while (all && !err && count == BATCH);
-}
-
-bool ntm_dc_write_behind(struct ntm_dc *dc, bool all)
-{
-	if (!all && dc->store->ops->busy && dc->store->ops->busy(dc->store))
-		return false; /* and will be for a while */
-	if (all || !dc->store->ops->at_once) {
-		write_presence(dc, all);
-		write_paths(dc, all);
-		return false;
+	for (n = 0; n < most && (node = ntm_dc_node_take_dirty(&dc->nodes)); n++) {
+		node->rec.last_seen_s = now_s - (int64_t)((now_ms - node->last_seen_ms) / 1000);
+		r[n] = (struct ntm_presence){
+		    .id = node->rec.id,
+		    .endpoint = node->rec.endpoint,
+		    .via = node->rec.via,
+		    .last_seen_s = node->rec.last_seen_s,
+		    .online = node->online,
+		};
 	}
-	dc->paths_turn = dc->paths.unsaved.n && (!dc->paths_turn || !dc->nodes.dirty.n);
-	if (dc->paths_turn)
-		write_paths(dc, all);
-	else
-		write_presence(dc, all);
-	return dc->nodes.dirty.n || dc->paths.unsaved.n;
+	return n;
+}
+
+/* At most so many of each. How many in all. */
+static size_t collect(struct ntm_dc *dc, size_t most)
+{
+	struct ntm_dc_behind *b = dc->behind;
+
+	b->batch = (struct ntm_store_batch){
+	    .gone = b->gone,
+	    .n_gone = b->n_gone < most ? b->n_gone : most,
+	    .paths = b->paths,
+	    .n_paths = collect_paths(dc, most),
+	    .presence = b->presence,
+	    .n_presence = collect_presence(dc, most),
+	};
+	return b->batch.n_gone + b->batch.n_paths + b->batch.n_presence;
+}
+
+/* The store has all of the batch, or it is to be told again. */
+static void settle(struct ntm_dc *dc, bool stored)
+{
+	struct ntm_dc_behind *b = dc->behind;
+
+	ntm_shelves_taken(&dc->paths.unsaved, stored);
+	ntm_shelves_taken(&dc->nodes.dirty, stored);
+	if (!stored)
+		return;
+	b->n_gone -= b->batch.n_gone;
+	memmove(b->gone, b->gone + b->batch.n_gone, b->n_gone * sizeof(*b->gone));
+}
+
+static int write_now(struct ntm_dc *dc)
+{
+	const struct ntm_store_ops *ops = dc->store->ops;
+	const struct ntm_store_batch *b = &dc->behind->batch;
+	int err = b->n_gone ? ops->remove_paths(dc->store, b->gone, b->n_gone) : 0;
+
+	if (!err && b->n_paths)
+		err = ops->save_paths(dc->store, b->paths, b->n_paths);
+	if (!err && b->n_presence)
+		err = ops->save_presence(dc->store, b->presence, b->n_presence);
+	settle(dc, !err);
+	return err;
+}
+
+/* -EAGAIN: the thread still writes. Else it does not, and this is how it went. */
+static int finish(struct ntm_dc *dc, bool wait)
+{
+	struct ntm_dc_behind *b = dc->behind;
+	int err;
+
+	if (!b->writing)
+		return 0;
+	err = dc->store->ops->save_end(dc->store, wait);
+	if (err == -EAGAIN)
+		return err;
+	b->writing = false;
+	settle(dc, !err);
+	return err;
+}
+
+/* How many ms until there may be more. */
+static unsigned write_some(struct ntm_dc *dc)
+{
+	struct ntm_dc_behind *b = dc->behind;
+	bool thread = dc->store->ops->save_begin;
+	int err = finish(dc, false);
+	size_t n;
+
+	if (err)
+		return err == -EAGAIN ? SOON_MS : LATER_MS;
+	n = collect(dc, thread ? NTM_DC_BATCH : AT_ONCE);
+	if (!n)
+		return SOON_MS;
+	if (!thread)
+		return write_now(dc) ? LATER_MS : SOON_MS;
+	b->writing = true;
+	dc->store->ops->save_begin(dc->store, &b->batch);
+	return n > MANY ? LATER_MS : SOON_MS;
+}
+
+static void on_timer(uv_timer_t *t)
+{
+	uv_timer_start(t, on_timer, write_some(t->data), 0);
+}
+
+void ntm_dc_write_all(struct ntm_dc *dc)
+{
+	int err = 0;
+
+	finish(dc, true); /* what failed is in what comes now */
+	while (!err && collect(dc, NTM_DC_BATCH))
+		err = write_now(dc);
+}
+
+void ntm_dc_write_gone(struct ntm_dc *dc, const struct ntm_path_record *path)
+{
+	struct ntm_dc_behind *b = dc->behind;
+
+	if (b->n_gone == NTM_DC_RELEASES_MAX)
+		ntm_dc_write_all(dc);
+	if (b->n_gone < NTM_DC_RELEASES_MAX) /* else the store is broken: the row stays until it is too old */
+		b->gone[b->n_gone++] = *path;
+}
+
+int ntm_dc_write_behind_start(struct ntm_dc *dc)
+{
+	struct ntm_dc_behind *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		return -ENOMEM;
+	dc->behind = b;
+	uv_timer_init(dc->loop, &b->timer);
+	b->timer.data = dc;
+	uv_timer_start(&b->timer, on_timer, SOON_MS, 0);
+	return 0;
+}
+
+static void on_close(uv_handle_t *h)
+{
+	free(uv_handle_get_data(h));
+}
+
+void ntm_dc_write_behind_stop(struct ntm_dc *dc)
+{
+	struct ntm_dc_behind *b = dc->behind;
+
+	if (!b)
+		return;
+	if (dc->store)
+		ntm_dc_write_all(dc);
+	b->timer.data = b;
+	uv_close((uv_handle_t *)&b->timer, on_close);
+	dc->behind = NULL;
 }

@@ -461,9 +461,9 @@ Test(store, paths_are_known_to_both_ends_and_released_by_revocation)
 	p[0] = (struct ntm_path_record){.id = 4, .nodes = {a.id, c.id}, .created_s = NOW};
 	cr_assert_eq(store->ops->save_paths(store, p, 1), 0);
 	cr_assert_eq(paths_of(a.id, false).n, 2, "one record a pair, whoever is first");
-	cr_assert_eq(store->ops->remove_path(store, &p[2]), 0);
+	cr_assert_eq(store->ops->remove_paths(store, &p[2], 1), 0);
 	cr_assert_eq(paths_of(a.id, false).n, 2, "path 3 was replaced before");
-	cr_assert_eq(store->ops->remove_path(store, &p[0]), 0);
+	cr_assert_eq(store->ops->remove_paths(store, &p[0], 1), 0);
 	cr_assert_eq(paths_of(a.id, false).n, 1);
 	cr_assert_eq(store->ops->purge_paths(store, NOW), 0);
 	cr_assert_eq(paths_of(a.id, false).n, 1);
