@@ -98,3 +98,38 @@ Test(shelves, rows_without_end_share_the_shelves)
 	cr_assert_eq(take(), 1);
 	cr_assert_eq(take(), 3);
 }
+
+Test(shelves, what_was_taken_waits_again_unless_the_store_has_it)
+{
+	for (unsigned i = 0; i < 3; i++)
+		ntm_shelves_add(&s, &items[i * 100], i * 100);
+	cr_assert_eq(take(), 100); /* rounds begin at the second shelf */
+	cr_assert_eq(take(), 200);
+	ntm_shelves_taken(&s, false);
+	cr_assert_eq(s.n, 3);
+	cr_assert_eq(take(), 0);
+	cr_assert_eq(take(), 100);
+	ntm_shelves_taken(&s, true);
+	cr_assert_eq(take(), 200);
+	cr_assert_null(ntm_shelves_take(&s));
+}
+
+Test(shelves, what_changes_while_it_is_taken_waits_whatever_becomes_of_that)
+{
+	ntm_shelves_add(&s, &items[1], 1);
+	ntm_shelves_add(&s, &items[2], 2);
+	ntm_shelves_add(&s, &items[3], 3);
+	cr_assert_eq(take(), 1);
+	cr_assert_eq(take(), 2);
+	cr_assert_eq(take(), 3);
+	ntm_shelves_add(&s, &items[1], 1);
+	ntm_shelves_remove(&s, &items[2]);
+	cr_assert(!items[2].taken);
+	ntm_shelves_taken(&s, true);
+	cr_assert_eq(s.n, 1);
+	cr_assert_eq(take(), 1);
+	ntm_shelves_taken(&s, false);
+	ntm_shelves_taken(&s, true); /* of none */
+	cr_assert_eq(s.n, 1);
+	cr_assert_eq(take(), 1);
+}
