@@ -11,7 +11,8 @@
 #define NTM_REASONS(X) \
 	X(TX_OK, "tx_ok", "inner packet sealed and sent") \
 	X(TX_BULK, "tx_bulk", "inner packet sealed by the agent and sent on the bulk lane") \
-	X(TX_COPY, "tx_copy", "sealed packet sent by the uplink before, too (counted beside tx_ok or tx_bulk)") \
+	X(TX_COPY, "tx_copy", "sent by the uplink before, too (counted beside tx_ok)") \
+	X(TX_COPY_BULK, "tx_copy_bulk", "the same on the bulk lane (counted beside tx_bulk)") \
 	X(TX_NOT_IP, "tx_not_ip", "neither IPv4 nor IPv6, or multicast: not carried") \
 	X(TX_BAD_INNER, "tx_bad_inner", "inner header malformed") \
 	X(TX_BAD_SOURCE, "tx_bad_source", "inner source is not this node's virtual address") \

@@ -94,9 +94,9 @@ class Mobile:
         time.sleep(overlap)
         return new, old
 
-    def prefer(self, name, overlap):
+    def prefer(self, name, overlap, meanwhile=None):
         """To a place of the other interface, which is up and has the worse metric before the metrics change places; the
-        first goes down `overlap` seconds later. Returns as go() does."""
+        first goes down `overlap` seconds later, or when meanwhile(new place) returns. Returns as go() does."""
         new, old = self._beside(name, overlap)
         left = time.monotonic_ns()
         for _, _, gateway in addresses(new):
@@ -105,7 +105,10 @@ class Mobile:
             self.rtnl.default(new.iface, gateway, STANDBY, add=False)
         for _, _, gateway in addresses(old):
             self.rtnl.default(old.iface, gateway, STANDBY)
-        time.sleep(overlap)
+        if meanwhile:
+            meanwhile(new)
+        else:
+            time.sleep(overlap)
         self.rtnl.link(old.iface, False)
         self._leave(old)
         self.at = {new.iface: new}

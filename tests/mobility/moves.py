@@ -13,6 +13,7 @@ import record
 from mobile import Mobile, read_places
 
 PATIENCE = 5  # s
+FOLLOWS = 3  # s; copies are to be sent for longer
 
 
 def arguments():
@@ -27,9 +28,12 @@ def arguments():
     p.add_argument("--wire", metavar="FILE", help="what netdelay prints: when the machine stood still")
     p.add_argument("--settle", type=float, default=1.0, help="seconds between moves")
     p.add_argument("--rate", type=int, default=250000, help="bytes a second by TCP, each way; 0: no TCP")
+    p.add_argument("--burst", type=int, default=0, help="least bytes that TCP is given at a time")
     p.add_argument("--want", nargs=2, required=True, metavar="ROUTE", help="at each place; it has 5 s to get there")
     p.add_argument("--peer", required=True, help="whose path it is, a name; \"gateway\": that to the gateway")
     p.add_argument("--overlap", type=float, help="make before break, both uplinks up for so long")
+    p.add_argument("--follows", metavar="DIR", help="with --overlap: first until the peer, an agent with that runtime "
+                   "directory, sends to the new uplink (it has 3 s), and is asked whether it goes on to")
     p.add_argument("--carrier", action="store_true", help="with --overlap: the first uplink loses its carrier")
     p.add_argument("--tell-wg", metavar="INTERFACE", help="wireguard-go keeps the address that it sent from until it is told")
     p.add_argument("--stream", action="append", nargs=3, required=True, metavar=("NAME", "ADDRESS", "FILE"),
@@ -67,6 +71,26 @@ def route(args):
     return f"{what}, {family}"
 
 
+def sends_to(args, place):
+    """The peer sends to that place, now."""
+    out = subprocess.run([f"{args.build}/ntm", "-r", args.follows, "paths", "--json"], capture_output=True, text=True,
+                         timeout=5, check=True)
+    return any(p["endpoint"].split(":")[0] == place.v4 for p in json.loads(out.stdout) if p["state"] == "up")
+
+
+def follows(args, place):
+    """The peer sends to that place within some seconds, and goes on to during the overlap."""
+    end = time.monotonic() + FOLLOWS
+    while not (there := sends_to(args, place)) and time.monotonic() < end:
+        time.sleep(0.01)
+    end = time.monotonic() + args.overlap
+    seen = [there]
+    while time.monotonic() < end:
+        seen.append(sends_to(args, place))
+        time.sleep(0.01)
+    return seen.count(False) <= 1  # a machine that stands still for a second lets it go for a moment
+
+
 def settled(args, want):
     """The route wanted, or that after some seconds."""
     end = time.monotonic() + PATIENCE
@@ -102,18 +126,19 @@ def main():
         streams.append((name, ours, theirs, begin([f"{args.build}/tests/mobility/stream", "run", address, "5100", ours])))
     tcp = None
     if args.tcp and args.rate:
-        tcp = begin([f"{sys.path[0]}/pump.py", "run", args.tcp, "5101", str(args.rate)], stdin=subprocess.PIPE)
+        tcp = begin([f"{sys.path[0]}/pump.py", "run", args.tcp, "5101", str(args.rate), str(args.burst)], stdin=subprocess.PIPE)
     time.sleep(args.settle)
     begun = time.monotonic_ns()
     log = []
     for i in range(args.moves):
         old, new = args.between if i % 2 == 0 else reversed(args.between)
+        followed = []
         if args.overlap is None:
             left, usable = mobile.go(new)
         elif args.carrier:
             left, usable = mobile.lose(new, args.overlap)
         else:
-            left, usable = mobile.prefer(new, args.overlap)
+            left, usable = mobile.prefer(new, args.overlap, args.follows and (lambda p: followed.append(follows(args, p))))
         if args.tell_wg:
             subprocess.run(["wg", "set", args.tell_wg, "listen-port", "51820"], check=True)
         time.sleep(args.settle)
@@ -124,6 +149,7 @@ def main():
             mobile.mend()
             time.sleep(args.settle)
         log.append({"from": old, "to": new, "left": left, "usable": usable, "until": until, "route": reached,
+                    "followed": followed[0] if followed else None,
                     "late": time.monotonic_ns() - until > 100_000_000})
     ended = time.monotonic_ns()
     result = {"moves": log, "streams": {}, "tcp": None}

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
 """pump.py serve ADDRESS PORT: sends back all that comes on each TCP connection, until it is ended.
-pump.py run ADDRESS PORT BYTES-PER-SECOND: keeps that much random data going to it and back until standard input ends;
+pump.py run ADDRESS PORT BYTES-PER-SECOND BURST: keeps that much random data going to it and back, BURST bytes at a time if
+that is more than what has come due since the last look, until standard input ends;
 then waits for the rest, compares checksums, prints {"bytes": N, "stall_ms": longest time without a byte, "stalls": [[ms,
 its end by CLOCK_MONOTONIC, s]] of the long ones, "why": null, or what is wrong}, and ends by status 1 if anything is."""
 import hashlib
@@ -55,7 +56,7 @@ def report(count, stall, stalls, why):
     sys.exit(1 if why else 0)
 
 
-def run(address, port, rate):
+def run(address, port, rate, burst):
     conn = socket.create_connection((address, port), timeout=10)
     conn.setblocking(False)
     print("ready", flush=True)
@@ -67,7 +68,7 @@ def run(address, port, rate):
     ending = False
     while not ending or n_got < n_sent:
         now = time.monotonic()
-        due = not ending and (now - start) * rate > n_sent + len(pending)
+        due = not ending and (now - start) * rate > n_sent + len(pending) + burst
         if due and not pending:
             pending = os.urandom(16) + block[:max(1, min(len(block), int((now - start) * rate) - n_sent)) - 1]
         readable, writable, _ = select.select([conn] if ending else [conn, sys.stdin], [conn] if pending else [], [], TICK)
@@ -100,4 +101,4 @@ def run(address, port, rate):
 if sys.argv[1] == "serve":
     serve(sys.argv[2], int(sys.argv[3]))
 else:
-    run(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    run(sys.argv[2], *map(int, sys.argv[3:6]))

@@ -11,7 +11,7 @@
 #                       +-> ... network c (private) ---- nat_c ------+
 #
 # Each of mobile's interfaces is a port of one of the bridges ap_NETWORK in "air"; whoever moves it changes that. delay:
-# netdelay, 5 ms each way. nat_a: endpoint-independent; nat_b, nat_c: endpoint-dependent, random ports.
+# netdelay, 5 ms each way; of wwan0 WWAN_DELAY_US. nat_a: endpoint-independent; nat_b, nat_c: endpoint-dependent, random ports.
 # dc, rs (relay and gateway), cn and web have both families, cn4 only IPv4, cna a private address behind nat_a. web runs
 # no NTMobile. What DHCP, router advertisements and ARP would have told all sides is there before an interface comes up.
 
@@ -20,6 +20,7 @@
 
 MOBILITY=$TOP/tests/mobility
 WIRE_DELAY_US=${WIRE_DELAY_US:-5000}
+WWAN_DELAY_US=${WWAN_DELAY_US:-$WIRE_DELAY_US}
 # not empty: only frames to and from the mobile node and cna are delayed
 WIRE_ONE_HOP=${WIRE_ONE_HOP:-}
 
@@ -123,6 +124,12 @@ introduce() {
 	done <<<"$PLACES"
 }
 
+delay() { # NAME MICROSECONDS INTERFACES...: what it says is in $T/NAME
+	ip netns exec "$(nsn air)" "$B/tests/harness/netdelay" "${@:2}" >"$T/$1" 2>&1 &
+	JOBS+=($!)
+	wait_for 5 "the delays are there" grep -q ready "$T/$1"
+}
+
 # world_begin: all of the above; the mobile node is nowhere yet
 world_begin() {
 	command -v nft >/dev/null || skip "nft is not installed"
@@ -155,10 +162,12 @@ world_begin() {
 	done
 	introduce
 	echo "$PLACES" >"$T/places"
-	ip netns exec "$(nsn air)" "$B/tests/harness/netdelay" "$WIRE_DELAY_US" "${DELAYS[@]}" >"$T/netdelay" 2>&1 &
-	JOBS+=($!)
-	NETDELAY=$!
-	wait_for 5 "the delays are there" grep -q ready "$T/netdelay"
+	if [ "$WWAN_DELAY_US" != "$WIRE_DELAY_US" ]; then
+		delay wwan "$WWAN_DELAY_US" "${DELAYS[@]: -2}"
+		DELAYS=("${DELAYS[@]::${#DELAYS[@]}-2}")
+	fi
+	delay netdelay "$WIRE_DELAY_US" "${DELAYS[@]}"
+	NETDELAY=${JOBS[-1]}
 }
 
 # arrive PLACE: the mobile node's first, from nothing

@@ -265,7 +265,7 @@ void ntm_outbound(struct ntm_worker *w, const struct virtio_net_hdr *vh, const u
 		return;
 	sent(w, p, l, k, g.n, bytes);
 	if (to.copy.ifindex)
-		count(w, NTM_R_TX_COPY, g.n, bytes);
+		count(w, k->suite == NTM_SUITE_KERNEL ? NTM_R_TX_COPY : NTM_R_TX_COPY_BULK, g.n, bytes);
 }
 
 int ntm_lane_signal(struct ntm_engine *e, struct ntm_udp_tx *tx, unsigned user, uint32_t slot, struct ntm_lane *l,
