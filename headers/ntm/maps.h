@@ -12,7 +12,7 @@
 #include "types.h"
 #include "limits.h"
 
-#define NTM_MAPS_LAYOUT 6 /* goes up with any change below: the agent then refuses to adopt */
+#define NTM_MAPS_LAYOUT 7 /* goes up with any change below: the agent then refuses to adopt */
 
 #define NTM_MAX_PATHS_DEFAULT 4096
 #define NTM_NO_SLOT 0xffffffffu
