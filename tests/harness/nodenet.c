@@ -20,6 +20,17 @@ static bool translated(const struct world_net *net)
 	return net->nat == WORLD_ONE_TO_ONE || net->nat == WORLD_EASY || net->nat == WORLD_HARD;
 }
 
+struct ntm_uplink_info world_beside(const struct world *w, int node)
+{
+	struct ntm_uplink_info u = w->n[node]->uplinks[0];
+
+	strcpy(u.dp.name, "up1");
+	u.dp.ifindex++;
+	u.dp.addr4[3] ^= 64;
+	u.addrs[0][15] ^= 64;
+	return u;
+}
+
 struct ntm_addr world_outside(const struct world *w, int who, bool v6)
 {
 	struct ntm_addr a = {.port = htons(NTM_PORT)};

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A peer that gets the same packets from two addresses (uplink_duplicate_ms) sends to the one that it was told of. */
-#include <string.h>
-
 #include <criterion/criterion.h>
 
 #include "../../user/node/node.h"
@@ -72,14 +70,11 @@ static void change_uplinks(uint32_t duplicate_ms)
 	world_connect(&w, net, 9);
 	w.n[0]->conf.uplink_duplicate_ms = duplicate_ms;
 	former = endpoint_at(1);
-	former.ip[15] ^= 64;
+	former.ip[15] ^= 128; /* alice is not there */
 	w.see = copy;
 	cr_assert_geq(drawn_back(50), 40, "who comes first decides");
-	u[0] = u[1] = w.n[0]->uplinks[0];
-	strcpy(u[0].dp.name, "up1");
-	u[0].dp.ifindex = 3;
-	u[0].dp.addr4[3] ^= 128;
-	u[0].addrs[0][15] ^= 128;
+	u[0] = world_beside(&w, 0);
+	u[1] = w.n[0]->uplinks[0];
 	ntm_node_set_uplinks(w.n[0], u, 2, false);
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Two uplinks and a path that goes by a relay: which of them is used while the RS hears of the other. */
 #include <criterion/criterion.h>
-#include <string.h>
 
 #include "../harness/nodeworld.h"
 
@@ -28,11 +27,8 @@ static void connected(struct world_net a, struct world_net b)
 
 	running = true;
 	world_connect(&w, net, 9);
-	both[0] = both[1] = w.n[0]->uplinks[0];
-	strcpy(both[1].dp.name, "up1");
-	both[1].dp.ifindex++;
-	both[1].dp.addr4[3] ^= 64;
-	both[1].addrs[0][15] ^= 64;
+	both[0] = w.n[0]->uplinks[0];
+	both[1] = world_beside(&w, 0);
 	ntm_node_set_uplinks(w.n[0], both, 2, false);
 	for (int i = 0; i < 100; i++) {
 		world_traffic(&w, 0, 100);

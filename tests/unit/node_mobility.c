@@ -263,11 +263,8 @@ Test(mobility, a_second_uplink_that_comes_moves_nothing)
 	struct ntm_uplink_info u[2];
 
 	connected(open_, open_);
-	u[0] = u[1] = w.n[0]->uplinks[0];
-	strcpy(u[1].dp.name, "up1");
-	u[1].dp.ifindex = 3;
-	u[1].dp.addr4[3] ^= 64;
-	u[1].addrs[0][15] ^= 64;
+	u[0] = w.n[0]->uplinks[0];
+	u[1] = world_beside(&w, 0);
 	kernel_lane = 0;
 	w.see = count;
 	ntm_node_set_uplinks(w.n[0], u, 2, false);
@@ -286,11 +283,8 @@ Test(mobility, what_comes_and_goes_beside_delays_no_move)
 	uint64_t moves;
 
 	connected(open_, wall);
-	u[0] = u[1] = w.n[0]->uplinks[0];
-	strcpy(u[1].dp.name, "up1");
-	u[1].dp.ifindex = 3;
-	u[1].dp.addr4[3] ^= 64;
-	u[1].addrs[0][15] ^= 64;
+	u[0] = w.n[0]->uplinks[0];
+	u[1] = world_beside(&w, 0);
 	registrations = w.dc.registrations;
 	for (int i = 0; i < 200; i++) {
 		ntm_node_set_uplinks(w.n[0], u, i % 2 ? 1 : 2, false);
