@@ -37,6 +37,21 @@ static void text_of(json_object *ev, const char *key, char *out, size_t cap)
 	snprintf(out, cap, "%s", text ? text : "");
 }
 
+/* What came when, since the move was heard of; told: the last time before the answer. */
+static void check_steps(json_object *ev)
+{
+	static const char *const names[] = {"switched", "told", "answered"};
+	json_object *steps = json_object_object_get(ev, "steps_ms"), *at;
+	double before = 0;
+
+	for (int i = 0; i < 3; i++) {
+		at = json_object_object_get(steps, names[i]);
+		cr_assert(json_object_is_type(at, json_type_double), "%s", json_object_to_json_string(ev));
+		cr_assert_geq(json_object_get_double(at), before, "%s", json_object_to_json_string(ev));
+		before = json_object_get_double(at);
+	}
+}
+
 static void keep(struct ntm_node *n, json_object *ev)
 {
 	const char *what = json_object_get_string(json_object_object_get(ev, "event"));
@@ -46,6 +61,7 @@ static void keep(struct ntm_node *n, json_object *ev)
 	usable += !strcmp(what, "address_usable");
 	if (!strcmp(what, "handover")) {
 		handovers++;
+		check_steps(ev);
 		last_ms = json_object_get_double(json_object_object_get(ev, "ms"));
 		text_of(ev, "via", last_via, sizeof(last_via));
 		text_of(ev, "from", last_from, sizeof(last_from));
@@ -169,11 +185,31 @@ Test(mobility, the_dc_is_not_needed)
 	cr_assert_leq(moved(1, &hard), 90);
 }
 
+static unsigned empty, control, handshakes; /* empty: all kernel lane, there is no traffic */
+
+/* What alice sends to bob, wherever he might be, and to the relay. */
+static void sort(struct world *world, const struct world_packet *p)
+{
+	unsigned type = p->data[0] & 15;
+
+	(void)world;
+	if (p->from != 0 || p->to == WORLD_DC)
+		return;
+	if (type == NTM_T_DATA && p->data[1] >> 4 == NTM_SUITE_CONTROL)
+		control++;
+	else if (type == NTM_T_DATA)
+		empty++;
+	else
+		handshakes++;
+}
+
 Test(mobility, flapping_is_bounded_and_the_last_state_wins)
 {
 	unsigned registrations, binds;
 
 	connected(easy, open_);
+	empty = control = handshakes = 0;
+	w.see = sort;
 	registrations = w.dc.registrations;
 	binds = w.rs[0].binds;
 	for (int i = 0; i < 200; i++) {
@@ -182,8 +218,14 @@ Test(mobility, flapping_is_bounded_and_the_last_state_wins)
 	}
 	printf("mobility: 200 changes in 10 s, %u registrations, %u binds\n", w.dc.registrations - registrations,
 	       w.rs[0].binds - binds);
+	printf("mobility: and to the peer %u empty packets, %u control messages, %u others\n", empty, control,
+	       handshakes);
+	w.see = NULL;
 	cr_assert_leq(w.dc.registrations - registrations, 150, "fifteen a second, resends included");
 	cr_assert_leq(w.rs[0].binds - binds, 200);
+	cr_assert_leq(empty, 400, "two a change");
+	cr_assert_leq(control, 600, "three");
+	cr_assert_leq(handshakes, 200, "those of the relay included");
 	cr_assert_geq(w.n[0]->mobility.changes, 200);
 	world_set_net(&w, 0, &open_);
 	world_run(&w, 2000);
