@@ -123,6 +123,8 @@ void ntm_dc_stop(struct ntm_dc *dc);
 void ntm_dc_free(struct ntm_dc *dc);
 /* A configuration read anew. Takes what can change; says what cannot. dc keeps its pointer to the old one. */
 void ntm_dc_reload(struct ntm_dc *dc, const struct ntm_dc_config *now);
+/* The names of settings that differ and that no reload takes over, in text. How many. */
+size_t ntm_dc_config_fixed(const struct ntm_dc_config *was, const struct ntm_dc_config *now, char *text, size_t cap);
 /* Nodes and relays that fell silent go offline; a sweep of each second does it. */
 void ntm_dc_expire_nodes(struct ntm_dc *dc);
 

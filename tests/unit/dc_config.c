@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "../../dc/config.h"
+#include "../../dc/dc.h"
 
 #define KEY "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 #define KEY2 "AQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
@@ -133,4 +134,60 @@ Test(config, what_is_wrong_is_said_with_file_and_line)
 	}
 	cr_assert_lt(ntm_dc_config_load("/nowhere/dc.conf", &c, err, sizeof(err)), 0);
 	cr_assert_not_null(strstr(err, "/nowhere/dc.conf"));
+}
+
+#define STORE "store = sqlite:a\n"
+
+/* Every setting: what a reload takes over is not among those that it names. */
+Test(config, a_reload_names_what_it_does_not_take_over)
+{
+	static const struct {
+		const char *line, *named;
+	} settings[] = {
+	    {"process_address = 192.0.2.7:1", "process_address"},
+	    {"dns_listen = 192.0.2.7:53", "dns_listen"},
+	    {"publish = real", "publish"},
+	    {"dns_transfer = 192.0.2.0/24", "dns_transfer"},
+	    {"dns_rate_limit = 7", "dns_rate_limit"},
+	    {"runtime_dir = /run/other", "runtime_dir"},
+	    {"admin_group = adm", "admin_group"},
+	    {"metrics_listen = 127.0.0.1:9", "metrics_listen"},
+	    {"store = postgres:dbname=x", "store"},
+	    {"policy = p", ""},
+	    {"audit_log = a", ""},
+	    {"cookie_threshold = 7", ""},
+	    {"lifetime = 70", ""},
+	    {"keepalive = 7", ""},
+	    {"next_private_key_file = n", ""},
+	    {"previous_private_key_file = n", ""},
+	    {"[relay rs1]\npublic_key = " KEY "\nendpoint = 192.0.2.20:4680", ""},
+	    {"[peer other.example]\npublic_key = " KEY "\nendpoint = 192.0.2.20:4680", ""},
+	};
+	struct ntm_dc_config was, now;
+	char text[1024], names[256];
+
+	cr_assert_eq(load(BASE STORE, &was), 0, "%s", err);
+	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
+		snprintf(text, sizeof(text), BASE "%s%s\n", strstr(settings[i].line, "store") ? "" : STORE,
+			 settings[i].line);
+		cr_assert_eq(load(text, &now), 0, "%s: %s", settings[i].line, err);
+		cr_expect_eq(ntm_dc_config_fixed(&was, &now, names, sizeof(names)), *settings[i].named != 0);
+		cr_expect_str_eq(names, settings[i].named);
+		ntm_dc_config_free(&now);
+	}
+	ntm_dc_config_free(&was);
+	cr_assert_eq(load("[dc]\nzone = other.example\nlisten = 192.0.2.2:4680\nprivate_key_file = d.key\n" STORE
+			  "vip4_pool = 100.64.0.0/12\nvip6_pool = fd4e:544e::/48\ndns = update\n"
+			  "dns_server = 192.0.2.3:53\ndns_key_name = k\ndns_key_file = f\n"
+			  "dns_reverse_zones = 96.100.in-addr.arpa\n",
+			  &was),
+		     0, "%s", err);
+	cr_assert_eq(load(BASE STORE, &now), 0, "%s", err);
+	ntm_dc_config_fixed(&was, &now, names, sizeof(names));
+	cr_assert_str_eq(names, "zone, listen, private_key_file, vip4_pool, vip6_pool, dns, dns_server, "
+				"dns_key_name, dns_key_file, dns_reverse_zones");
+	ntm_dc_config_fixed(&was, &now, names, 12);
+	cr_assert_str_eq(names, "zone, liste", "cut where there is no room");
+	ntm_dc_config_free(&was);
+	ntm_dc_config_free(&now);
 }
