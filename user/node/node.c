@@ -19,6 +19,7 @@
 #include "control.h"
 #include "dnsmode.h"
 #include "dnsstub.h"
+#include "netwatch.h"
 #include "privs.h"
 #include "state.h"
 #include "userpath.h"
@@ -82,6 +83,7 @@ static void reload(struct ntm_node *n)
 {
 	struct ntm_node_config c;
 	char err[512] = "";
+	int err_look;
 
 	ntm_sdnotify_reloading();
 	if (ntm_node_config_load(&c, n->conf_file, err, sizeof(err))) {
@@ -107,6 +109,19 @@ static void reload(struct ntm_node *n)
 		if (!ntm_dc_connected(&n->dc))
 			ntm_dc_reregister(&n->dc);
 	}
+	if (!same_strings(&n->conf.uplink_prefer, &c.uplink_prefer) || n->conf.uplink_settle_ms != c.uplink_settle_ms) {
+		struct ntm_string_list old = n->conf.uplink_prefer;
+
+		n->conf.uplink_prefer = c.uplink_prefer;
+		c.uplink_prefer = old;
+		n->conf.uplink_settle_ms = c.uplink_settle_ms;
+		ntm_netwatch_set_settle(n->netwatch, c.uplink_settle_ms);
+		err_look = ntm_netwatch_scan(n->netwatch, false);
+		if (err_look)
+			ntm_err("reload: the order of uplinks: %s", strerror(-err_look));
+	}
+	if (n->conf.uplink_duplicate_ms != c.uplink_duplicate_ms)
+		needs_restart("node.uplink_duplicate_ms");
 	if (n->conf.no_bulk != c.no_bulk)
 		needs_restart("node.bulk");
 	if (strcmp(n->conf.name, c.name))
@@ -143,8 +158,8 @@ static void reload(struct ntm_node *n)
 			ntm_err("reload: general routes are not as configured");
 	}
 	if (n->conf.dns_mode != c.dns_mode || !ntm_addr_equal(&n->conf.dns_listen, &c.dns_listen) ||
-	    !same_text(n->conf.dns_cgroup, c.dns_cgroup))
-		needs_restart("[dns] mode, listen or cgroup");
+	    !same_addrs(&n->conf.dns_addresses, &c.dns_addresses) || !same_text(n->conf.dns_cgroup, c.dns_cgroup))
+		needs_restart("[dns] mode, listen, address or cgroup");
 	ntm_node_config_free(&c);
 	ntm_info("configuration read again");
 	ntm_sdnotify("READY=1");
