@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../../dc/migrations.h"
 #include "../../dc/store.h"
 #include "../../user/common/crypto.h"
 
@@ -507,6 +508,54 @@ Test(store, sqlite_refuses_a_newer_store)
 	cr_assert_eq(ntm_store_sqlite_open(file, &store, text, sizeof(text)), -ENOTSUP);
 	cr_assert_not_null(strstr(text, "version 999"), "%s", text);
 	cr_assert_null(store);
+}
+
+/* What each version could hold, and what is to be found of it. */
+static void old_store(size_t version)
+{
+	char text[64];
+
+	ntm_store_close(store);
+	store = NULL;
+	cr_assert_eq(unlink(file), 0);
+	for (size_t i = 0; i < version; i++)
+		cr_assert_eq(exec(ntm_migrations[i]), SQLITE_OK);
+	cr_assert_eq(
+	    exec("INSERT INTO settings VALUES ('zone', 'z.example');"
+		 "INSERT INTO nodes (label, public_key, address, created_s) VALUES ('old', zeroblob(32), 7, 5),"
+		 "('other', randomblob(32), 8, 5);"
+		 "INSERT INTO tokens (hash, created_s, expires_s) VALUES (zeroblob(32), 5, 6)"),
+	    SQLITE_OK);
+	if (version >= 2)
+		cr_assert_eq(exec("INSERT INTO paths (a, b, path_id, created_s) VALUES (1, 2, 77, 5)"), SQLITE_OK);
+	snprintf(text, sizeof(text), "PRAGMA user_version = %zu", version);
+	cr_assert_eq(exec(text), SQLITE_OK);
+}
+
+Test(store, sqlite_brings_a_store_of_each_older_version_up_to_date)
+{
+	struct ntm_node_record rec, b;
+	struct ntm_path_record p;
+	char was[32] = "", relays[64] = "";
+
+	for (size_t version = 1; version < ntm_n_migrations; version++) {
+		old_store(version);
+		open_store();
+		cr_assert_eq(store->ops->node_by_label(store, "old", &rec), 0);
+		cr_assert_eq(rec.index, 7);
+		cr_assert_eq(store->ops->setting(store, "zone", "x", false, was, sizeof(was)), -EEXIST);
+		cr_assert_str_eq(was, "z.example");
+		cr_assert_eq(paths_of(rec.id, false).n, version >= 2);
+		/* and it can hold what a new one can */
+		b = node("new", 9);
+		cr_assert_eq(b.index, 9);
+		p = (struct ntm_path_record){.id = 3, .nodes = {b.id, rec.id}, .created_s = NOW};
+		cr_assert_eq(store->ops->save_paths(store, &p, 1), 0);
+		reopen();
+		cr_assert_eq(paths_of(rec.id, false).n, 1 + (version >= 2));
+		cr_assert_eq(store->ops->each_node(store, NTM_STORE_RELAYS, collect, relays), 0);
+		cr_assert_str_eq(relays, "");
+	}
 }
 
 Test(store, sqlite_says_what_is_wrong_with_a_file)

@@ -45,6 +45,38 @@ Test(store, pg_refuses_a_newer_store)
 	cr_assert_null(other);
 }
 
+Test(store, pg_brings_a_store_of_each_older_version_up_to_date)
+{
+	struct ntm_node_record rec, b;
+	struct ntm_path_record p;
+	char text[96];
+
+	for (size_t version = 1; version < ntm_n_pg_migrations; version++) {
+		ntm_store_close(store);
+		store = NULL;
+		snprintf(text, sizeof(text), "DROP SCHEMA t%d CASCADE; CREATE SCHEMA t%d", getpid(), getpid());
+		sql(text);
+		sql("CREATE TABLE schema_version (version BIGINT NOT NULL)");
+		for (size_t i = 0; i < version; i++) {
+			sql(ntm_pg_migrations[i]);
+			snprintf(text, sizeof(text), "INSERT INTO schema_version (version) VALUES (%zu)", i + 1);
+			sql(text);
+		}
+		sql("INSERT INTO nodes (label, public_key, address, created_s) VALUES "
+		    "('old', decode(repeat('00', 32), 'hex'), 7, 5), ('other', decode(repeat('01', 32), 'hex'), 8, 5)");
+		sql("INSERT INTO paths (a, b, path_id, created_s) VALUES (1, 2, 77, 5)");
+		open_store();
+		cr_assert_eq(store->ops->node_by_label(store, "old", &rec), 0);
+		cr_assert_eq(rec.index, 7);
+		cr_assert_eq(paths_of(rec.id, false).n, 1);
+		b = node("new", 9);
+		p = (struct ntm_path_record){.id = 3, .nodes = {b.id, rec.id}, .created_s = NOW};
+		cr_assert_eq(store->ops->save_paths(store, &p, 1), 0);
+		reopen();
+		cr_assert_eq(paths_of(rec.id, false).n, 2);
+	}
+}
+
 Test(store, pg_says_what_is_wrong_with_a_server)
 {
 	struct ntm_store *other = NULL;
