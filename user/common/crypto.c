@@ -74,10 +74,15 @@ int ntm_crypto_init(void)
 	return chacha && blake2s && blake2smac ? 0 : -EIO;
 }
 
+/* With the cipher set: to name it again with each key would have the context torn down and made anew. */
 static EVP_CIPHER_CTX *get_cipher_ctx(void)
 {
-	if (!cipher_ctx)
-		cipher_ctx = with_thread(EVP_CIPHER_CTX_new());
+	EVP_CIPHER_CTX *c = cipher_ctx ? NULL : EVP_CIPHER_CTX_new();
+
+	if (c && EVP_CipherInit_ex2(c, chacha, NULL, NULL, 1, NULL) == 1)
+		cipher_ctx = with_thread(c);
+	else
+		EVP_CIPHER_CTX_free(c);
 	return cipher_ctx;
 }
 
@@ -243,7 +248,7 @@ int ntm_seal(const uint8_t key[NTM_KEY_LEN], const uint8_t nonce[NTM_NONCE_LEN],
 
 	if (!c || len > INT32_MAX - NTM_TAG_LEN || ad_len > INT32_MAX)
 		return -EIO;
-	if (EVP_EncryptInit_ex2(c, chacha, key, nonce, NULL) != 1 ||
+	if (EVP_EncryptInit_ex2(c, NULL, key, nonce, NULL) != 1 ||
 	    (ad_len && EVP_EncryptUpdate(c, NULL, &n, ad, (int)ad_len) != 1) ||
 	    (len && EVP_EncryptUpdate(c, out, &n, in, (int)len) != 1) || EVP_EncryptFinal_ex(c, out + len, &n) != 1 ||
 	    EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_GET_TAG, NTM_TAG_LEN, out + len) != 1)
@@ -265,7 +270,7 @@ int ntm_open(const uint8_t key[NTM_KEY_LEN], const uint8_t nonce[NTM_NONCE_LEN],
 	if (!c || len > INT32_MAX || ad_len > INT32_MAX)
 		return -EIO;
 	memcpy(tag, p + len, sizeof(tag));
-	if (EVP_DecryptInit_ex2(c, chacha, key, nonce, NULL) != 1 ||
+	if (EVP_DecryptInit_ex2(c, NULL, key, nonce, NULL) != 1 ||
 	    EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_SET_TAG, NTM_TAG_LEN, tag) != 1 ||
 	    (ad_len && EVP_DecryptUpdate(c, NULL, &n, ad, (int)ad_len) != 1) ||
 	    (len && EVP_DecryptUpdate(c, out, &n, p, (int)len) != 1))
