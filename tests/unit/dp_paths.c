@@ -81,6 +81,7 @@ Test(dp_paths, errors_of_unknown_and_double_paths)
 	struct ntm_dp_path p = numbered(1);
 	struct ntm_dp_keys k = ntm_rig_keys(0, 0);
 	struct ntm_dp_stats s;
+	struct ntm_addr ep;
 	uint8_t out[64];
 	size_t len;
 	cr_expect(eq(int, dp->ops->set_keys(dp, 7, &k, true), -ENOENT));
@@ -89,10 +90,13 @@ Test(dp_paths, errors_of_unknown_and_double_paths)
 	cr_expect(eq(int, dp->ops->set_mtu(dp, 7, 1280, false), -ENOENT));
 	cr_expect(eq(int, dp->ops->del_path(dp, 7), -ENOENT));
 	cr_expect(eq(int, dp->ops->stats(dp, 7, &s), -ENOENT));
+	cr_expect(eq(int, dp->ops->endpoint(dp, 7, &ep), -ENOENT));
 	cr_expect(eq(int, dp->ops->seal(dp, 7, NULL, 0, out, sizeof(out), &len), -ENOENT));
 	cr_expect(zero(ptr, dp->ops->agent_record(dp, 7)));
 	cr_assert(eq(int, dp->ops->add_path(dp, &p), 0));
 	cr_expect(eq(int, dp->ops->add_path(dp, &p), -EEXIST));
+	cr_assert(eq(int, dp->ops->endpoint(dp, p.path_id, &ep), 0));
+	cr_expect(ntm_addr_equal(&ep, &p.endpoint));
 	cr_expect(eq(int, dp->ops->seal(dp, p.path_id, NULL, 0, out, sizeof(out), &len), -ENOKEY));
 	k.epoch = 16;
 	cr_expect(eq(int, dp->ops->set_keys(dp, p.path_id, &k, true), -EINVAL));

@@ -36,6 +36,9 @@ Test(dp_user, carries_both_families_both_ways)
 	cr_assert(eq(int, ntm_user_side[0].dp->ops->stats(ntm_user_side[0].dp, NTM_RIG_PATH, &s), 0));
 	cr_expect(eq(u64, s.tx_packets, 2));
 	cr_expect(eq(u64, s.rx_packets, 2));
+	struct ntm_addr ep;
+	cr_assert(eq(int, ntm_user_side[0].dp->ops->endpoint(ntm_user_side[0].dp, NTM_RIG_PATH, &ep), 0));
+	cr_expect(ntm_addr_equal(&ep, &s.endpoint));
 	cr_expect(eq(u64, ntm_user_rig_counted(1, NTM_R_RX_OK), 2));
 	cr_expect(eq(u32, ntm_user_side[0].routes[0], 1440));
 	cr_expect(eq(u32, ntm_user_side[0].routes[1], 1440));

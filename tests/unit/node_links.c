@@ -397,3 +397,23 @@ Test(links, a_way_out_without_a_carrier_is_a_rival)
 		}
 	}
 }
+
+/* What leads nowhere is not asked for: with a thousand peers the kernel takes its time. */
+Test(links, routes_matter_of_families_with_an_address)
+{
+	uint32_t of[4] = {0};
+
+	setup();
+	link_up(2, "wlan0", 1500);
+	link_up(3, "eth0", 1500);
+	link_up(4, "ntm0", 1280);
+	cr_assert_eq(ntm_links_take(&links, link_message(5, "wwan0", IFF_UP, 1500)), 0);
+	addr(2, "192.0.2.1");
+	addr(3, "2001:db8::1");
+	addr(4, "100.64.0.1");
+	cr_assert_eq(ntm_links_with_routes(&links, "ntm0", true, of, 4), 2);
+	cr_expect(of[0] == 2 && of[1] == 5, "a dead one may be preferred by the kernel");
+	cr_assert_eq(ntm_links_with_routes(&links, "ntm0", false, of, 4), 2);
+	cr_expect(of[0] == 3 && of[1] == 5);
+	cr_expect_eq(ntm_links_with_routes(&links, "ntm0", true, of, 1), 1);
+}

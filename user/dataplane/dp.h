@@ -183,6 +183,8 @@ struct ntm_dp_ops {
 	 */
 	int (*del_path)(struct ntm_dp *dp, uint64_t path_id);
 	int (*stats)(struct ntm_dp *dp, uint64_t path_id, struct ntm_dp_stats *s);
+	/* That of stats() alone, for what is done for a thousand paths at once. */
+	int (*endpoint)(struct ntm_dp *dp, uint64_t path_id, struct ntm_addr *ep);
 	/* Sum over CPUs. out has NTM_R_COUNT entries. */
 	int (*counters)(struct ntm_dp *dp, struct ntm_counter *out);
 

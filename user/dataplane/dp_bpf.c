@@ -297,6 +297,16 @@ static int op_stats(struct ntm_dp *dp, uint64_t path_id, struct ntm_dp_stats *ou
 	return 0;
 }
 
+static int op_endpoint(struct ntm_dp *dp, uint64_t path_id, struct ntm_addr *ep)
+{
+	struct ntm_dp_bpf *d = ntm_dpb(dp);
+	uint32_t slot = ntm_path_slot(d, path_id);
+	if (!slot)
+		return -ENOENT;
+	ntm_path_endpoint(&d->paths[slot], ep);
+	return 0;
+}
+
 static int op_counters(struct ntm_dp *dp, struct ntm_counter *out)
 {
 	struct ntm_dp_bpf *d = ntm_dpb(dp);
@@ -361,6 +371,7 @@ static const struct ntm_dp_ops ops = {
     .set_mtu = ntm_dp_set_mtu,
     .del_path = ntm_dp_del_path,
     .stats = op_stats,
+    .endpoint = op_endpoint,
     .counters = op_counters,
     .agent_record = op_agent_record,
     .seal = ntm_dp_seal,

@@ -289,6 +289,15 @@ static int op_stats(struct ntm_dp *dp, uint64_t path_id, struct ntm_dp_stats *s)
 	return 0;
 }
 
+static int op_endpoint(struct ntm_dp *dp, uint64_t path_id, struct ntm_addr *ep)
+{
+	struct ntm_dp_fake_path *p = ntm_dp_fake_path(dp, path_id);
+	if (!p)
+		return -ENOENT;
+	*ep = p->path.endpoint;
+	return 0;
+}
+
 static int op_counters(struct ntm_dp *dp, struct ntm_counter *out)
 {
 	memcpy(out, fake(dp)->st->counters, sizeof(fake(dp)->st->counters));
@@ -486,6 +495,7 @@ static const struct ntm_dp_ops fake_ops = {
     .set_mtu = op_set_mtu,
     .del_path = op_del_path,
     .stats = op_stats,
+    .endpoint = op_endpoint,
     .counters = op_counters,
     .agent_record = op_agent_record,
     .seal = op_seal,

@@ -83,6 +83,16 @@ static int op_stats(struct ntm_dp *dp, uint64_t path_id, struct ntm_dp_stats *ou
 	return 0;
 }
 
+static int op_endpoint(struct ntm_dp *dp, uint64_t path_id, struct ntm_addr *ep)
+{
+	struct ntm_dp_user *d = ntm_dpu(dp);
+	uint32_t slot = ntm_user_slot(d, path_id);
+	if (!slot)
+		return -ENOENT;
+	ntm_path_endpoint(&d->paths[slot], ep);
+	return 0;
+}
+
 static int op_counters(struct ntm_dp *dp, struct ntm_counter *out)
 {
 	memcpy(out, ntm_dpu(dp)->counts, sizeof(ntm_dpu(dp)->counts));
@@ -136,6 +146,7 @@ static const struct ntm_dp_ops ops = {
     .set_mtu = ntm_user_set_mtu,
     .del_path = ntm_user_del_path,
     .stats = op_stats,
+    .endpoint = op_endpoint,
     .counters = op_counters,
     .agent_record = op_agent_record,
     .seal = ntm_user_seal,

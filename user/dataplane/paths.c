@@ -15,6 +15,7 @@
 #include "dp_internal.h"
 
 #define QUARANTINE_NS NTM_NSEC
+#define FOUND_FACTOR 4
 
 uint32_t ntm_path_slot(struct ntm_dp_bpf *d, uint64_t path_id)
 {
@@ -80,7 +81,8 @@ static void drop_stale(struct ntm_dp_bpf *d, int fd, size_t key_len, bool ids)
 int ntm_paths_init(struct ntm_dp_bpf *d)
 {
 	uint64_t now = ntm_boottime_ns();
-	for (d->found_mask = 1; d->found_mask < d->n_slots; d->found_mask <<= 1)
+	/* Few paths share a place, and with it the map's answers. */
+	for (d->found_mask = 1; d->found_mask / FOUND_FACTOR < d->n_slots; d->found_mask <<= 1)
 		;
 	d->free_slots = calloc(d->n_slots, sizeof(*d->free_slots));
 	d->found = calloc(d->found_mask--, sizeof(*d->found));

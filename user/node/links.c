@@ -352,7 +352,16 @@ static bool is_wanted(const char *name, const struct ntm_string_list *wanted)
 	return wanted->n == 0;
 }
 
-unsigned ntm_links_with_routes(const struct ntm_links *links, const char *own_ifname, uint32_t *out, unsigned max)
+static bool has_address(const struct ntm_link *l, bool v4)
+{
+	for (unsigned i = 0; i < l->up.n_addrs; i++)
+		if (l->is_v4[i] == v4)
+			return true;
+	return false;
+}
+
+unsigned ntm_links_with_routes(const struct ntm_links *links, const char *own_ifname, bool v4, uint32_t *out,
+			       unsigned max)
 {
 	unsigned n = 0;
 
@@ -360,7 +369,7 @@ unsigned ntm_links_with_routes(const struct ntm_links *links, const char *own_if
 		const struct ntm_link *l = &links->l[i];
 
 		/* One that is up without a carrier may have routes that the kernel prefers. */
-		if (l->is_up && !l->loopback && !own(l->up.dp.name, own_ifname) && (l->up.n_addrs || !l->running))
+		if (l->is_up && !l->loopback && !own(l->up.dp.name, own_ifname) && (has_address(l, v4) || !l->running))
 			out[n++] = l->up.dp.ifindex;
 	}
 	return n;

@@ -13,7 +13,8 @@ enum {
 	MOVE_EVERY_MS = 350, /* in the long run */
 	NEWS_BURST = 4,      /* of other addresses than those in use: what they spend is not the moves' */
 	NEWS_EVERY_MS = 1000,
-	SHOW = 8, /* paths: of so many each peer is shown where this host is before any path's other work */
+	AHEAD = 8, /* paths, of fetching them */
+	SHOW = 8,  /* paths: of so many each peer is shown where this host is before any path's other work */
 	/*
 	 * Paths a step of that other work, which is some five packets each: 25 Mbit/s. All at once would stand before
 	 * the packets that show where this host is in every queue on their way.
@@ -189,11 +190,10 @@ static void on_move_timer(void *arg)
 
 static void move_path(struct ntm_tunnel *t)
 {
-	bool shown = t->move.shown, again = !shown;
 	struct ntm_node *n = t->node;
+	bool shown = t->move.shown_in == n->mobility.round, again = !shown;
 	struct ntm_dp_stats s;
 
-	t->move.shown = false;
 	if ((t->state != NTM_TUN_UP && t->state != NTM_TUN_SILENT) || n->dp->ops->stats(n->dp, t->id, &s))
 		return;
 	t->move.soft = n->mobility.soft && (!t->move.at_ns || t->move.soft);
@@ -264,15 +264,21 @@ static void show_all(struct ntm_node *n, const struct use *all, size_t count)
 	if (count < SHOW)
 		return;
 	gather(n, true);
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
+		if (i + AHEAD < count) {
+			/* A thousand paths are more than a cache holds: the next come while these are worked on. */
+			__builtin_prefetch(&all[i + AHEAD].t->route);
+			__builtin_prefetch(&all[i + AHEAD].t->move, 1);
+		}
 		if (all[i].t->state == NTM_TUN_UP && all[i].t->route.kind == NTM_ROUTE_RELAY)
 			ntm_bind_moved(all[i].t);
+	}
 	for (size_t i = 0; i < count; i++) {
 		struct ntm_tunnel *t = all[i].t;
 
 		if (t->state != NTM_TUN_UP || ntm_path_send(t, NULL, 0, false))
 			continue;
-		t->move.shown = true;
+		t->move.shown_in = n->mobility.round;
 		t->move.told_ns = ntm_timers_ns(&n->timers);
 	}
 	gather(n, false);
@@ -286,6 +292,7 @@ static void move_all(struct ntm_node *n)
 	struct ntm_tunnel *t, *next;
 	size_t count = 0;
 
+	m->round++;
 	if (!all || !ids) {
 		/* Unordered and unpaced is better than not at all. */
 		free(all);
@@ -296,10 +303,8 @@ static void move_all(struct ntm_node *n)
 		}
 		return;
 	}
-	for (t = n->tunnels.all; t && count < n->tunnels.n; t = t->next_all) {
-		t->move.shown = false;
+	for (t = n->tunnels.all; t && count < n->tunnels.n; t = t->next_all)
 		all[count++] = (struct use){t->last_data_ns, t};
-	}
 	qsort(all, count, sizeof(*all), by_use);
 	for (size_t i = 0; i < count; i++)
 		ids[i] = all[i].t->id;

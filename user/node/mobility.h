@@ -34,6 +34,7 @@ struct ntm_mobility {
 	char reason[NTM_MOVE_REASON];
 	uint64_t *queue; /* paths that are still to be told, by ID */
 	size_t n_queue, next;
+	uint32_t round; /* counts the queues, from 1 */
 	struct ntm_timer defer_timer, pace_timer;
 };
 
@@ -42,7 +43,7 @@ struct ntm_move {
 	uint64_t at_ns;   /* 0: none under way */
 	uint64_t told_ns; /* the peer, for the first time */
 	bool soft;
-	bool shown; /* where this host is: before its turn */
+	uint32_t shown_in; /* the round in which the peer was shown where this host is, before its turn */
 	uint8_t from[16];
 	uint8_t sends;
 	uint32_t done;     /* handovers of this end */

@@ -110,20 +110,22 @@ static int dump_routes(struct mnl_socket *nl, uint8_t family, uint32_t ifindex, 
  */
 static int read_routes(struct mnl_socket *nl, const char *own, struct ntm_links *links)
 {
-	static const uint8_t family[] = {AF_INET, AF_INET6};
 	uint32_t of[NTM_LINKS_MAX];
-	unsigned n = ntm_links_with_routes(links, own, of, NTM_LINKS_MAX);
 	int on = 1, err = 0;
 
 	/* Without it the kernel filters nothing. */
 	if (mnl_socket_setsockopt(nl, NETLINK_GET_STRICT_CHK, &on, sizeof(on)))
 		return -errno;
-	if (n > ROUTE_DUMPS) {
-		of[0] = 0;
-		n = 1;
+	for (int v4 = 1; v4 >= 0 && !err; v4--) {
+		unsigned n = ntm_links_with_routes(links, own, v4, of, NTM_LINKS_MAX);
+
+		if (n > ROUTE_DUMPS) {
+			of[0] = 0;
+			n = 1;
+		}
+		for (unsigned i = 0; i < n && !err; i++)
+			err = dump_routes(nl, v4 ? AF_INET : AF_INET6, of[i], links);
 	}
-	for (unsigned i = 0; i < 2 * n && !err; i++)
-		err = dump_routes(nl, family[i % 2], of[i / 2], links);
 	return err;
 }
 

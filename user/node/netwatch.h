@@ -46,10 +46,12 @@ int ntm_links_take(struct ntm_links *links, const struct nlmsghdr *nlh);
 unsigned ntm_links_choose(const struct ntm_links *links, const struct ntm_string_list *wanted,
 			  const struct ntm_string_list *prefer, const char *own_ifname,
 			  struct ntm_uplink_info out[NTM_UPLINKS_MAX]);
-/* Interfaces whose routes matter to that choice, once links and addresses were taken. Returns their number, at most
- * max.
+/*
+ * Interfaces whose routes of a family matter to that choice, once links and addresses were taken: without an address of
+ * that family they lead nowhere. Returns their number, at most max.
  */
-unsigned ntm_links_with_routes(const struct ntm_links *links, const char *own_ifname, uint32_t *out, unsigned max);
+unsigned ntm_links_with_routes(const struct ntm_links *links, const char *own_ifname, bool v4, uint32_t *out,
+			       unsigned max);
 /*
  * Does this message, a notification, possibly change that choice, or how packets leave by what was chosen? Routes count
  * that are defaults, or lead out by one of the uplinks.

@@ -340,17 +340,17 @@ int ntm_path_send(struct ntm_tunnel *t, const uint8_t *inner, size_t len, bool f
 {
 	uint8_t out[NTM_CONTROL_MAX];
 	struct ntm_node *n = t->node;
-	struct ntm_dp_stats s;
+	struct ntm_addr to;
 	uint8_t src[16];
 	size_t out_len;
 	int err = n->dp->ops->seal(n->dp, t->id, inner, len, out, sizeof(out), &out_len);
 
 	if (!err)
-		err = n->dp->ops->stats(n->dp, t->id, &s);
-	if (!err && !s.endpoint.port)
+		err = n->dp->ops->endpoint(n->dp, t->id, &to);
+	if (!err && !to.port)
 		err = -EDESTADDRREQ;
 	if (!err)
-		err = n->net.send(n->net.arg, &s.endpoint, ntm_node_source(n, &s.endpoint, src), out, out_len,
+		err = n->net.send(n->net.arg, &to, ntm_node_source(n, &to, src), out, out_len,
 				  fragment ? NTM_SEND_FRAGMENT : NTM_SEND_NORMAL);
 	if (err)
 		ntm_debug("packet not sent on path %016" PRIx64 ": %s", t->id, strerror(-err));

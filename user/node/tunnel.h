@@ -55,15 +55,16 @@ struct ntm_pmtu {
 
 struct ntm_tunnel {
 	struct ntm_node *node;
+	/* What a move looks at of a thousand, together. */
 	struct ntm_tunnel *next_all, **link_all;
-	struct ntm_tunnel *next_id, *next_vip4, *next_vip6, *next_name;
+	uint64_t id, last_data_ns;
+	enum ntm_tunnel_state state;
 
-	uint64_t id;
+	struct ntm_tunnel *next_id, *next_vip4, *next_vip6, *next_name;
 	char name[NTM_NAME_MAX + 1]; /* FQDN; "" if not known */
 	uint8_t vip4[4], vip6[16];
 	uint8_t peer_key[NTM_DH_LEN];
 	enum ntm_role role;
-	enum ntm_tunnel_state state;
 	bool gateway;      /* one end is the other's way to general nodes */
 	bool redirected;   /* another one was asked for in its place */
 	bool peer_offline; /* so the DC, when last asked */
@@ -106,7 +107,7 @@ struct ntm_tunnel {
 	uint64_t live_since_ns, live_backoff_ms, redirect_next_ms, redirect_backoff_ms;
 	uint8_t live_tries;
 	uint64_t last_tick_ns, unanswered_ns; /* unanswered_ns: since then sent without hearing; 0: not so */
-	uint64_t seen_tx_packets, seen_rx_packets, last_data_ns, old_since_ms, created_ms;
+	uint64_t seen_tx_packets, seen_rx_packets, old_since_ms, created_ms;
 
 	struct ntm_pmtu pmtu;
 };

@@ -92,6 +92,12 @@ static int stats(struct ntm_dp *dp, uint64_t path_id, struct ntm_dp_stats *s)
 	return no_path(dp, path_id);
 }
 
+static int endpoint(struct ntm_dp *dp, uint64_t path_id, struct ntm_addr *ep)
+{
+	(void)ep;
+	return no_path(dp, path_id);
+}
+
 static int counters(struct ntm_dp *dp, struct ntm_counter *out)
 {
 	(void)dp;
@@ -157,6 +163,7 @@ static const struct ntm_dp_ops ops = {
     .set_mtu = set_mtu,
     .del_path = no_path,
     .stats = stats,
+    .endpoint = endpoint,
     .counters = counters,
     .agent_record = agent_record,
     .seal = seal,
