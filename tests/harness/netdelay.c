@@ -39,6 +39,7 @@ enum {
 	PAIRS_MAX = 32,
 	LATE_US = 5000,
 	BURST_NS = 100000,
+	AHEAD_NS = 3000000,
 };
 #define NS_PER_S 1000000000ull
 
@@ -239,6 +240,7 @@ static void *run(void *arg)
 
 		if (d->head != d->tail) {
 			uint64_t now = now_ns(), left;
+			bool ahead;
 
 			if (is_due(d, now)) {
 				give(d);
@@ -249,17 +251,24 @@ static void *run(void *arg)
 				continue;
 			}
 			left = d->ring[d->head % SLOTS].due - now;
+			ahead = left > AHEAD_NS;
 			/* Those of a burst leave together, at most so late: not each by a wake-up of its own. */
 			if (d->tail - d->head > BATCH)
 				left += BURST_NS;
-			wait = (struct timespec){(time_t)(left / NS_PER_S), (long)(left % NS_PER_S)};
 			/* What comes now is due later than the head and waits in the socket, where the kernel has noted
-			 * when it came: to wake up for each frame would slow down who sends them. */
+			 * when it came: to wake up for each frame would slow down who sends them. It is fetched a
+			 * moment before the head is due, so that a burst need only leave then. */
+			if (ahead)
+				left -= AHEAD_NS;
+			wait = (struct timespec){(time_t)(left / NS_PER_S), (long)(left % NS_PER_S)};
 			p.fd = -1;
-		}
-		if (ppoll(&p, 1, &wait, NULL) > 0)
+			ppoll(&p, 1, &wait, NULL);
+			while (ahead && take(d))
+				;
+		} else if (ppoll(&p, 1, &wait, NULL) > 0) {
 			while (take(d))
 				;
+		}
 	}
 	return NULL;
 }

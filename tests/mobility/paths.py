@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
 """Moves the mobile node back and forth, and times for each of its peers from when the new address is usable: until a packet
-from there arrives at the peer, and until the peer sends there. Runs in the mobile node's network namespace; the peers' is
-entered to listen on their interface (to listen at the node, too, would take a tenth of its time). Prints one JSON object."""
+from there has left the node, until one arrives at the peer, and until the peer sends there, all by the kernel's stamps. Runs
+in the mobile node's network namespace; two others are entered to listen: the network's, where the node's wire ends (at the
+node it would take a tenth of its time), and the peers'. Prints one JSON object."""
 import argparse
 import ctypes
 import json
@@ -82,21 +83,24 @@ def main():
     places = read_places(args.places)
     mobile = Mobile(args.air, places, args.at)
     there = [args.other, args.at]
-    told, followed, missing = [], [], 0
+    sent, told, followed, missing = [], [], [], 0
     for i in range(args.moves):
         place = places[there[i % 2]]
-        far = listen("eth0", args.peers)
+        far, near = listen("eth0", args.peers), listen(place.iface + "_b", args.air)
         _, usable = mobile.go(place.name)
         since = usable + time.time_ns() - time.monotonic_ns()
         time.sleep(PATIENCE)
         came, back = first(far, place.v4, since)
+        gone, _ = first(near, place.v4, since)
         far.close()
+        near.close()
         missing += args.paths - len(back)
         # of the peers alone: the node tells its DC, too
+        sent.append({peer: gone[peer] for peer in back})
         told.append({peer: came[peer] for peer in back})
         followed.append(back)
-    print(json.dumps({"paths": args.paths, "moves": args.moves, "missing": missing, **summary("told", told),
-                      **summary("followed", followed)}))
+    print(json.dumps({"paths": args.paths, "moves": args.moves, "missing": missing, **summary("sent", sent),
+                      **summary("told", told), **summary("followed", followed)}))
 
 
 main()

@@ -21,7 +21,7 @@
 MOBILITY=$TOP/tests/mobility
 WIRE_DELAY_US=${WIRE_DELAY_US:-5000}
 WWAN_DELAY_US=${WWAN_DELAY_US:-$WIRE_DELAY_US}
-# not empty: only frames to and from the mobile node and cna are delayed
+# 1: only the wires of hosts beyond "net" have a delay
 WIRE_ONE_HOP=${WIRE_ONE_HOP:-}
 
 # PLACE NETWORK INTERFACE IPV4 IPV6: an address (or two) that the mobile node can have; -: none
@@ -48,6 +48,12 @@ bare() { # NS IF: frames leave as they will be on a wire, and arrive one by one
 }
 # delayed NS IF NS IF NAME: a wire with the delay in it; NAME_h and NAME_n are its two ends in "air"
 delayed() {
+	if [ "$3$WIRE_ONE_HOP" = air1 ]; then
+		wire "$1" "$2" air "$4"
+		in_ns "$1" ethtool -K "$2" tx off tso off gso off >/dev/null 2>&1
+		bare air "$4"
+		return
+	fi
 	wire "$1" "$2" air "${5}_h"
 	if [ "$3" = air ]; then
 		ip link add "$4" netns "$(nsn air)" type veth peer name "${5}_n" netns "$(nsn air)"
@@ -66,13 +72,8 @@ delayed() {
 far() {
 	local host=$1 i=$2
 	mk_ns "$host"
-	if [ -n "$WIRE_ONE_HOP" ]; then
-		wire "$host" eth0 net "$host"
-		bare "$host" eth0
-		bare net "$host"
-	else
-		delayed "$host" eth0 net "$host" "$host"
-	fi
+	delayed "$host" eth0 net "$host" "$host"
+	[ -z "$WIRE_ONE_HOP" ] || bare "$host" eth0
 	if [[ $3 = *4* ]]; then
 		ADDR4["$host"]=192.0.$i.1
 		in_ns "$host" sh -c "ip addr add 192.0.$i.1/24 dev eth0; ip route add default via 192.0.$i.254"
