@@ -9,7 +9,7 @@ build="gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev l
 # Faster AES-GCM; Debian has it for amd64 alone.
 [ "$(uname -m)" != x86_64 ] || build="$build libipsec-mb-dev"
 demo="iproute2 iputils-ping ethtool tcpdump jq netcat-openbsd procps util-linux python3 nftables curl"
-test_="$demo libcriterion-dev iperf3 bind9 bind9-dnsutils sqlite3 libcap2-bin postgresql"
+test_="$demo libcriterion-dev iperf3 bind9 bind9-dnsutils sqlite3 libcap2-bin postgresql dbus-daemon"
 check="git clang-format clang-tidy cppcheck shellcheck"
 vm="$test_ qemu-system-x86 udev kmod file bsdutils busybox-static python3-requests python3-argcomplete python3-pkg-resources"
 fuzz="libcriterion-dev libclang-rt-dev"
