@@ -75,9 +75,10 @@ bool ntm_path_has_keys(const struct ntm_path *p)
 
 void ntm_path_endpoint(const struct ntm_path *p, struct ntm_addr *out)
 {
-	const struct ntm_endpoint *e = &p->ep[__atomic_load_n(&p->ep_cur, __ATOMIC_ACQUIRE) & 1];
-	*out = (struct ntm_addr){.port = e->port};
-	memcpy(out->ip, e->addr, 16);
+	struct ntm_endpoint e;
+	ntm_endpoint_get(p, &e);
+	*out = (struct ntm_addr){.port = e.port};
+	memcpy(out->ip, e.addr, 16);
 }
 
 void ntm_path_set_endpoint(struct ntm_path *p, const struct ntm_addr *ep, uint32_t hold_ms)
@@ -85,7 +86,8 @@ void ntm_path_set_endpoint(struct ntm_path *p, const struct ntm_addr *ep, uint32
 	struct ntm_addr now;
 	__atomic_store_n(&p->hold_until_ns, hold_ms ? ntm_boottime_ns() + hold_ms * 1000000ull : 0, __ATOMIC_RELEASE);
 	ntm_path_endpoint(p, &now);
-	if (!ntm_addr_equal(&now, ep))
+	/* Held: whoever has the lock may have looked before, and would move it for as long; so with the lock, always. */
+	if (hold_ms || !ntm_addr_equal(&now, ep))
 		ntm_path_move(p, ep);
 }
 
