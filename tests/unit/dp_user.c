@@ -6,9 +6,12 @@
 #include <errno.h>
 #include <netinet/icmp6.h>
 #include <netinet/ip_icmp.h>
+#include <pthread.h>
+#include <sched.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "../../user/dataplane/pathops.h"
 #include "../harness/dp_user_rig.h"
 
 TestSuite(dp_user, .init = ntm_user_rig_up, .fini = ntm_user_rig_down, .timeout = 30);
@@ -77,6 +80,33 @@ Test(dp_user, copies_leave_by_the_uplink_before_and_are_taken_once)
 	cr_assert(eq(int, a->dp->ops->set_uplinks(a->dp, &u[1], 1, why, sizeof(why)), 0));
 	ntm_dp_user_inner_input(a->dp, packet, len);
 	cr_expect(eq(sz, a->n_sent, 1));
+}
+
+static struct ntm_path contested;
+static const struct ntm_addr elsewhere = {.ip = {[10] = 0xff, 0xff, 192, 0, 2, 99}, .port = 99};
+
+/* As whoever found no hold, then took the lock, and was held up. */
+static void *move_late(void *arg)
+{
+	while (!__atomic_load_n(&contested.hold_until_ns, __ATOMIC_ACQUIRE))
+		sched_yield();
+	ntm_endpoint_set(&contested.ep[1], &elsewhere);
+	__atomic_store_n(&contested.ep_cur, 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&contested.ep_lock, 0, __ATOMIC_RELEASE);
+	return arg;
+}
+
+Test(dp_user, what_is_held_is_where_it_is_to_be)
+{
+	struct ntm_addr home = {.ip = {[10] = 0xff, 0xff, 192, 0, 2, 7}, .port = 7}, now;
+	pthread_t mover;
+	contested.ep_lock = 1;
+	ntm_endpoint_set(&contested.ep[0], &home);
+	cr_assert(eq(int, pthread_create(&mover, NULL, move_late, NULL), 0));
+	ntm_path_set_endpoint(&contested, &home, 60000);
+	pthread_join(mover, NULL);
+	ntm_path_endpoint(&contested, &now);
+	cr_expect(ntm_addr_equal(&now, &home));
 }
 
 Test(dp_user, refuses_inner_packets_that_are_not_its_own)

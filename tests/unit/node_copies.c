@@ -114,6 +114,23 @@ Test(copies, the_peer_is_told_until_it_answers)
 	cr_assert_eq(drawn_back(900), 0);
 }
 
+/* Where no answer comes in time, the Update goes by the relay, too. */
+Test(copies, an_update_by_the_relay_does_not_end_the_hold)
+{
+	struct ntm_tunnel *t;
+	struct ntm_addr relay;
+
+	change_uplinks(3000);
+	drawn_back(100);
+	cr_assert(held());
+	t = world_tunnel(&w, 0);
+	relay = ntm_bind_endpoint(t);
+	cr_assert_neq(relay.port, 0);
+	ntm_ctl_update(t, &relay, true);
+	cr_assert_eq(drawn_back(300), 0);
+	cr_assert(held());
+}
+
 Test(copies, a_move_away_from_both_is_followed_at_once)
 {
 	struct ntm_addr before, after;

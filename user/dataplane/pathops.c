@@ -86,7 +86,7 @@ void ntm_path_set_endpoint(struct ntm_path *p, const struct ntm_addr *ep, uint32
 	struct ntm_addr now;
 	__atomic_store_n(&p->hold_until_ns, hold_ms ? ntm_boottime_ns() + hold_ms * 1000000ull : 0, __ATOMIC_RELEASE);
 	ntm_path_endpoint(p, &now);
-	/* Held: whoever has the lock may have looked before, and would move it for as long; so with the lock, always. */
+	/* Held: whoever has the lock may have looked before, and would move it for as long. So: with the lock. */
 	if (hold_ms || !ntm_addr_equal(&now, ep))
 		ntm_path_move(p, ep);
 }

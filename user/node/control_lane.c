@@ -130,7 +130,7 @@ int ntm_ctl_check(struct ntm_tunnel *t, const struct ntm_addr *to, uint8_t flags
 
 int ntm_ctl_update(struct ntm_tunnel *t, const struct ntm_addr *to, bool moved)
 {
-	bool copies = moved && !to && ntm_copies_sent(t);
+	bool copies = moved && ntm_copies_sent(t);
 	struct ntm_sig m;
 	int err;
 
@@ -146,7 +146,7 @@ int ntm_ctl_update(struct ntm_tunnel *t, const struct ntm_addr *to, bool moved)
 	err = send_message(t, &m, to, NTM_SEND_NORMAL);
 	if (err)
 		ntm_debug("path %016" PRIx64 ": update not sent: %s", t->id, strerror(-err));
-	if (copies)
+	if (copies && !to)
 		ntm_copies_told(t, m.txid);
 	return err;
 }
@@ -300,13 +300,16 @@ static void roam(struct ntm_tunnel *t, const struct ntm_addr *from)
 	ntm_path_moved(t);
 }
 
-/* The peer has moved. Where its copies come from moves nothing for a while, wherever its data came from last. */
+/*
+ * The peer has moved. Where its copies come from moves nothing for a while, wherever its data came from last; that it
+ * says so by the relay, too, where an answer is late, changes nothing about that.
+ */
 static void follow(struct ntm_tunnel *t, const struct ntm_addr *from, uint8_t flags)
 {
-	if (flags & NTM_CHECK_COPIES && !ntm_bind_is_relay(t, from))
-		(void)ntm_route_set(t, from, NTM_HOLD_ENDPOINT_MS, "the peer moved");
-	else
+	if (!(flags & NTM_CHECK_COPIES))
 		ntm_route_release(t);
+	else if (!ntm_bind_is_relay(t, from))
+		(void)ntm_route_set(t, from, NTM_HOLD_ENDPOINT_MS, "the peer moved");
 }
 
 /* Heard of over the route in use? What comes another way says nothing about that one. */
