@@ -174,6 +174,13 @@ static void join_round(struct ntm_tunnel *t, bool all)
 	}
 }
 
+void ntm_check_tell(struct ntm_tunnel *t)
+{
+	for (unsigned i = 0; i < t->checks.n_pairs; i++)
+		if (reachable(t, &t->checks.pairs[i]))
+			ntm_ctl_update(t, &t->checks.pairs[i].addr, true);
+}
+
 void ntm_check_start(struct ntm_tunnel *t, bool all)
 {
 	struct ntm_checks *c = &t->checks;

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A move to the other address family: which way the peer hears of it. */
+#include <criterion/criterion.h>
+
+#include "../harness/nodeworld.h"
+
+static struct world w;
+static bool running;
+
+static void teardown(void)
+{
+	if (running)
+		world_free(&w);
+	running = false;
+}
+
+TestSuite(family, .fini = teardown, .timeout = 60);
+
+static const struct world_net only4 = {.nat = WORLD_OPEN, .far = true, .no6 = true};
+static const struct world_net only6 = {.nat = WORLD_OPEN, .far = true, .no4 = true};
+static const struct world_net both = {.nat = WORLD_OPEN, .far = true};
+
+static void traffic(unsigned for_ms)
+{
+	for (unsigned i = 0; i < for_ms / 10; i++) {
+		world_traffic(&w, 0, 100);
+		world_traffic(&w, 1, 100);
+		world_run(&w, 10);
+	}
+}
+
+/* Where the other end sends. */
+static struct ntm_addr peers_endpoint(void)
+{
+	return ntm_dp_fake_path(w.n[1]->dp, world_tunnel(&w, 1)->id)->path.endpoint;
+}
+
+Test(family, the_peer_hears_of_it_directly_and_first)
+{
+	struct world_net net[WORLD_NODES] = {both, both};
+	struct ntm_addr before, after;
+
+	running = true;
+	world_connect(&w, net, 9);
+	world_set_net(&w, 0, &only4);
+	traffic(2000);
+	before = peers_endpoint();
+	cr_assert(ntm_ip_is_v4(before.ip));
+	cr_assert_neq(world_tunnel(&w, 1)->route.kind, NTM_ROUTE_RELAY);
+	cr_assert_neq(ntm_bind_endpoint(world_tunnel(&w, 0)).port, 0, "there is a way by the relay, too");
+	world_set_net(&w, 0, &only6);
+	for (unsigned ms = 0; ms < 100; ms++) {
+		world_run(&w, 1);
+		after = peers_endpoint();
+		if (!ntm_addr_equal(&after, &before))
+			break;
+	}
+	cr_assert(!ntm_addr_equal(&after, &before));
+	cr_assert(!ntm_bind_is_relay(world_tunnel(&w, 1), &after), "the way by the relay is twice as long");
+	cr_assert(!ntm_ip_is_v4(after.ip));
+	traffic(2000);
+	for (unsigned i = 0; i < 2; i++)
+		cr_assert_neq(world_tunnel(&w, i)->route.kind, NTM_ROUTE_RELAY);
+	cr_assert_eq(w.dc.requests, 1);
+}
