@@ -63,3 +63,23 @@ Test(family, the_peer_hears_of_it_directly_and_first)
 		cr_assert_neq(world_tunnel(&w, i)->route.kind, NTM_ROUTE_RELAY);
 	cr_assert_eq(w.dc.requests, 1);
 }
+
+/* IPv4 is there first, and the peer follows to it; whenever IPv6 comes, that is what is wanted. */
+Test(family, to_both_ends_on_ipv6)
+{
+	struct world_net net[WORLD_NODES] = {only6, both};
+
+	for (unsigned ms = 0; ms < 80; ms++) {
+		running = true;
+		world_connect(&w, net, 9);
+		traffic(500);
+		world_set_net(&w, 0, &only4);
+		world_run(&w, ms);
+		world_set_net(&w, 0, &both);
+		traffic(1000);
+		for (unsigned i = 0; i < 2; i++)
+			cr_expect_eq(world_tunnel(&w, i)->route.kind, NTM_ROUTE_IPV6, "after %u ms, end %u: %s", ms, i,
+				     ntm_route_kind_name(world_tunnel(&w, i)->route.kind));
+		teardown();
+	}
+}

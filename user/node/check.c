@@ -22,6 +22,7 @@ enum {
 	BETTER_WAIT_MS = 50,  /* at most, for an answer from a better address */
 	NOMINATE_MS = 100,
 	NOMINATIONS = 4,
+	TELL_MAX = 4, /* each is a probe, and half of those that are remembered are for others */
 	AGAIN_MIN_MS = 1000,
 	AGAIN_MAX_MS = 30000,
 	BETTER_EVERY_MS = 60000,
@@ -176,9 +177,14 @@ static void join_round(struct ntm_tunnel *t, bool all)
 
 void ntm_check_tell(struct ntm_tunnel *t)
 {
-	for (unsigned i = 0; i < t->checks.n_pairs; i++)
-		if (reachable(t, &t->checks.pairs[i]))
-			ntm_ctl_update(t, &t->checks.pairs[i].addr, true);
+	const struct ntm_checks *c = &t->checks;
+
+	for (unsigned i = 0, told = 0; i < c->n_pairs && told < TELL_MAX; i++) {
+		if (!c->pairs[i].cand || !reachable(t, &c->pairs[i]))
+			continue;
+		ntm_ctl_update(t, &c->pairs[i].addr, true);
+		told++;
+	}
 }
 
 void ntm_check_start(struct ntm_tunnel *t, bool all)
@@ -369,6 +375,8 @@ void ntm_check_answered(struct ntm_tunnel *t, const struct ntm_sig *m, const str
 		ntm_timer_stop(&t->node->timers, &c->nominate_timer);
 		if (!ntm_route_set(t, &to, NTM_HOLD_ENDPOINT_MS, "better"))
 			ntm_live_heard(t);
+		/* A still better one may have answered while the ends agreed on this. */
+		choose(t);
 		return;
 	}
 	/* An answer from elsewhere than where the check went to proves nothing (RFC 8445, section 7.2.5.2.1). */

@@ -117,7 +117,7 @@ void ntm_check_init_timers(struct ntm_tunnel *t);
 void ntm_check_candidates(struct ntm_tunnel *t, const struct ntm_sig *m); /* replaces what was known */
 /* Asks all addresses that could be better than the route in use; all: the others, too. */
 void ntm_check_start(struct ntm_tunnel *t, bool all);
-/* Tells the peer, at all of its addresses that this host can reach, that it has moved. */
+/* Tells the peer, at the first of its candidates that this host can reach, that it has moved: before any answers. */
 void ntm_check_tell(struct ntm_tunnel *t);
 void ntm_check_trickle(struct ntm_tunnel *t); /* tells the peer our candidates, and begins a round here and there */
 void ntm_check_later(struct ntm_tunnel *t);   /* the route has changed: when to look again */
