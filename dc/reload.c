@@ -6,36 +6,9 @@
 #include "../user/common/log.h"
 #include "dc.h"
 
-static bool same_text(const char *a, const char *b)
-{
-	return a == b || (a && b && !strcmp(a, b));
-}
-
-static bool same_addrs(const struct ntm_addr_list *a, const struct ntm_addr_list *b)
-{
-	if (a->n != b->n)
-		return false;
-	for (size_t i = 0; i < a->n; i++) {
-		if (!ntm_addr_equal(&a->addrs[i], &b->addrs[i]))
-			return false;
-	}
-	return true;
-}
-
 static bool same_prefixes(const struct ntm_dc_prefixes *a, const struct ntm_dc_prefixes *b)
 {
 	return a->n == b->n && (!a->n || !memcmp(a->items, b->items, a->n * sizeof(*a->items)));
-}
-
-static bool same_strings(const struct ntm_string_list *a, const struct ntm_string_list *b)
-{
-	if (a->n != b->n)
-		return false;
-	for (size_t i = 0; i < a->n; i++) {
-		if (strcmp(a->items[i], b->items[i]) != 0)
-			return false;
-	}
-	return true;
 }
 
 size_t ntm_dc_config_fixed(const struct ntm_dc_config *was, const struct ntm_dc_config *now, char *text, size_t cap)
@@ -45,23 +18,23 @@ size_t ntm_dc_config_fixed(const struct ntm_dc_config *was, const struct ntm_dc_
 		bool same;
 	} all[] = {
 	    {"zone", !strcmp(was->zone, now->zone)},
-	    {"listen", same_addrs(&was->listen, &now->listen)},
-	    {"private_key_file", same_text(was->private_key_file, now->private_key_file)},
+	    {"listen", ntm_addr_list_equal(&was->listen, &now->listen)},
+	    {"private_key_file", ntm_text_equal(was->private_key_file, now->private_key_file)},
 	    {"vip4_pool", !memcmp(&was->vip4_pool, &now->vip4_pool, sizeof(now->vip4_pool))},
 	    {"vip6_pool", !memcmp(&was->vip6_pool, &now->vip6_pool, sizeof(now->vip6_pool))},
-	    {"store", same_text(was->store_file, now->store_file)},
-	    {"process_address", same_addrs(&was->process_address, &now->process_address)},
-	    {"dns_listen", same_addrs(&was->dns_listen, &now->dns_listen)},
+	    {"store", ntm_text_equal(was->store_file, now->store_file)},
+	    {"process_address", ntm_addr_list_equal(&was->process_address, &now->process_address)},
+	    {"dns_listen", ntm_addr_list_equal(&was->dns_listen, &now->dns_listen)},
 	    {"dns", was->dns.mode == now->dns.mode},
 	    {"publish", was->dns.publish == now->dns.publish},
 	    {"dns_transfer", same_prefixes(&was->dns.transfer, &now->dns.transfer)},
 	    {"dns_rate_limit", was->dns.rate == now->dns.rate},
 	    {"dns_server", ntm_addr_equal(&was->dns.server, &now->dns.server)},
-	    {"dns_key_name", same_text(was->dns.key_name, now->dns.key_name)},
-	    {"dns_key_file", same_text(was->dns.key_file, now->dns.key_file)},
-	    {"dns_reverse_zones", same_strings(&was->dns.reverse_zones, &now->dns.reverse_zones)},
-	    {"runtime_dir", same_text(was->runtime_dir, now->runtime_dir)},
-	    {"admin_group", same_text(was->admin_group, now->admin_group)},
+	    {"dns_key_name", ntm_text_equal(was->dns.key_name, now->dns.key_name)},
+	    {"dns_key_file", ntm_text_equal(was->dns.key_file, now->dns.key_file)},
+	    {"dns_reverse_zones", ntm_string_list_equal(&was->dns.reverse_zones, &now->dns.reverse_zones)},
+	    {"runtime_dir", ntm_text_equal(was->runtime_dir, now->runtime_dir)},
+	    {"admin_group", ntm_text_equal(was->admin_group, now->admin_group)},
 	    {"metrics_listen", ntm_listen_equal(&was->metrics_listen, &now->metrics_listen)},
 	};
 	size_t n = 0, len = 0;

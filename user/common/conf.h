@@ -47,6 +47,8 @@ struct ntm_addr_list {
 	size_t n;
 };
 int ntm_conf_addrs(const char *v, void *addr_list, char *why, size_t cap); /* comma-separated; malloc'd */
+/* The same, in the same order: what a reload looks at. */
+bool ntm_addr_list_equal(const struct ntm_addr_list *a, const struct ntm_addr_list *b);
 /* ADDR:PORT, or unix:FILE */
 struct ntm_listen {
 	struct ntm_addr addr; /* port 0: not this */
@@ -64,6 +66,8 @@ struct ntm_string_list {
 	size_t n;
 };
 int ntm_conf_strings(const char *v, void *string_list, char *why, size_t cap); /* comma-separated; malloc'd */
+bool ntm_string_list_equal(const struct ntm_string_list *a, const struct ntm_string_list *b);
+bool ntm_text_equal(const char *a, const char *b); /* NULL, not given, equals NULL */
 
 /* Public keys, comma-separated: of one party, which is changing its key. */
 enum { NTM_CONF_KEYS_MAX = 3 };

@@ -296,9 +296,32 @@ int ntm_conf_listen(const char *v, void *field, char *why, size_t cap)
 	return 0;
 }
 
+bool ntm_text_equal(const char *a, const char *b)
+{
+	return a == b || (a && b && !strcmp(a, b));
+}
+
+bool ntm_addr_list_equal(const struct ntm_addr_list *a, const struct ntm_addr_list *b)
+{
+	if (a->n != b->n)
+		return false;
+	for (size_t i = 0; i < a->n; i++)
+		if (!ntm_addr_equal(&a->addrs[i], &b->addrs[i]))
+			return false;
+	return true;
+}
+
+bool ntm_string_list_equal(const struct ntm_string_list *a, const struct ntm_string_list *b)
+{
+	if (a->n != b->n)
+		return false;
+	for (size_t i = 0; i < a->n; i++)
+		if (strcmp(a->items[i], b->items[i]) != 0)
+			return false;
+	return true;
+}
+
 bool ntm_listen_equal(const struct ntm_listen *a, const struct ntm_listen *b)
 {
-	if (!a->path != !b->path || (a->path && strcmp(a->path, b->path) != 0))
-		return false;
-	return ntm_addr_equal(&a->addr, &b->addr);
+	return ntm_text_equal(a->path, b->path) && ntm_addr_equal(&a->addr, &b->addr);
 }

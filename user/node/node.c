@@ -46,16 +46,6 @@ static void needs_restart(const char *what)
 	ntm_warn("reload: %s has changed, which needs a restart", what);
 }
 
-static bool same_addrs(const struct ntm_addr_list *a, const struct ntm_addr_list *b)
-{
-	if (a->n != b->n)
-		return false;
-	for (size_t i = 0; i < a->n; i++)
-		if (!ntm_addr_equal(&a->addrs[i], &b->addrs[i]))
-			return false;
-	return true;
-}
-
 static void swap_addrs(struct ntm_addr_list *a, struct ntm_addr_list *b)
 {
 	struct ntm_addr_list t = *a;
@@ -64,26 +54,11 @@ static void swap_addrs(struct ntm_addr_list *a, struct ntm_addr_list *b)
 	*b = t;
 }
 
-static bool same_text(const char *a, const char *b)
-{
-	return a == b || (a && b && !strcmp(a, b));
-}
-
-static bool same_strings(const struct ntm_string_list *a, const struct ntm_string_list *b)
-{
-	if (a->n != b->n)
-		return false;
-	for (size_t i = 0; i < a->n; i++)
-		if (strcmp(a->items[i], b->items[i]))
-			return false;
-	return true;
-}
-
 static void reload(struct ntm_node *n)
 {
 	struct ntm_node_config c;
 	char err[512] = "";
-	int err_look;
+	int looked;
 
 	ntm_sdnotify_reloading();
 	if (ntm_node_config_load(&c, n->conf_file, err, sizeof(err))) {
@@ -97,11 +72,11 @@ static void reload(struct ntm_node *n)
 	}
 	/* Read at each query. */
 	swap_addrs(&n->conf.dns_upstreams, &c.dns_upstreams);
-	if (!same_addrs(&n->conf.dc_endpoints, &c.dc_endpoints)) {
+	if (!ntm_addr_list_equal(&n->conf.dc_endpoints, &c.dc_endpoints)) {
 		swap_addrs(&n->conf.dc_endpoints, &c.dc_endpoints);
 		ntm_dc_endpoints_changed(&n->dc);
 	}
-	if (!same_text(n->conf.dc_token, c.dc_token)) {
+	if (!ntm_text_equal(n->conf.dc_token, c.dc_token)) {
 		char *t = n->conf.dc_token;
 
 		n->conf.dc_token = c.dc_token;
@@ -109,16 +84,17 @@ static void reload(struct ntm_node *n)
 		if (!ntm_dc_connected(&n->dc))
 			ntm_dc_reregister(&n->dc);
 	}
-	if (!same_strings(&n->conf.uplink_prefer, &c.uplink_prefer) || n->conf.uplink_settle_ms != c.uplink_settle_ms) {
+	if (!ntm_string_list_equal(&n->conf.uplink_prefer, &c.uplink_prefer) ||
+	    n->conf.uplink_settle_ms != c.uplink_settle_ms) {
 		struct ntm_string_list old = n->conf.uplink_prefer;
 
 		n->conf.uplink_prefer = c.uplink_prefer;
 		c.uplink_prefer = old;
 		n->conf.uplink_settle_ms = c.uplink_settle_ms;
 		ntm_netwatch_set_settle(n->netwatch, c.uplink_settle_ms);
-		err_look = ntm_netwatch_scan(n->netwatch, false);
-		if (err_look)
-			ntm_err("reload: the order of uplinks: %s", strerror(-err_look));
+		looked = ntm_netwatch_scan(n->netwatch, false);
+		if (looked)
+			ntm_err("reload: the order of uplinks: %s", strerror(-looked));
 	}
 	if (n->conf.uplink_duplicate_ms != c.uplink_duplicate_ms)
 		needs_restart("node.uplink_duplicate_ms");
@@ -126,19 +102,19 @@ static void reload(struct ntm_node *n)
 		needs_restart("node.bulk");
 	if (strcmp(n->conf.name, c.name))
 		needs_restart("node.name");
-	if (!same_text(n->conf.private_key_file, c.private_key_file))
+	if (!ntm_text_equal(n->conf.private_key_file, c.private_key_file))
 		needs_restart("node.private_key_file");
-	if (!same_text(n->conf.interface, c.interface))
+	if (!ntm_text_equal(n->conf.interface, c.interface))
 		needs_restart("node.interface");
 	if (n->conf.port != c.port)
 		needs_restart("node.port");
-	if (!same_strings(&n->conf.uplinks, &c.uplinks))
+	if (!ntm_string_list_equal(&n->conf.uplinks, &c.uplinks))
 		needs_restart("node.uplinks");
 	if (n->conf.xdp_mode != c.xdp_mode)
 		needs_restart("node.xdp_mode");
 	if (n->conf.user_datapath != c.user_datapath)
 		needs_restart("node.datapath");
-	if (!same_text(n->conf.runtime_dir, c.runtime_dir))
+	if (!ntm_text_equal(n->conf.runtime_dir, c.runtime_dir))
 		needs_restart("node.runtime_dir");
 	if (!ntm_listen_equal(&n->conf.metrics_listen, &c.metrics_listen))
 		needs_restart("node.metrics_listen");
@@ -158,7 +134,8 @@ static void reload(struct ntm_node *n)
 			ntm_err("reload: general routes are not as configured");
 	}
 	if (n->conf.dns_mode != c.dns_mode || !ntm_addr_equal(&n->conf.dns_listen, &c.dns_listen) ||
-	    !same_addrs(&n->conf.dns_addresses, &c.dns_addresses) || !same_text(n->conf.dns_cgroup, c.dns_cgroup))
+	    !ntm_addr_list_equal(&n->conf.dns_addresses, &c.dns_addresses) ||
+	    !ntm_text_equal(n->conf.dns_cgroup, c.dns_cgroup))
 		needs_restart("[dns] mode, listen, address or cgroup");
 	ntm_node_config_free(&c);
 	ntm_info("configuration read again");

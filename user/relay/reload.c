@@ -6,26 +6,6 @@
 #include "../common/sdnotify.h"
 #include "relay.h"
 
-static bool same_addrs(const struct ntm_addr_list *a, const struct ntm_addr_list *b)
-{
-	if (a->n != b->n)
-		return false;
-	for (size_t i = 0; i < a->n; i++)
-		if (!ntm_addr_equal(&a->addrs[i], &b->addrs[i]))
-			return false;
-	return true;
-}
-
-static bool same_strings(const struct ntm_string_list *a, const struct ntm_string_list *b)
-{
-	if (a->n != b->n)
-		return false;
-	for (size_t i = 0; i < a->n; i++)
-		if (strcmp(a->items[i], b->items[i]))
-			return false;
-	return true;
-}
-
 static void take(struct ntm_relay *r, struct ntm_relay_config *c)
 {
 	struct ntm_addr_list former = r->conf.node.dc_endpoints;
@@ -36,7 +16,7 @@ static void take(struct ntm_relay *r, struct ntm_relay_config *c)
 	}
 	r->conf.drain_s = c->drain_s;
 	r->conf.on_stop = c->on_stop;
-	if (!same_addrs(&former, &c->node.dc_endpoints)) {
+	if (!ntm_addr_list_equal(&former, &c->node.dc_endpoints)) {
 		r->conf.node.dc_endpoints = r->node.conf.dc_endpoints = c->node.dc_endpoints;
 		c->node.dc_endpoints = former;
 		ntm_dc_endpoints_changed(&r->node.dc);
@@ -52,7 +32,7 @@ static void name_the_rest(const struct ntm_relay_config *a, const struct ntm_rel
 	    {!strcmp(a->node.name, b->node.name), "relay.name"},
 	    {!strcmp(a->node.private_key_file, b->node.private_key_file), "relay.private_key_file"},
 	    {a->node.port == b->node.port, "relay.port"},
-	    {same_strings(&a->node.uplinks, &b->node.uplinks), "relay.interfaces"},
+	    {ntm_string_list_equal(&a->node.uplinks, &b->node.uplinks), "relay.interfaces"},
 	    {a->node.xdp_mode == b->node.xdp_mode, "relay.xdp_mode"},
 	    {!strcmp(a->node.runtime_dir, b->node.runtime_dir), "relay.runtime_dir"},
 	    {a->gateway == b->gateway, "relay.gateway"},
