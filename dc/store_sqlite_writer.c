@@ -242,14 +242,16 @@ int ntm_sq_writer_start(struct sqlite_store *s, struct sqlite_store *own)
 	w->own = own;
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->changed, NULL);
-	/* in place of SQLite's own, which copies in the writer */
-	sqlite3_wal_hook(s->db, on_commit, w);
-	sqlite3_wal_hook(own->db, on_commit, w);
 	err = start_thread(w);
 	if (err) {
+		pthread_cond_destroy(&w->changed);
+		pthread_mutex_destroy(&w->lock);
 		free(w);
 		return err;
 	}
+	/* in place of SQLite's own, which copies in the writer */
+	sqlite3_wal_hook(s->db, on_commit, w);
+	sqlite3_wal_hook(own->db, on_commit, w); /* the thread has nothing to do yet */
 	s->writer = w;
 	return 0;
 }

@@ -15,39 +15,20 @@
 
 #define NOW 1700000000
 
-static struct ntm_store *store;
 static const char *why;
 
 #ifndef STORE_ENGINE
-static char dir[64], file[96];
-
-static void open_store(void)
-{
-	char text[256];
-
-	cr_assert_eq(ntm_store_sqlite_open(file, &store, text, sizeof(text)), 0, "%s", text);
-}
+#include "../harness/store_file.h"
 
 static void setup(void)
 {
 	cr_assert_eq(ntm_crypto_init(), 0);
-	snprintf(dir, sizeof(dir), "/tmp/ntm-store-XXXXXX");
-	cr_assert_not_null(mkdtemp(dir));
-	snprintf(file, sizeof(file), "%s/dc.db", dir);
-	open_store();
+	make_store();
 }
 
 static void teardown(void)
 {
-	static const char *const suffixes[] = {"", "-wal", "-shm"};
-	char path[128];
-
-	ntm_store_close(store);
-	for (int i = 0; i < 3; i++) {
-		snprintf(path, sizeof(path), "%s%s", file, suffixes[i]);
-		unlink(path);
-	}
-	rmdir(dir);
+	remove_store();
 }
 #else
 #include STORE_ENGINE

@@ -2,6 +2,8 @@
 /* The PostgreSQL engine for dc_store.c. */
 #include "../harness/pg_rig.h"
 
+static struct ntm_store *store;
+
 static void open_store(void)
 {
 	char text[256];

@@ -8,21 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../../dc/store.h"
 #include "../../user/common/crypto.h"
+#include "../harness/store_file.h"
 
 enum { NOW = 1700000000, NODES = 200, ROWS = 4000 };
 
-static char dir[64], file[96];
-static struct ntm_store *store;
 static struct ntm_path_record paths[ROWS];
-
-static void open_store(void)
-{
-	char text[256];
-
-	cr_assert_eq(ntm_store_sqlite_open(file, &store, text, sizeof(text)), 0, "%s", text);
-}
 
 static sqlite3 *other_program(void)
 {
@@ -39,10 +30,7 @@ static void setup(void)
 	char text[256];
 
 	cr_assert_eq(ntm_crypto_init(), 0);
-	snprintf(dir, sizeof(dir), "/tmp/ntm-writer-XXXXXX");
-	cr_assert_not_null(mkdtemp(dir));
-	snprintf(file, sizeof(file), "%s/dc.db", dir);
-	open_store();
+	make_store();
 	db = other_program();
 	snprintf(text, sizeof(text),
 		 "WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < %d) INSERT INTO nodes "
@@ -58,20 +46,7 @@ static void setup(void)
 		};
 }
 
-static void teardown(void)
-{
-	static const char *const suffixes[] = {"", "-wal", "-shm"};
-	char path[128];
-
-	ntm_store_close(store);
-	for (int i = 0; i < 3; i++) {
-		snprintf(path, sizeof(path), "%s%s", file, suffixes[i]);
-		unlink(path);
-	}
-	rmdir(dir);
-}
-
-TestSuite(store_writer, .init = setup, .fini = teardown);
+TestSuite(store_writer, .init = setup, .fini = remove_store);
 
 static int count_path(void *arg, uint64_t path_id, const uint8_t peer_key[NTM_DH_LEN])
 {
