@@ -83,3 +83,41 @@ Test(family, to_both_ends_on_ipv6)
 		teardown();
 	}
 }
+
+static unsigned control;
+
+static void count_control(struct world *world, const struct world_packet *p)
+{
+	(void)world;
+	control += (p->data[0] & 15) == NTM_T_DATA && p->data[1] >> 4 == NTM_SUITE_CONTROL;
+}
+
+static bool no_control(struct world *world, const struct world_packet *p)
+{
+	(void)world;
+	return (p->data[0] & 15) == NTM_T_DATA && p->data[1] >> 4 == NTM_SUITE_CONTROL;
+}
+
+/* Data comes before it is known what kind of address it comes from; to propose a better one ends with the best. */
+Test(family, ends_that_agree_are_quiet)
+{
+	struct world_net net[WORLD_NODES] = {only4, only4};
+	struct world_net elsewhere = {.nat = WORLD_OPEN, .far = true, .no6 = true, .lan = 7};
+
+	running = true;
+	world_connect(&w, net, 9);
+	cr_assert_eq(world_tunnel(&w, 0)->role, NTM_ROLE_INITIATOR);
+	traffic(500);
+	w.drop = no_control;
+	world_set_net(&w, 1, &elsewhere);
+	traffic(30);
+	w.drop = NULL;
+	traffic(130000); /* each minute they look for a better address */
+	control = 0;
+	w.see = count_control;
+	traffic(5000);
+	cr_expect_leq(control, 50, "%u messages in 5 s", control);
+	for (unsigned i = 0; i < 2; i++)
+		cr_expect_eq(world_tunnel(&w, i)->route.kind, NTM_ROUTE_IPV4, "end %u: %s", i,
+			     ntm_route_kind_name(world_tunnel(&w, i)->route.kind));
+}

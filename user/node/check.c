@@ -115,6 +115,8 @@ void ntm_check_candidates(struct ntm_tunnel *t, const struct ntm_sig *m)
 	for (unsigned i = 0; i < m->n_candidates && i < NTM_CANDIDATES_MAX; i++)
 		if (m->candidates[i].kind != NTM_CAND_RELAY)
 			add(t, &m->candidates[i].addr, m->candidates[i].kind);
+	/* It may be told only now what kind of address its packets came from. */
+	t->route.kind = ntm_route_of_endpoint(t, &s.endpoint);
 }
 
 /* Could this one be nominated over what is in use? */
@@ -329,6 +331,15 @@ static void choose(struct ntm_tunnel *t)
 		nominate(t, &best->addr);
 }
 
+/* A still better one may have answered while the ends agreed on that one. */
+static void choose_again(struct ntm_tunnel *t, const struct ntm_addr *agreed)
+{
+	const struct ntm_pair *best = best_answered(t);
+
+	if (best && kind(t, best) > ntm_route_of_endpoint(t, agreed))
+		choose(t);
+}
+
 static void on_nominate_timer(void *arg)
 {
 	struct ntm_tunnel *t = arg;
@@ -375,8 +386,7 @@ void ntm_check_answered(struct ntm_tunnel *t, const struct ntm_sig *m, const str
 		ntm_timer_stop(&t->node->timers, &c->nominate_timer);
 		if (!ntm_route_set(t, &to, NTM_HOLD_ENDPOINT_MS, "better"))
 			ntm_live_heard(t);
-		/* A still better one may have answered while the ends agreed on this. */
-		choose(t);
+		choose_again(t, &to);
 		return;
 	}
 	/* An answer from elsewhere than where the check went to proves nothing (RFC 8445, section 7.2.5.2.1). */
