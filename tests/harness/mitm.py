@@ -3,7 +3,8 @@
 """mitm.py IF-A IF-B SEED: the wire between two interfaces, which belongs to an attacker. Every frame is passed on, but to
 datagrams of UDP port 4680 more happens: some come again, at once and later, also back to where they came from, and from an
 address of the attacker's; some are held back and come after others; of some, copies come cut short, made longer, or with bits
-flipped, with right checksums; of a few, only such a copy. Ends with SIGTERM and prints, as JSON, how often it did what."""
+flipped, with right checksums; of a few, only such a copy. Says "elsewhere" once it has sent MANY from its own address. Ends with
+SIGTERM and prints, as JSON, how often it did what."""
 import collections
 import json
 import random
@@ -17,6 +18,7 @@ import time
 PORT = 4680
 KEPT = 2000  # frames to be replayed later
 ELSEWHERE_S = 5  # only what is so old comes from elsewhere, too: whoever is first with a packet may move its endpoint
+MANY = 20
 ELSEWHERE = 0x77  # last byte of the attacker's address, the rest is the sender's
 ETH_P_ALL = 3
 
@@ -125,6 +127,8 @@ def main():
         if time.monotonic() - when < ELSEWHERE_S or not old.take(frame):
             return []
         count["from elsewhere"] += 1
+        if count["from elsewhere"] == MANY:
+            print("elsewhere", flush=True)
         return [old.with_payload(old.payload(), ELSEWHERE)]
 
     def attack(came):
