@@ -70,6 +70,7 @@ $(call obj,$(BPF_C) $(UNIT_SRC)): | $(SKEL)
 
 FUZZ_MAIN := $(if $(FUZZ),-fsanitize=fuzzer,$B/tests/fuzz/replay_main.o)
 # Unless told, all archives; agent and DC have functions of one name, so who needs much of the agent says so.
+LIBS_fuzz_dc := $(LIBS_dc)
 LIBS_fuzz_dnsstub := $(LIBS_node) -lcriterion
 LIBS_fuzz_engine := $(LIBS_engine)
 LIBS_fuzz_programs := $B/libntmnative.a $B/libntmengine.a $B/libntmcommon.a
