@@ -3,12 +3,14 @@
 #ifndef NTM_DC_AUDIT_H
 #define NTM_DC_AUDIT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct ntm_dc;
 struct ntm_dc_audit_log {
-	int fd; /* -1: none */
+	int fd;    /* -1: none */
+	bool torn; /* the file ends in the middle of a line */
 	uint64_t lines, failures;
 };
 

@@ -26,6 +26,7 @@ static uv_loop_t loop;
 static struct ntm_dc dc;
 static struct ntm_dc_config conf;
 static uint8_t dc_priv[NTM_DH_LEN], dc_pub[NTM_DH_LEN];
+static const char *base = "/tmp"; /* where the DC has its directory */
 static char dir[64], db[96];
 static struct ntm_addr listen_addr;
 static struct ntm_dc_remote relay_conf[4], *relay_list[4];
@@ -51,7 +52,7 @@ static inline void setup(void)
 
 	cr_assert_eq(ntm_crypto_init(), 0);
 	cr_assert_eq(ntm_x25519_generate(dc_priv, dc_pub), 0);
-	snprintf(dir, sizeof(dir), "/tmp/ntm-dc-XXXXXX");
+	snprintf(dir, sizeof(dir), "%s/ntm-dc-XXXXXX", base);
 	cr_assert_not_null(mkdtemp(dir));
 	snprintf(db, sizeof(db), "%s/dc.db", dir);
 	memset(&conf, 0, sizeof(conf));
