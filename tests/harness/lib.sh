@@ -64,6 +64,13 @@ expect_eq() { # WHAT GOT WANTED
 	say "  ok: $1"
 }
 
+# times MS...: how many, their median, the most
+times() {
+	printf '%s\n' "$@" | sort -n | awk '
+		{ v[NR] = $1 }
+		END { printf "%d times: median %d ms, at most %d ms\n", NR, (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2, v[NR] }'
+}
+
 # wait_for SECONDS WHAT COMMAND...: looks often, returns at once when it holds. The limit is for a machine with nothing else
 # to do, and is given three times: a test is not the place to measure.
 wait_for() {
