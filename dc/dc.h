@@ -30,6 +30,7 @@
 #include "responder.h"
 #include "sessions.h"
 #include "store.h"
+#include "ticket.h"
 #include "write_behind.h"
 
 /* X(symbol, what is counted); `ntm status` of the DC prints them. */
@@ -52,6 +53,9 @@
 	X(key_changes, "nodes and relays that took over another key") \
 	X(directions, "direction requests answered") \
 	X(denials, "direction requests that the policy denies") \
+	X(path_reports, "reports of paths answered") \
+	X(paths_taken, "paths of such reports that this process did not know") \
+	X(bad_tickets, "paths of such reports that this DC did not direct, or not between these two") \
 	X(keepalives, "keep-alives answered") \
 	X(relay_directions, "paths given to a relay") \
 	X(relay_refusals, "paths that a relay refused or did not answer for") \
@@ -188,6 +192,14 @@ int ntm_dc_fill_direction(const struct ntm_dc *dc, const struct ntm_dc_path *p, 
 int ntm_dc_describe(const struct ntm_dc *dc, const struct ntm_dc_node *node, struct ntm_sig *m);
 /* Both ends are sent the path's direction, as it is now, in place of what was on its way. */
 void ntm_dc_direct_again(struct ntm_dc *dc, struct ntm_dc_path *p);
+
+/* New paths that a node may ask for or report now: 500 a second, 2,000 at once. False: not so many. */
+bool ntm_dc_take_budget(struct ntm_dc_node *n, uint64_t now, unsigned paths);
+
+/* path_report.c: what a process that was killed had not written down */
+void ntm_dc_path_report(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm_sig *m);
+/* The node was: the other ends of what the store does not have yet are told; who revoked it could not know of that. */
+void ntm_dc_path_report_revoked(struct ntm_dc *dc, uint64_t node_id);
 
 /* release.c */
 /*

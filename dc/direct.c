@@ -96,6 +96,11 @@ int ntm_dc_fill_direction(const struct ntm_dc *dc, const struct ntm_dc_path *p, 
 	m->role = mine == 0 ? NTM_ROLE_INITIATOR : NTM_ROLE_RESPONDER;
 	memcpy(m->psk, p->psk, sizeof(m->psk));
 	m->have |= 1u << NTM_F_PATH_ID | 1u << NTM_F_ROLE | 1u << NTM_F_PSK;
+	if (!ntm_dc_path_foreign_end(p)) {
+		ntm_dc_ticket_write(p, &m->tickets[0]);
+		m->n_tickets = 1;
+		m->have |= NTM_SIG_BIT(NTM_F_PATH_TICKET);
+	}
 	if (p->gateway) {
 		m->gateway = 1;
 		m->have |= 1u << NTM_F_GATEWAY;
@@ -195,7 +200,7 @@ bool ntm_dc_path_answers(const struct ntm_dc_path *p, const struct ntm_dc_node *
 }
 
 /* New paths a node may ask for: 500 a second, 2,000 at once. One node can't fill the outbox for all others. */
-static bool take_budget(struct ntm_dc_node *n, uint64_t now)
+bool ntm_dc_take_budget(struct ntm_dc_node *n, uint64_t now, unsigned paths)
 {
 	uint64_t more = (now - n->budget_ms) * NEW_PATHS_PER_S / 1000;
 
@@ -203,9 +208,9 @@ static bool take_budget(struct ntm_dc_node *n, uint64_t now)
 		n->budget = n->budget + more > NEW_PATHS_BURST ? NEW_PATHS_BURST : n->budget + (uint32_t)more;
 		n->budget_ms = now;
 	}
-	if (!n->budget)
+	if (n->budget < paths)
 		return false;
-	n->budget--;
+	n->budget -= paths;
 	return true;
 }
 
@@ -243,6 +248,8 @@ static int make_path(struct ntm_dc *dc, struct ntm_dc_node *me, struct ntm_dc_no
 		return err;
 	if (me->peer || other->peer)
 		ntm_dc_path_saved(&dc->paths, p); /* the store knows nodes of its own zone only */
+	else
+		err = ntm_dc_ticket_sign(&dc->ids, p);
 	if (was)
 		ntm_dc_relay_retire(dc, former_id, was->id);
 	p->gateway = gateway;
@@ -254,7 +261,8 @@ static int make_path(struct ntm_dc *dc, struct ntm_dc_node *me, struct ntm_dc_no
 		ntm_dc_relay_direct(dc, p, dead ? was : NULL);
 	}
 	ntm_sig_init(&theirs, NTM_M_ROUTE_DIRECTION, 0);
-	err = ntm_dc_fill_direction(dc, p, 1, &theirs);
+	if (!err)
+		err = ntm_dc_fill_direction(dc, p, 1, &theirs);
 	if (!err)
 		err = ntm_dc_outbox_add(&dc->outbox, other, me, &theirs);
 	ntm_wipe(theirs.psk, sizeof(theirs.psk));
@@ -340,7 +348,7 @@ static void direct(struct ntm_dc *dc, struct ntm_dc_session *s, const struct ntm
 
 	p = ntm_dc_path_find(&dc->paths, me, other);
 	if (!p || p->gateway != gateway || !ntm_dc_path_answers(p, me, m, now)) {
-		if (!take_budget(me, now)) {
+		if (!ntm_dc_take_budget(me, now, 1)) {
 			ntm_dc_reply_error(dc, s, m->txid, NTM_E_BUSY, "too many new paths: try again");
 			return;
 		}

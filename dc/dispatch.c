@@ -192,6 +192,7 @@ static void on_stranger_message(struct ntm_dc *dc, struct ntm_dc_session *s, con
 		return;
 	case NTM_M_DIRECTION_REQUEST:
 	case NTM_M_KEEP_ALIVE:
+	case NTM_M_PATH_REPORT:
 		ntm_dc_reply_error(dc, s, m->txid, NTM_E_NOT_REGISTERED, "register first");
 		return;
 	case NTM_M_PEER_HELLO:
@@ -293,6 +294,9 @@ static void on_node_message(struct ntm_dc *dc, struct ntm_dc_session *s, const s
 		return;
 	case NTM_M_KEY_UPDATE_REQUEST:
 		ntm_dc_key_update(dc, s, m);
+		return;
+	case NTM_M_PATH_REPORT:
+		ntm_dc_path_report(dc, s, m);
 		return;
 	case NTM_M_RELEASE:
 		ntm_dc_release(dc, s, m);

@@ -8,6 +8,7 @@
 #include "../user/common/crypto.h"
 #include "../user/common/keystore.h"
 #include "config.h"
+#include "ticket.h"
 
 int ntm_dc_identities_init(struct ntm_dc_identities *ids, const uint8_t priv[NTM_DH_LEN], const uint8_t pub[NTM_DH_LEN],
 			   unsigned cookie_threshold)
@@ -23,6 +24,8 @@ int ntm_dc_identities_init(struct ntm_dc_identities *ids, const uint8_t priv[NTM
 	ids->generation = 1;
 	id->number = ids->last_number = 1;
 	err = ntm_dh_open(&id->dh, id->priv);
+	if (!err)
+		err = ntm_dc_ticket_key(priv, id->ticket_key);
 	return err ? err : ntm_cookie_jar_init(&id->jar, pub, cookie_threshold);
 }
 
@@ -59,6 +62,8 @@ static int add(struct ntm_dc_identities *ids, enum ntm_dc_key_state state, const
 	id->number = ++ids->last_number;
 	err = ntm_dh_open(&id->dh, id->priv);
 	ids->n++;
+	if (!err)
+		err = ntm_dc_ticket_key(id->priv, id->ticket_key);
 	if (!err)
 		err = ntm_cookie_jar_init(&id->jar, id->pub, threshold);
 	if (err)

@@ -19,8 +19,9 @@ struct ntm_dc_config;
 struct ntm_dc_identity {
 	uint8_t state; /* enum ntm_dc_key_state */
 	uint8_t priv[NTM_DH_LEN], pub[NTM_DH_LEN];
-	struct ntm_dh dh; /* priv, open */
-	uint32_t number;  /* no other key of this process ever had it; not 0 */
+	struct ntm_dh dh;                /* priv, open */
+	uint32_t number;                 /* no other key of this process ever had it; not 0 */
+	uint8_t ticket_key[NTM_KEY_LEN]; /* ticket.h */
 	struct ntm_cookie_jar jar;
 };
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../user/common/crypto.h"
+#include "clock.h"
 #include "nodes.h"
 
 static uint64_t pair_hash(const struct ntm_dc_node *a, const struct ntm_dc_node *b)
@@ -129,6 +130,9 @@ int ntm_dc_path_add(struct ntm_dc_paths *ps, struct ntm_dc_node *initiator, stru
 	p->sessions[1] = ntm_dc_node_binding(responder);
 	p->txid = txid;
 	p->created_ms = now_ms;
+	p->created_s = ntm_dc_wall_s();
+	if (former && p->created_s <= former->created_s)
+		p->created_s = former->created_s + 1;
 	p->fresh = true;
 	if (former)
 		ntm_dc_path_remove(ps, former);

@@ -34,6 +34,8 @@ struct ntm_dc_path {
 	bool fresh;                  /* psk is there */
 	uint8_t psk[NTM_PSK_LEN];
 	uint64_t created_ms;
+	int64_t created_s;                 /* since 1970; of a pair's later path always more */
+	uint8_t mac[NTM_MAC_LEN];          /* of its ticket (ticket.h), unless an end is another zone's */
 	bool gateway;                      /* to or from a gateway, which relay_id names */
 	uint32_t relay_id;                 /* 0: none */
 	uint32_t relay_txid;               /* of the Relay Direction */

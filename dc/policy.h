@@ -42,6 +42,8 @@ size_t ntm_dc_policy_rules(const struct ntm_dc_policy *p);
 int ntm_dc_policy_set(struct ntm_dc *dc, const char *file, char *err, size_t cap);
 /* Another process has taken one over. 0, also if it cannot be used here, or -EIO: to be called again. */
 int ntm_dc_policy_from_store(struct ntm_dc *dc);
+/* May either of the two, by their labels, ask for a path to the other? */
+bool ntm_dc_pair_allowed(const struct ntm_dc *dc, const char *a, const char *b);
 /* The node is back: what it has of paths that are no longer allowed is released. Else what the store answers. */
 int ntm_dc_policy_recheck(struct ntm_dc *dc, struct ntm_dc_node *node);
 

@@ -15,7 +15,7 @@
 enum { TEXT_MAX = 262144 }; /* of a policy that several processes share */
 
 /* A path carries packets both ways: one end that may ask for it is enough to keep it. */
-static bool allowed(const struct ntm_dc *dc, const char *a, const char *b)
+bool ntm_dc_pair_allowed(const struct ntm_dc *dc, const char *a, const char *b)
 {
 	return ntm_dc_policy_allows(dc->policy, a, b, NULL) || ntm_dc_policy_allows(dc->policy, b, a, NULL);
 }
@@ -31,7 +31,7 @@ static bool path_allowed(const struct ntm_dc *dc, const struct ntm_dc_path *p)
 		else if (ntm_dc_node_fqdn(dc, p->ends[i], names[i], sizeof(names[i])))
 			return false;
 	}
-	return allowed(dc, names[0], names[1]);
+	return ntm_dc_pair_allowed(dc, names[0], names[1]);
 }
 
 static void end_path(struct ntm_dc *dc, struct ntm_dc_path *p)
@@ -83,7 +83,7 @@ int ntm_dc_policy_recheck(struct ntm_dc *dc, struct ntm_dc_node *node)
 	err = dc->store->ops->each_path(dc->store, node->rec.id, false, collect, &s);
 	for (size_t i = 0; !err && i < s.n; i++) {
 		err = dc->store->ops->node_by_key(dc->store, s.items[i].key, &rec);
-		if (err || rec.revoked_s || allowed(dc, node->rec.label, rec.label))
+		if (err || rec.revoked_s || ntm_dc_pair_allowed(dc, node->rec.label, rec.label))
 			continue;
 		ntm_dc_send_release(dc, node, s.items[i].id);
 		ntm_dc_release_at_relays(dc, s.items[i].id);

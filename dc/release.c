@@ -161,6 +161,7 @@ static void forget(struct ntm_dc *dc, const struct ntm_node_record *rec, bool ou
 		ntm_dc_outbox_forget(&dc->outbox, node, NULL);
 	if (dc->store->ops->each_path(dc->store, rec->id, false, release_at_peer, &r))
 		ntm_warn("%s: not all peers were told", rec->label);
+	ntm_dc_path_report_revoked(dc, rec->id);
 	if (!node)
 		return;
 	forget_paths(dc, node);

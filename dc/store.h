@@ -63,11 +63,11 @@ struct ntm_path_record {
 	int64_t created_s;
 };
 
-/* What is written behind: of paths that were released, of those that were directed, of nodes. */
+/* What is written behind: of paths that were released, taken over, directed; of nodes. */
 struct ntm_store_batch {
-	const struct ntm_path_record *gone, *paths;
+	const struct ntm_path_record *gone, *taken, *paths; /* in this order */
 	const struct ntm_presence *presence;
-	size_t n_gone, n_paths, n_presence;
+	size_t n_gone, n_taken, n_paths, n_presence;
 };
 
 /* A process of this DC that has the store open, and where the others reach it. */
@@ -160,6 +160,11 @@ struct ntm_store_ops {
 	/* Many at once, in one transaction; may be lost by a power failure. */
 	int (*save_presence)(struct ntm_store *s, const struct ntm_presence *p, size_t n);
 	int (*save_paths)(struct ntm_store *s, const struct ntm_path_record *p, size_t n); /* replaces the pair's */
+	/*
+	 * Likewise, but a pair's path stays if it is of that time or later, and what marks it as released does in any
+	 * case. One of a revoked node is marked, one of a node that was never there is left out.
+	 */
+	int (*take_paths)(struct ntm_store *s, const struct ntm_path_record *p, size_t n);
 	/* those that are still their pairs' */
 	int (*remove_paths)(struct ntm_store *s, const struct ntm_path_record *p, size_t n);
 	/*

@@ -219,6 +219,7 @@ static const struct ntm_store_ops pg_ops = {
     .rekey = ntm_pg_rekey,
     .save_presence = ntm_pg_save_presence,
     .save_paths = ntm_pg_save_paths,
+    .take_paths = ntm_pg_take_paths,
     .each_path = ntm_pg_each_path,
     .remove_paths = ntm_pg_remove_paths,
     .purge_paths = ntm_pg_purge_paths,

@@ -114,6 +114,7 @@ int ntm_pg_revoke(struct ntm_store *base, const char *label, int64_t now_s, stru
 int ntm_pg_rekey(struct ntm_store *base, uint64_t id, const uint8_t key[NTM_DH_LEN]);
 /* store_pg_paths.c */
 int ntm_pg_save_paths(struct ntm_store *base, const struct ntm_path_record *p, size_t n);
+int ntm_pg_take_paths(struct ntm_store *base, const struct ntm_path_record *p, size_t n);
 int ntm_pg_remove_paths(struct ntm_store *base, const struct ntm_path_record *p, size_t n);
 int ntm_pg_purge_paths(struct ntm_store *base, int64_t before_s);
 int ntm_pg_each_path(struct ntm_store *base, uint64_t node, bool only_released, ntm_store_visit_path visit, void *arg);

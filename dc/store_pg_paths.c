@@ -28,6 +28,24 @@ static int save_inside(struct ntm_pg_store *s, void *arg)
 			    &a, NULL);
 }
 
+static int take_inside(struct ntm_pg_store *s, void *arg)
+{
+	const struct paths_job *j = arg;
+	struct ntm_pg_args a = {0};
+
+	ntm_pg_text(&a, j->text);
+	return ntm_pg_query(
+	    s,
+	    "INSERT INTO paths (a, b, path_id, created_s, released) "
+	    "SELECT DISTINCT ON (r[1], r[2]) r[1], r[2], r[3], r[4], "
+	    "CASE WHEN x.revoked_s IS NULL AND y.revoked_s IS NULL THEN 0 ELSE 1 END FROM "
+	    "(SELECT string_to_array(t, ' ')::bigint[] AS r FROM unnest($1::text[]) AS u (t)) AS q "
+	    "JOIN nodes x ON x.id = r[1] JOIN nodes y ON y.id = r[2] ORDER BY r[1], r[2], r[4] DESC "
+	    "ON CONFLICT (a, b) DO UPDATE SET path_id = excluded.path_id, created_s = excluded.created_s "
+	    "WHERE excluded.created_s > paths.created_s",
+	    &a, NULL);
+}
+
 static int remove_inside(struct ntm_pg_store *s, void *arg)
 {
 	const struct paths_job *j = arg;
@@ -69,6 +87,11 @@ static int with_paths(struct ntm_store *base, const struct ntm_path_record *p, s
 int ntm_pg_save_paths(struct ntm_store *base, const struct ntm_path_record *p, size_t n)
 {
 	return with_paths(base, p, n, save_inside);
+}
+
+int ntm_pg_take_paths(struct ntm_store *base, const struct ntm_path_record *p, size_t n)
+{
+	return with_paths(base, p, n, take_inside);
 }
 
 int ntm_pg_remove_paths(struct ntm_store *base, const struct ntm_path_record *p, size_t n)

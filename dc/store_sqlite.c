@@ -56,6 +56,11 @@ static const char *const sql[S_COUNT] = {
 		   "WHERE id = ?1 AND revoked_s IS NULL",
     [S_PATH_SAVE] = "INSERT INTO paths (a, b, path_id, created_s) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (a, b) "
 		    "DO UPDATE SET path_id = excluded.path_id, created_s = excluded.created_s, released = 0",
+    [S_PATH_TAKE] =
+	"INSERT INTO paths (a, b, path_id, created_s, released) SELECT ?1, ?2, ?3, ?4, "
+	"x.revoked_s IS NOT NULL OR y.revoked_s IS NOT NULL FROM nodes x, nodes y WHERE x.id = ?1 AND y.id = ?2 "
+	"ON CONFLICT (a, b) DO UPDATE SET path_id = excluded.path_id, created_s = excluded.created_s "
+	"WHERE excluded.created_s > paths.created_s",
     [S_PATHS_OF] = "SELECT path_id, public_key FROM paths JOIN nodes ON id = b WHERE a = ?1 UNION ALL "
 		   "SELECT path_id, public_key FROM paths JOIN nodes ON id = a WHERE b = ?1",
     [S_RELEASED_PATHS_OF] =
@@ -213,6 +218,7 @@ static const struct ntm_store_ops sqlite_ops = {
     .save_presence = ntm_sq_save_presence,
     .save_paths = ntm_sq_save_paths,
     .each_path = ntm_sq_each_path,
+    .take_paths = ntm_sq_take_paths,
     .remove_paths = ntm_sq_remove_paths,
     .purge_paths = ntm_sq_purge_paths,
     .save_begin = ntm_sq_save_begin,

@@ -35,6 +35,7 @@ enum ntm_sq_stmt {
 	S_REKEY,
 	S_PRESENCE,
 	S_PATH_SAVE,
+	S_PATH_TAKE,
 	S_PATHS_OF,
 	S_RELEASED_PATHS_OF,
 	S_PATHS_RELEASE,
@@ -108,8 +109,10 @@ int ntm_sq_revoke(struct ntm_store *base, const char *label, int64_t now_s, stru
 int ntm_sq_rekey(struct ntm_store *base, uint64_t id, const uint8_t key[NTM_DH_LEN]);
 /* store_sqlite_paths.c */
 int ntm_sq_save_paths(struct ntm_store *base, const struct ntm_path_record *p, size_t n);
+int ntm_sq_take_paths(struct ntm_store *base, const struct ntm_path_record *p, size_t n);
 int ntm_sq_remove_paths(struct ntm_store *base, const struct ntm_path_record *p, size_t n);
 int ntm_sq_put_paths(struct sqlite_store *s, const struct ntm_path_record *p, size_t n); /* in a transaction */
+int ntm_sq_put_taken(struct sqlite_store *s, const struct ntm_path_record *p, size_t n); /* likewise */
 int ntm_sq_put_gone(struct sqlite_store *s, const struct ntm_path_record *p, size_t n);  /* likewise: removes them */
 int ntm_sq_purge_paths(struct ntm_store *base, int64_t before_s);
 int ntm_sq_each_path(struct ntm_store *base, uint64_t node, bool only_released, ntm_store_visit_path visit, void *arg);

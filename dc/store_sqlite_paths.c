@@ -14,16 +14,26 @@ static void bind_pair(sqlite3_stmt *st, const struct ntm_path_record *p)
 	sqlite3_bind_int64(st, 3, (int64_t)p->id);
 }
 
-int ntm_sq_put_paths(struct sqlite_store *s, const struct ntm_path_record *p, size_t n)
+static int put(struct sqlite_store *s, enum ntm_sq_stmt how, const struct ntm_path_record *p, size_t n)
 {
 	int err = 0;
 
 	for (size_t i = 0; !err && i < n; i++) {
-		bind_pair(s->st[S_PATH_SAVE], &p[i]);
-		sqlite3_bind_int64(s->st[S_PATH_SAVE], 4, p[i].created_s);
-		err = ntm_sq_run(s, S_PATH_SAVE);
+		bind_pair(s->st[how], &p[i]);
+		sqlite3_bind_int64(s->st[how], 4, p[i].created_s);
+		err = ntm_sq_run(s, how);
 	}
 	return err;
+}
+
+int ntm_sq_put_paths(struct sqlite_store *s, const struct ntm_path_record *p, size_t n)
+{
+	return put(s, S_PATH_SAVE, p, n);
+}
+
+int ntm_sq_put_taken(struct sqlite_store *s, const struct ntm_path_record *p, size_t n)
+{
+	return put(s, S_PATH_TAKE, p, n);
 }
 
 int ntm_sq_put_gone(struct sqlite_store *s, const struct ntm_path_record *p, size_t n)
@@ -43,6 +53,14 @@ int ntm_sq_save_paths(struct ntm_store *base, const struct ntm_path_record *p, s
 	int err = ntm_sq_begin_unsynced(s);
 
 	return err ? err : ntm_sq_end_unsynced(s, ntm_sq_put_paths(s, p, n));
+}
+
+int ntm_sq_take_paths(struct ntm_store *base, const struct ntm_path_record *p, size_t n)
+{
+	struct sqlite_store *s = ntm_sq(base);
+	int err = ntm_sq_begin_unsynced(s);
+
+	return err ? err : ntm_sq_end_unsynced(s, ntm_sq_put_taken(s, p, n));
 }
 
 int ntm_sq_remove_paths(struct ntm_store *base, const struct ntm_path_record *p, size_t n)

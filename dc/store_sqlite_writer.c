@@ -83,7 +83,7 @@ void ntm_sq_turn_end(struct sqlite_store *s)
 }
 
 /* Some of what is left of the batch, from done on, which it moves; in a transaction. */
-static int put_some(struct sqlite_store *s, const struct ntm_store_batch *b, size_t done[3])
+static int put_some(struct sqlite_store *s, const struct ntm_store_batch *b, size_t done[4])
 {
 	size_t n;
 	int err;
@@ -92,14 +92,18 @@ static int put_some(struct sqlite_store *s, const struct ntm_store_batch *b, siz
 		n = b->n_gone - done[0] < ROWS ? b->n_gone - done[0] : ROWS;
 		err = ntm_sq_put_gone(s, b->gone + done[0], n);
 		done[0] += n;
-	} else if (done[1] < b->n_paths) {
-		n = b->n_paths - done[1] < ROWS ? b->n_paths - done[1] : ROWS;
-		err = ntm_sq_put_paths(s, b->paths + done[1], n);
+	} else if (done[1] < b->n_taken) {
+		n = b->n_taken - done[1] < ROWS ? b->n_taken - done[1] : ROWS;
+		err = ntm_sq_put_taken(s, b->taken + done[1], n);
 		done[1] += n;
-	} else {
-		n = b->n_presence - done[2] < ROWS ? b->n_presence - done[2] : ROWS;
-		err = ntm_sq_put_presence(s, b->presence + done[2], n);
+	} else if (done[2] < b->n_paths) {
+		n = b->n_paths - done[2] < ROWS ? b->n_paths - done[2] : ROWS;
+		err = ntm_sq_put_paths(s, b->paths + done[2], n);
 		done[2] += n;
+	} else {
+		n = b->n_presence - done[3] < ROWS ? b->n_presence - done[3] : ROWS;
+		err = ntm_sq_put_presence(s, b->presence + done[3], n);
+		done[3] += n;
 	}
 	return err;
 }
@@ -107,7 +111,7 @@ static int put_some(struct sqlite_store *s, const struct ntm_store_batch *b, siz
 /* One transaction, unless the turn is wanted meanwhile: then it goes on in another. */
 static int write_batch(struct ntm_sq_writer *w, const struct ntm_store_batch *b)
 {
-	size_t done[3] = {0}, left = b->n_gone + b->n_paths + b->n_presence;
+	size_t done[4] = {0}, all = b->n_gone + b->n_taken + b->n_paths + b->n_presence, left = all;
 	int err = 0;
 
 	while (!err && left) {
@@ -115,7 +119,7 @@ static int write_batch(struct ntm_sq_writer *w, const struct ntm_store_batch *b)
 		err = ntm_sq_run(w->own, S_BEGIN);
 		while (!err && left) {
 			err = put_some(w->own, b, done);
-			left = b->n_gone + b->n_paths + b->n_presence - done[0] - done[1] - done[2];
+			left = all - done[0] - done[1] - done[2] - done[3];
 			if (atomic_load(&w->wanted))
 				break;
 		}

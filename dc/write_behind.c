@@ -18,8 +18,6 @@ enum {
 static size_t collect_paths(struct ntm_dc *dc, size_t most)
 {
 	struct ntm_path_record *r = dc->behind->paths;
-	uint64_t now_ms = ntm_dc_now(dc);
-	int64_t now_s = ntm_dc_wall_s();
 	struct ntm_dc_path *p;
 	size_t n;
 
@@ -27,7 +25,7 @@ static size_t collect_paths(struct ntm_dc *dc, size_t most)
 		r[n] = (struct ntm_path_record){
 		    .id = p->id,
 		    .nodes = {p->ends[0]->rec.id, p->ends[1]->rec.id},
-		    .created_s = now_s - (int64_t)((now_ms - p->created_ms) / 1000),
+		    .created_s = p->created_s,
 		};
 	return n;
 }
@@ -61,12 +59,14 @@ static size_t collect(struct ntm_dc *dc, size_t most)
 	b->batch = (struct ntm_store_batch){
 	    .gone = b->gone,
 	    .n_gone = b->n_gone < most ? b->n_gone : most,
+	    .taken = b->taken,
+	    .n_taken = b->n_taken < most ? b->n_taken : most,
 	    .paths = b->paths,
 	    .n_paths = collect_paths(dc, most),
 	    .presence = b->presence,
 	    .n_presence = collect_presence(dc, most),
 	};
-	return b->batch.n_gone + b->batch.n_paths + b->batch.n_presence;
+	return b->batch.n_gone + b->batch.n_taken + b->batch.n_paths + b->batch.n_presence;
 }
 
 /* The store has all of the batch, or it is to be told again. */
@@ -80,6 +80,9 @@ static void settle(struct ntm_dc *dc, bool stored)
 		return;
 	b->n_gone -= b->batch.n_gone;
 	memmove(b->gone, b->gone + b->batch.n_gone, b->n_gone * sizeof(*b->gone));
+	b->n_taken -= b->batch.n_taken;
+	memmove(b->taken, b->taken + b->batch.n_taken, b->n_taken * sizeof(*b->taken));
+	memmove(b->taken_index, b->taken_index + b->batch.n_taken, b->n_taken * sizeof(*b->taken_index));
 }
 
 static int write_now(struct ntm_dc *dc)
@@ -88,6 +91,8 @@ static int write_now(struct ntm_dc *dc)
 	const struct ntm_store_batch *b = &dc->behind->batch;
 	int err = b->n_gone ? ops->remove_paths(dc->store, b->gone, b->n_gone) : 0;
 
+	if (!err && b->n_taken)
+		err = ops->take_paths(dc->store, b->taken, b->n_taken);
 	if (!err && b->n_paths)
 		err = ops->save_paths(dc->store, b->paths, b->n_paths);
 	if (!err && b->n_presence)
@@ -154,6 +159,19 @@ void ntm_dc_write_gone(struct ntm_dc *dc, const struct ntm_path_record *path)
 		ntm_dc_write_all(dc);
 	if (b->n_gone < NTM_DC_RELEASES_MAX) /* else the store is broken: the row stays until it is too old */
 		b->gone[b->n_gone++] = *path;
+}
+
+int ntm_dc_write_taken(struct ntm_dc *dc, const struct ntm_path_record *path, const uint32_t index[2])
+{
+	struct ntm_dc_behind *b = dc->behind;
+
+	if (b->n_taken == NTM_DC_BATCH)
+		ntm_dc_write_all(dc);
+	if (b->n_taken == NTM_DC_BATCH)
+		return -EIO;
+	memcpy(b->taken_index[b->n_taken], index, sizeof(b->taken_index[0]));
+	b->taken[b->n_taken++] = *path;
+	return 0;
 }
 
 int ntm_dc_write_behind_start(struct ntm_dc *dc)

@@ -41,6 +41,8 @@ enum ntm_msg {
 	NTM_M_PEER_DIRECTION_RESPONSE = 21,
 	NTM_M_KEY_UPDATE_REQUEST = 22, /* node → DC: its key from now on */
 	NTM_M_KEY_UPDATE_RESPONSE = 23,
+	NTM_M_PATH_REPORT = 24, /* node → DC: paths that a process of it which is gone may not have written down */
+	NTM_M_PATH_REPORT_RESPONSE = 25,
 };
 
 enum ntm_field {
@@ -77,14 +79,16 @@ enum ntm_field {
 	NTM_F_GATEWAY = 29, /* u8 1: the wanted peer is any gateway RS; in Route Direction: this path is to/from it */
 	NTM_F_PEER_ZONE =
 	    30, /* as NTM_F_POOL4 and NTM_F_POOL6, then UTF-8 zone: whose nodes can be asked for; repeatable */
-	NTM_F_WANTED = 31,    /* UTF-8, FQDN of the node that a message between DCs is about or for */
-	NTM_F_DC_KEY = 32,    /* u8, enum ntm_dc_key_state; 32 bytes, X25519: a key of the DC; repeatable */
-	NTM_F_KEY_PROOF = 33, /* 32 bytes: that the sender has the private part of PUBLIC_KEY */
+	NTM_F_WANTED = 31,      /* UTF-8, FQDN of the node that a message between DCs is about or for */
+	NTM_F_DC_KEY = 32,      /* u8, enum ntm_dc_key_state; 32 bytes, X25519: a key of the DC; repeatable */
+	NTM_F_KEY_PROOF = 33,   /* 32 bytes: that the sender has the private part of PUBLIC_KEY */
+	NTM_F_PATH_TICKET = 34, /* struct ntm_path_ticket: a path that the DC directed, in its own words; repeatable */
 };
 
 #define NTM_RELAY_OFFERS_MAX 8
 #define NTM_PEER_ZONES_MAX 7
 #define NTM_DC_KEYS_MAX 3
+#define NTM_PATH_TICKETS_MAX 16
 #define NTM_RELAY_RTT_NONE 0xffffffffu
 
 enum ntm_dc_key_state {
@@ -114,6 +118,19 @@ struct ntm_relay_load {
 	__be32 reserved;     /* 0 */
 };
 NTM_ASSERT_SIZE(struct ntm_relay_load, 32);
+
+/*
+ * The DC's word for a path that it directed between two nodes of its zone, for itself: nodes keep it and show it as it
+ * is. Only the DC can make one.
+ */
+struct ntm_path_ticket {
+	__be64 path_id;
+	__be64 created_s; /* since 1970, by the DC's clock */
+	__be64 nodes[2];  /* the DC's numbers for the ends: initiator, responder */
+	__be32 index[2];  /* their places in the virtual pools */
+	__u8 mac[16];     /* of all before it */
+};
+NTM_ASSERT_SIZE(struct ntm_path_ticket, 56);
 
 enum ntm_role {
 	NTM_ROLE_INITIATOR = 1, /* sends Tunnel Requests and rekeys */

@@ -56,7 +56,13 @@ struct world_dc {
 		struct ntm_addr to;
 	} later[4];
 	struct world_session sessions[WORLD_NODES];
-	uint64_t last_error; /* of messages that nodes answered with an error */
+	unsigned reports;                        /* of paths, resends not counted */
+	uint64_t reported[NTM_PATH_TICKETS_MAX]; /* by the last one */
+	unsigned n_reported;
+	uint32_t report_txid;
+	uint16_t refuse_report; /* with this error; 0: not */
+	bool no_tickets;        /* it is one of before there were any */
+	uint64_t last_error;    /* of messages that nodes answered with an error */
 	struct ntm_session_init_state *hs;
 };
 
@@ -109,5 +115,8 @@ void world_deliver(struct world *w, const struct world_packet *p); /* now, past 
 /* The DC loses its sessions and begins new ones with the nodes that it knows. */
 void world_dc_restart(struct world *w, bool contact);
 void world_dc_send(struct world *w, int node, struct ntm_sig *m);
+void world_vips(int node, uint8_t vip4[4], uint8_t vip6[16]); /* virtual addresses */
+void world_dc_receives(struct world *w, const struct world_packet *p);
+void world_dc_step(struct world *w); /* a millisecond has passed */
 
 #endif

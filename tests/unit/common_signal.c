@@ -24,7 +24,7 @@ static struct ntm_sig full(void)
 	struct ntm_sig m;
 
 	ntm_sig_init(&m, NTM_M_ROUTE_DIRECTION, 0xdeadbeef);
-	m.have = (NTM_SIG_BIT(NTM_F_KEY_PROOF) << 1) - 2;
+	m.have = (NTM_SIG_BIT(NTM_F_PATH_TICKET) << 1) - 2;
 	strcpy(m.name, "bob.ntm.example");
 	strcpy(m.zone, "ntm.example");
 	strcpy(m.token, "TOKEN-7");
@@ -74,6 +74,8 @@ static struct ntm_sig full(void)
 	m.dc_keys[1] = (struct ntm_dc_key){NTM_DC_KEY_NEXT, {0x55}};
 	m.n_dc_keys = 2;
 	memset(m.key_proof, 0x66, 32);
+	memset(m.tickets, 0x77, 2 * sizeof(m.tickets[0]));
+	m.n_tickets = 2;
 	return m;
 }
 
@@ -141,7 +143,7 @@ Test(signal, truncated_at_every_byte)
 		else if (err)
 			assert_only_header(&back, 0, 0);
 	}
-	cr_assert_eq(whole, 39); /* the header alone and after each of 39 fields but the last */
+	cr_assert_eq(whole, 41); /* the header alone and after each of 41 fields but the last */
 }
 
 Test(signal, no_space_at_every_size)
@@ -168,26 +170,26 @@ static size_t put_field(uint8_t *buf, size_t at, unsigned type, size_t len, uint
 
 Test(signal, every_field_of_every_wrong_length)
 {
-	static const uint8_t fixed[NTM_F_KEY_PROOF + 1] = {
+	static const uint8_t fixed[NTM_F_PATH_TICKET + 1] = {
 	    [NTM_F_VIP4] = 4,       [NTM_F_VIP6] = 16,       [NTM_F_POOL4] = 5,       [NTM_F_POOL6] = 17,
 	    [NTM_F_CANDIDATE] = 20, [NTM_F_REFLEXIVE] = 18,  [NTM_F_LIFETIME] = 4,    [NTM_F_PATH_ID] = 8,
 	    [NTM_F_ROLE] = 1,       [NTM_F_PUBLIC_KEY] = 32, [NTM_F_PSK] = 32,        [NTM_F_ERROR_CODE] = 2,
 	    [NTM_F_MTU] = 2,        [NTM_F_KEEPALIVE] = 2,   [NTM_F_STALE] = 8,       [NTM_F_RELAY_SECRET] = 32,
 	    [NTM_F_RATE] = 4,       [NTM_F_LOAD] = 32,       [NTM_F_CHECK_FLAGS] = 1, [NTM_F_DELAY] = 2,
-	    [NTM_F_GATEWAY] = 1,    [NTM_F_DC_KEY] = 33,     [NTM_F_KEY_PROOF] = 32,
+	    [NTM_F_GATEWAY] = 1,    [NTM_F_DC_KEY] = 33,     [NTM_F_KEY_PROOF] = 32,  [NTM_F_PATH_TICKET] = 56,
 	};
-	static const uint16_t text_max[NTM_F_KEY_PROOF + 1] = {[NTM_F_NAME] = NTM_NAME_MAX,
-							       [NTM_F_TOKEN] = NTM_TOKEN_MAX,
-							       [NTM_F_ZONE] = NTM_NAME_MAX,
-							       [NTM_F_ERROR_TEXT] = 127,
-							       [NTM_F_WANTED] = NTM_NAME_MAX};
+	static const uint16_t text_max[NTM_F_PATH_TICKET + 1] = {[NTM_F_NAME] = NTM_NAME_MAX,
+								 [NTM_F_TOKEN] = NTM_TOKEN_MAX,
+								 [NTM_F_ZONE] = NTM_NAME_MAX,
+								 [NTM_F_ERROR_TEXT] = 127,
+								 [NTM_F_WANTED] = NTM_NAME_MAX};
 	/* of what is before a label, which is never empty */
-	static const uint8_t before_label[NTM_F_KEY_PROOF + 1] = {
+	static const uint8_t before_label[NTM_F_PATH_TICKET + 1] = {
 	    [NTM_F_RELAY] = 24, [NTM_F_RELAY_OFFER] = 64, [NTM_F_RELAY_RTT] = 4, [NTM_F_PEER_ZONE] = 22};
 	uint8_t buf[NTM_SIGNAL_MAX] = {NTM_M_KEEP_ALIVE};
 	struct ntm_sig m;
 
-	for (unsigned f = 1; f <= NTM_F_KEY_PROOF; f++) {
+	for (unsigned f = 1; f <= NTM_F_PATH_TICKET; f++) {
 		for (size_t len = 0; len < 400; len++) {
 			size_t label = before_label[f], most = f == NTM_F_PEER_ZONE ? NTM_NAME_MAX : NTM_LABEL_MAX;
 			uint8_t fill = text_max[f] || label ? 'x' : 0;
@@ -210,13 +212,13 @@ Test(signal, field_twice)
 	struct ntm_sig m = full(), back;
 	uint8_t buf[2 * NTM_SIGNAL_MAX];
 
-	for (unsigned f = 1; f <= NTM_F_KEY_PROOF; f++) {
+	for (unsigned f = 1; f <= NTM_F_PATH_TICKET; f++) {
 		size_t len, hdr = sizeof(struct ntm_sig_hdr);
 		bool repeatable = f == NTM_F_CANDIDATE || f == NTM_F_RELAY_OFFER || f == NTM_F_RELAY_RTT ||
-				  f == NTM_F_PEER_ZONE || f == NTM_F_DC_KEY;
+				  f == NTM_F_PEER_ZONE || f == NTM_F_DC_KEY || f == NTM_F_PATH_TICKET;
 
 		m.have = NTM_SIG_BIT(f);
-		m.n_candidates = m.n_offers = m.n_rtts = m.n_peer_zones = m.n_dc_keys = 1;
+		m.n_candidates = m.n_offers = m.n_rtts = m.n_peer_zones = m.n_dc_keys = m.n_tickets = 1;
 		len = encode(&m, buf);
 		memcpy(buf + len, buf + hdr, len - hdr);
 		cr_assert_eq(ntm_sig_decode(&back, buf, 2 * len - hdr), repeatable ? 0 : -EBADMSG, "%u", f);
@@ -327,7 +329,7 @@ Test(signal, load_on_the_wire)
 
 Test(signal, unknown_fields_are_skipped)
 {
-	static const unsigned unknown[] = {0, 34, 63, 64, 0x8001, 0xffff};
+	static const unsigned unknown[] = {0, 35, 63, 64, 0x8001, 0xffff};
 	struct ntm_sig m, back;
 	uint8_t buf[NTM_SIGNAL_MAX];
 	size_t len;

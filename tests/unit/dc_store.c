@@ -453,6 +453,45 @@ Test(store, paths_are_known_to_both_ends_and_released_by_revocation)
 	cr_assert_eq(paths_of(a.id, false).n, 0);
 }
 
+Test(store, a_path_is_taken_over_unless_the_pair_has_one_as_new)
+{
+	struct ntm_node_record a = node("a", 1), b = node("b", 2), c = node("c", 3), rec;
+	struct ntm_path_record had = {.id = 1, .nodes = {a.id, b.id}, .created_s = NOW};
+	struct ntm_path_record p[4] = {
+	    {.id = 2, .nodes = {b.id, a.id}, .created_s = NOW},
+	    {.id = 0xffffffffffffff03, .nodes = {c.id, a.id}, .created_s = NOW - 5},
+	    {.id = 4, .nodes = {a.id, 999}, .created_s = NOW},
+	    {.id = 5, .nodes = {a.id, c.id}, .created_s = NOW - 6},
+	};
+	struct path_list l;
+
+	cr_assert_eq(store->ops->save_paths(store, &had, 1), 0);
+	cr_assert_eq(store->ops->take_paths(store, p, 4), 0, "a node that is not there is none of its errors");
+	reopen();
+	cr_assert_eq(paths_of(a.id, false).n, 2);
+	cr_assert_eq(paths_of(b.id, false).ids[0], 1, "of the same second");
+	cr_assert_eq(paths_of(c.id, false).ids[0], 0xffffffffffffff03);
+	p[0].created_s = NOW + 1;
+	cr_assert_eq(store->ops->take_paths(store, p, 1), 0);
+	cr_assert_eq(paths_of(b.id, false).ids[0], 2);
+	had.created_s = NOW - 1;
+	cr_assert_eq(store->ops->save_paths(store, &had, 1), 0);
+	cr_assert_eq(paths_of(b.id, false).ids[0], 1, "what is directed now is, whatever the clock says");
+
+	/* whose end is revoked, before or after */
+	cr_assert_eq(store->ops->revoke(store, "c", NOW, &rec), 0);
+	p[1].id = 6;
+	p[1].created_s = NOW;
+	p[2] = (struct ntm_path_record){.id = 7, .nodes = {b.id, c.id}, .created_s = NOW};
+	cr_assert_eq(store->ops->take_paths(store, &p[1], 2), 0);
+	l = paths_of(a.id, true);
+	cr_assert_eq(l.n, 1);
+	cr_assert_eq(l.ids[0], 6);
+	l = paths_of(b.id, true);
+	cr_assert_eq(l.n, 1);
+	cr_assert_eq(l.ids[0], 7);
+}
+
 Test(store, settings_are_remembered_and_guarded)
 {
 	char was[32] = "";

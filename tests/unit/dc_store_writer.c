@@ -101,6 +101,34 @@ Test(store_writer, what_is_gone_goes_before_what_is_new)
 	cr_assert_eq(paths_of(1), 1);
 }
 
+Test(store_writer, what_is_taken_over_replaces_nothing_as_new)
+{
+	struct ntm_path_record taken[2] = {paths[0], paths[1]};
+	struct ntm_store_batch b = {.paths = paths, .n_paths = 1};
+
+	cr_assert_eq(write_batch(&b), 0);
+	taken[0].id = 99; /* of the same second */
+	b = (struct ntm_store_batch){.taken = taken, .n_taken = 2};
+	cr_assert_eq(write_batch(&b), 0);
+	cr_assert_eq(paths_of(2), 2);
+	b = (struct ntm_store_batch){.gone = paths, .n_gone = 2};
+	cr_assert_eq(write_batch(&b), 0);
+	cr_assert_eq(paths_of(2), 0, "the first was as it had been, the second as it was taken over");
+}
+
+Test(store_writer, what_is_new_comes_after_what_is_taken_over)
+{
+	struct ntm_path_record taken = paths[0];
+	struct ntm_store_batch b = {.taken = &taken, .n_taken = 1, .paths = paths, .n_paths = 1};
+
+	taken.id = 99;
+	taken.created_s++; /* the clock was set back meanwhile */
+	cr_assert_eq(write_batch(&b), 0);
+	b = (struct ntm_store_batch){.gone = paths, .n_gone = 1};
+	cr_assert_eq(write_batch(&b), 0);
+	cr_assert_eq(paths_of(2), 0);
+}
+
 Test(store_writer, a_request_gets_its_turn_within_a_batch)
 {
 	struct ntm_store_batch b = {.paths = paths, .n_paths = ROWS};

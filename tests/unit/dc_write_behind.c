@@ -14,7 +14,7 @@ static struct ntm_dc_node *nodes[4];
 
 /* The store: what it has been given, and how that went. */
 static const struct ntm_store_batch *given;
-static unsigned batches, rows[3];
+static unsigned batches, rows[4];
 static int result; /* of what is written; -EAGAIN: the thread does not get done */
 
 static int saved(unsigned *count, size_t n)
@@ -38,6 +38,13 @@ static int save_paths(struct ntm_store *s, const struct ntm_path_record *p, size
 	(void)p;
 	cr_assert_leq(n, (size_t)NTM_DC_BATCH);
 	return saved(&rows[1], n);
+}
+
+static int take_paths(struct ntm_store *s, const struct ntm_path_record *p, size_t n)
+{
+	(void)s;
+	(void)p;
+	return saved(&rows[3], n);
 }
 
 static int save_presence(struct ntm_store *s, const struct ntm_presence *p, size_t n)
@@ -69,6 +76,7 @@ static int save_end(struct ntm_store *s, bool wait)
 		rows[0] += (unsigned)given->n_gone;
 		rows[1] += (unsigned)given->n_paths;
 		rows[2] += (unsigned)given->n_presence;
+		rows[3] += (unsigned)given->n_taken;
 	}
 	given = NULL;
 	return result;
@@ -77,6 +85,7 @@ static int save_end(struct ntm_store *s, bool wait)
 static const struct ntm_store_ops with_thread = {
     .remove_paths = remove_paths,
     .save_paths = save_paths,
+    .take_paths = take_paths,
     .save_presence = save_presence,
     .save_begin = save_begin,
     .save_end = save_end,
@@ -202,6 +211,48 @@ Test(write_behind, a_path_released_while_it_is_written_goes_with_the_next_batch)
 	cr_assert_eq(given->n_gone, 1);
 	cr_assert_eq(given->gone[0].id, r.id);
 	cr_assert_eq(given->n_paths, 0);
+}
+
+static const uint32_t ends[2] = {1, 2};
+
+Test(write_behind, what_is_taken_over_waits_with_the_rest)
+{
+	struct ntm_path_record r = {.id = 9, .nodes = {1, 2}};
+
+	cr_assert_eq(ntm_dc_write_taken(dc, &r, ends), 0);
+	direct(2, 3);
+	until_asked();
+	cr_assert_eq(given->n_taken, 1);
+	cr_assert_eq(given->taken[0].id, 9);
+	cr_assert_eq(given->n_paths, 1);
+	r.id = 10;
+	cr_assert_eq(ntm_dc_write_taken(dc, &r, ends), 0);
+	result = -EIO;
+	until_asked();
+	cr_assert_eq(given->n_taken, 2, "it failed, so it is given again");
+	result = 0;
+	r.id = 11;
+	cr_assert_eq(ntm_dc_write_taken(dc, &r, ends), 0);
+	until_asked();
+	cr_assert_eq(given->n_taken, 1);
+	cr_assert_eq(given->taken[0].id, 11);
+	ntm_dc_write_all(dc);
+	cr_assert_eq(dc->behind->n_taken, 0);
+}
+
+Test(write_behind, what_is_taken_over_is_bounded_whatever_the_store_does)
+{
+	struct ntm_path_record r = {.id = 9, .nodes = {1, 2}};
+
+	result = -EIO;
+	for (unsigned i = 0; i < NTM_DC_BATCH; i++)
+		cr_assert_eq(ntm_dc_write_taken(dc, &r, ends), 0);
+	cr_assert_eq(ntm_dc_write_taken(dc, &r, ends), -EIO);
+	cr_assert_eq(dc->behind->n_taken, (size_t)NTM_DC_BATCH);
+	result = 0;
+	cr_assert_eq(ntm_dc_write_taken(dc, &r, ends), 0);
+	cr_assert_eq(rows[3], (unsigned)NTM_DC_BATCH);
+	cr_assert_eq(dc->behind->n_taken, 1);
 }
 
 Test(write_behind, everything_is_written_when_that_is_asked_for)

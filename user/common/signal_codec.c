@@ -220,6 +220,15 @@ static int put_dc_keys(struct ntm_wr *w, const struct ntm_sig *m)
 	return 0;
 }
 
+static int put_tickets(struct ntm_wr *w, const struct ntm_sig *m)
+{
+	if (m->n_tickets > NTM_PATH_TICKETS_MAX)
+		return -EINVAL;
+	for (unsigned i = 0; i < m->n_tickets; i++)
+		put(w, NTM_F_PATH_TICKET, &m->tickets[i], sizeof(m->tickets[i]));
+	return 0;
+}
+
 static void put_load(struct ntm_wr *w, const struct ntm_load *l)
 {
 	ntm_wr_u16(w, NTM_F_LOAD);
@@ -323,6 +332,8 @@ static int put_field(struct ntm_wr *w, const struct ntm_sig *m, enum ntm_field f
 	case NTM_F_KEY_PROOF:
 		put(w, f, m->key_proof, sizeof(m->key_proof));
 		break;
+	case NTM_F_PATH_TICKET:
+		return put_tickets(w, m);
 	}
 	return 0;
 }

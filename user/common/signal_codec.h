@@ -49,7 +49,7 @@ struct ntm_load { /* struct ntm_relay_load in host order */
 
 /* Which fields are present: bit NTM_SIG_BIT(NTM_F_*) of `have`. Strings are NUL-terminated here. */
 #define NTM_SIG_BIT(f) (1ull << (f))
-#define NTM_SIG_LAST_FIELD NTM_F_KEY_PROOF
+#define NTM_SIG_LAST_FIELD NTM_F_PATH_TICKET
 #define NTM_SIG_KNOWN_FIELDS ((NTM_SIG_BIT(NTM_SIG_LAST_FIELD) << 1) - 2)
 struct ntm_sig {
 	uint8_t msg;   /* enum ntm_msg */
@@ -88,6 +88,8 @@ struct ntm_sig {
 	struct ntm_dc_key dc_keys[NTM_DC_KEYS_MAX];
 	unsigned n_dc_keys;
 	uint8_t key_proof[NTM_KEY_LEN];
+	struct ntm_path_ticket tickets[NTM_PATH_TICKETS_MAX]; /* as on the wire */
+	unsigned n_tickets;
 };
 
 static inline bool ntm_sig_has(const struct ntm_sig *m, enum ntm_field f)
@@ -100,8 +102,9 @@ void ntm_sig_init(struct ntm_sig *m, enum ntm_msg msg, uint32_t txid); /* zeroes
 int ntm_sig_encode(const struct ntm_sig *m, uint8_t *out, size_t cap, size_t *len);
 /*
  * 0 or -EBADMSG: truncated, a known field of the wrong length, a field twice (but candidates, offers, zones, keys
- * of the DC and round trips, of which more than their MAX are an error), a string with NUL or control characters. *m is
- * zeroed on failure but for msg and txid where the fixed header was whole (so that an error can be answered).
+ * of the DC, tickets and round trips, of which more than their MAX are an error), a string with NUL or control
+ * characters. *m is zeroed on failure but for msg and txid where the fixed header was whole (so that an error can be
+ * answered).
  */
 int ntm_sig_decode(struct ntm_sig *m, const uint8_t *in, size_t len);
 const char *ntm_error_name(enum ntm_error e); /* "no_such_name"; never NULL */

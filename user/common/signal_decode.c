@@ -10,7 +10,7 @@
 #define BIT(f) NTM_SIG_BIT(f)
 #define REPEATABLE_FIELDS                                                                              \
 	(BIT(NTM_F_CANDIDATE) | BIT(NTM_F_RELAY_OFFER) | BIT(NTM_F_RELAY_RTT) | BIT(NTM_F_PEER_ZONE) | \
-	 BIT(NTM_F_DC_KEY))
+	 BIT(NTM_F_DC_KEY) | BIT(NTM_F_PATH_TICKET))
 
 /* The getters read one value of `len` bytes; whether all of it was read is checked by the caller. */
 
@@ -154,6 +154,15 @@ static void get_dc_key(struct ntm_rd *v, struct ntm_sig *m)
 	ntm_rd_bytes(v, k->key, NTM_DH_LEN);
 }
 
+static void get_ticket(struct ntm_rd *v, struct ntm_sig *m)
+{
+	if (m->n_tickets == NTM_PATH_TICKETS_MAX) {
+		v->err = -EBADMSG;
+		return;
+	}
+	ntm_rd_bytes(v, &m->tickets[m->n_tickets++], sizeof(m->tickets[0]));
+}
+
 static void get_load(struct ntm_rd *v, struct ntm_load *l)
 {
 	l->paths = ntm_rd_u32(v);
@@ -268,6 +277,9 @@ static void get_field(struct ntm_rd *v, struct ntm_sig *m, enum ntm_field f)
 		break;
 	case NTM_F_KEY_PROOF:
 		ntm_rd_bytes(v, m->key_proof, sizeof(m->key_proof));
+		break;
+	case NTM_F_PATH_TICKET:
+		get_ticket(v, m);
 		break;
 	}
 }

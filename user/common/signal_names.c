@@ -49,6 +49,8 @@ const char *ntm_msg_name(enum ntm_msg m)
 	    [NTM_M_PEER_DIRECTION_RESPONSE] = "peer_direction_response",
 	    [NTM_M_KEY_UPDATE_REQUEST] = "key_update_request",
 	    [NTM_M_KEY_UPDATE_RESPONSE] = "key_update_response",
+	    [NTM_M_PATH_REPORT] = "path_report",
+	    [NTM_M_PATH_REPORT_RESPONSE] = "path_report_response",
 	};
 	size_t i = (size_t)m;
 

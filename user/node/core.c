@@ -27,6 +27,7 @@ int ntm_node_core_init(struct ntm_node *n)
 	ntm_mobility_init(n);
 	ntm_handoff_init(n);
 	ntm_rotation_init(n);
+	ntm_path_reports_init(n);
 	n->direction_seconds = n->handover_seconds = (struct ntm_histogram)NTM_LATENCY_HISTOGRAM;
 	n->start_ms = ntm_timers_ms(&n->timers);
 	return err;
@@ -42,6 +43,7 @@ void ntm_node_core_free(struct ntm_node *n)
 	ntm_handoff_stop(n);
 	ntm_mobility_stop(n);
 	ntm_rotation_stop(n);
+	ntm_path_reports_stop(n);
 	ntm_dc_free(&n->dc);
 	ntm_tunnels_free(&n->tunnels);
 	ntm_hold_clear(&n->hold);

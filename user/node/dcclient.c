@@ -371,6 +371,8 @@ static void on_signal(struct ntm_dcclient *dc, const struct ntm_addr *from, cons
 		ntm_dc_promote_next(dc);
 		slot = NTM_DC_CUR;
 	}
+	if (slot == NTM_DC_CUR)
+		ntm_path_reports_heard(dc->node, dc->slot[slot].s.local_id);
 	/* The DC moved, or a NAT before it: answers go where the newest message came from. */
 	dc->slot[slot].addr = *from;
 	ntm_dc_message(dc, (enum ntm_dc_slot)slot, plain, plain_len);

@@ -105,6 +105,7 @@ static void registered(struct ntm_dcclient *dc, const struct ntm_sig *m)
 		n->hooks.registered(n, m);
 	ntm_directions_dc_back(n);
 	ntm_dc_resend_all(dc);
+	ntm_path_reports_registered(n, dc->slot[NTM_DC_CUR].s.local_id);
 }
 
 static void refused(struct ntm_dcclient *dc, const struct ntm_sig *m)
@@ -351,6 +352,7 @@ void ntm_dc_message(struct ntm_dcclient *dc, enum ntm_dc_slot slot, const uint8_
 	case NTM_M_REGISTRATION_RESPONSE:
 	case NTM_M_UPDATE_RESPONSE:
 	case NTM_M_KEY_UPDATE_RESPONSE:
+	case NTM_M_PATH_REPORT_RESPONSE:
 		ntm_dc_answered(dc, &m);
 		break;
 	case NTM_M_ERROR: {

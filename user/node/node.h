@@ -101,6 +101,7 @@ struct ntm_node {
 	struct ntm_tunnels tunnels;
 	struct ntm_dcclient dc;
 	struct ntm_directions directions;
+	struct ntm_path_reports reports;
 	struct ntm_hold hold;
 	struct ntm_relays relays;
 	struct ntm_mapping mapping;

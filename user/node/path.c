@@ -89,6 +89,7 @@ int ntm_path_directed(struct ntm_node *n, const struct ntm_sig *m, struct ntm_tu
 
 	t = ntm_tunnel_by_id(n, m->path_id);
 	if (t && same_path(n, t, m)) {
+		ntm_path_claim(t, m);
 		ntm_check_candidates(t, m);
 		if (ntm_sig_has(m, NTM_F_RELAY))
 			ntm_bind_set(t, &m->relay);
@@ -105,6 +106,7 @@ int ntm_path_directed(struct ntm_node *n, const struct ntm_sig *m, struct ntm_tu
 	ntm_debug("path %016" PRIx64 " to %s: %s, %u candidates, relay %s", t->id, name,
 		  t->role == NTM_ROLE_INITIATOR ? "initiator" : "responder", t->checks.n_pairs,
 		  ntm_sig_has(m, NTM_F_RELAY) ? m->relay.name : "none");
+	ntm_path_claim(t, m);
 	ntm_live_start(t);
 	if (ntm_sig_has(m, NTM_F_RELAY))
 		ntm_bind_set(t, &m->relay);

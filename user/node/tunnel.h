@@ -23,6 +23,7 @@
 #include "../dataplane/dp.h"
 #include "copies.h"
 #include "mobility.h"
+#include "pathreport.h"
 #include "route.h"
 #include "timer.h"
 
@@ -110,6 +111,8 @@ struct ntm_tunnel {
 	uint64_t seen_tx_packets, seen_rx_packets, old_since_ms, created_ms;
 
 	struct ntm_pmtu pmtu;
+
+	struct ntm_path_claim claim;
 };
 
 enum { NTM_TUNNEL_BUCKETS = 4096 };
