@@ -41,7 +41,8 @@ static struct party {
 	struct ntm_dc_route from;
 	bool member;
 	uint64_t path_id; /* the last that it heard of */
-	uint32_t asked;   /* the DC's last request to it */
+	struct ntm_path_ticket ticket;
+	uint32_t asked; /* the DC's last request to it */
 } parties[PARTIES];
 static uint64_t sessions; /* made for this input */
 
@@ -122,6 +123,8 @@ static void check_direction(int who, const struct ntm_sig *m)
 			require(holds_key_of(m->public_key, NTM_DH_LEN, i), "another one's key under this name");
 	}
 	parties[who].path_id = m->path_id;
+	require(m->n_tickets == 1 && be64toh(m->tickets[0].path_id) == m->path_id, "a path without a ticket");
+	parties[who].ticket = m->tickets[0];
 }
 
 /* What the DC says to one of them. */
@@ -154,6 +157,7 @@ static void heard(int who, const uint8_t *text, size_t len)
 		p->key = memcmp(m.public_key, p->pub[0], NTM_DH_LEN) != 0;
 		break;
 	case NTM_M_KEEP_ALIVE_RESPONSE:
+	case NTM_M_PATH_REPORT_RESPONSE:
 	case NTM_M_ERROR:
 		break;
 	default:
@@ -269,7 +273,7 @@ static void say_message(int who, const struct ntm_sig *m, unsigned how)
 		say(who, how, text, len);
 }
 
-/* Random to all others, so no input can hold it: the path's ID, what is being answered, the proof of a key. */
+/* Random to all others, so no input can hold it: the path's ID and ticket, what is answered, the proof of a key. */
 static void fill_in(const struct party *p, struct ntm_sig *m)
 {
 	unsigned other = !p->key;
@@ -278,6 +282,9 @@ static void fill_in(const struct party *p, struct ntm_sig *m)
 	m->stale_path_id = p->path_id;
 	if (m->msg == NTM_M_ROUTE_ACK || m->msg == NTM_M_RELAY_RESPONSE || m->msg == NTM_M_ERROR)
 		m->txid = p->asked;
+	/* its own, or another one's that it has got hold of */
+	for (unsigned i = 0; i < m->n_tickets; i++)
+		m->tickets[i] = parties[(m->txid + i) % PARTIES].ticket;
 	if (m->msg == NTM_M_KEY_UPDATE_REQUEST) {
 		memcpy(m->public_key, p->pub[other], NTM_DH_LEN);
 		require(!ntm_key_proof(p->priv[other], dc_pub, p->pub[p->key], p->pub[other], m->key_proof),
@@ -316,6 +323,7 @@ static void check_state(void)
 	require(dc.sessions.n[NTM_DC_BOUND] <= nodes, "more than one session for a node");
 	require(dc.outbox.by_txid.n <= NTM_DC_OUTBOX_MAX, "too many requests under way");
 	require(dc.behind->n_gone <= NTM_DC_RELEASES_MAX, "too many paths to be forgotten");
+	require(dc.behind->n_taken <= NTM_DC_BATCH, "too many paths to be remembered");
 	ntm_dc_nodes_each(&dc.nodes, check_node, NULL);
 }
 
@@ -443,6 +451,7 @@ static void begin(void)
 		p->key = 0;
 		p->member = false;
 		p->path_id = p->asked = 0;
+		p->ticket = (struct ntm_path_ticket){0};
 		p->from.peer.port = listen_addr.port;
 		begin_session(i);
 		if (i == STRANGER)
