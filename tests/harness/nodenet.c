@@ -20,15 +20,13 @@ static bool translated(const struct world_net *net)
 	return net->nat == WORLD_ONE_TO_ONE || net->nat == WORLD_EASY || net->nat == WORLD_HARD;
 }
 
-struct ntm_uplink_info world_beside(const struct world *w, int node)
+/* The second uplink's address, where it counts. */
+static bool is_beside(const struct world *w, int who, const uint8_t ip[16])
 {
-	struct ntm_uplink_info u = w->n[node]->uplinks[0];
+	struct ntm_addr a = world_outside(w, who, false);
 
-	strcpy(u.dp.name, "up1");
-	u.dp.ifindex++;
-	u.dp.addr4[3] ^= 64;
-	u.addrs[0][15] ^= 64;
-	return u;
+	a.ip[15] ^= 64;
+	return w->beside && who < WORLD_NODES && w->net[who].nat == WORLD_OPEN && !memcmp(a.ip, ip, 16);
 }
 
 struct ntm_addr world_outside(const struct world *w, int who, bool v6)
@@ -56,24 +54,44 @@ struct ntm_addr world_address(const struct world *w, int who, bool v6)
 	return a;
 }
 
+struct ntm_uplink_info world_beside(struct world *w, int node)
+{
+	struct ntm_uplink_info u = w->n[node]->uplinks[0];
+
+	strcpy(u.dp.name, "up1");
+	u.dp.ifindex++;
+	u.dp.addr4[3] ^= 64;
+	u.addrs[0][15] ^= 64;
+	w->beside = true;
+	/* What NATs remember was sent from the only uplink there was. */
+	for (int i = 0; i < WORLD_NODES; i++)
+		for (unsigned j = 0; j < w->flows[i].n; j++)
+			memcpy(w->flows[i].f[j].by, w->n[i]->uplinks[0].addrs[0], 16);
+	return u;
+}
+
 static unsigned life_ms(const struct world_net *net)
 {
 	return (net->life_s ? net->life_s : 180) * 1000u;
 }
 
 /* The flow of a packet that leaves, made if need be. */
-static struct world_flow *flow_out(struct world *w, int who, uint16_t lport, const struct ntm_addr *remote)
+static struct world_flow *flow_out(struct world *w, int who, uint16_t lport, const struct world_packet *p)
 {
+	static const uint8_t only[16];
+	const struct ntm_addr *remote = &p->dst;
+	const uint8_t *by = w->beside ? p->by : only;
 	struct world_flows *fs = &w->flows[who];
 	struct world_flow *f = NULL;
 
 	for (unsigned i = 0; i < fs->n && !f; i++)
-		if (fs->f[i].lport == lport && ntm_addr_equal(&fs->f[i].remote, remote))
+		if (fs->f[i].lport == lport && ntm_addr_equal(&fs->f[i].remote, remote) && !memcmp(fs->f[i].by, by, 16))
 			f = &fs->f[i];
 	if (!f) {
 		cr_assert_lt(fs->n, WORLD_FLOWS);
 		f = &fs->f[fs->n++];
 		*f = (struct world_flow){.lport = lport, .remote = *remote};
+		memcpy(f->by, by, 16);
 	}
 	if (!f->used_ms || now_ms() - f->used_ms > life_ms(&w->net[who])) {
 		/* Agents behind one NAT must not get the same port. */
@@ -127,7 +145,7 @@ static bool let_in(struct world *w, struct world_packet *p, int who)
 	struct ntm_addr outside = world_outside(w, who, v6);
 	struct world_flow *f = NULL;
 
-	if (memcmp(outside.ip, p->dst.ip, 16) || !has_family(w, who, v6))
+	if ((memcmp(outside.ip, p->dst.ip, 16) && !is_beside(w, who, p->dst.ip)) || !has_family(w, who, v6))
 		return false;
 	if (nat == WORLD_EASY || nat == WORLD_HARD || nat == WORLD_FIREWALL) {
 		f = flow_in(w, who, p->dst.port, &p->src);
@@ -138,6 +156,8 @@ static bool let_in(struct world *w, struct world_packet *p, int who)
 		memcpy(p->dst.ip, world_address(w, who, false).ip, 16);
 	if (f)
 		p->dst.port = f->lport;
+	if (f && !v6 && !ntm_ip_is_zero(f->by))
+		memcpy(p->dst.ip, f->by, 16);
 	p->to = who;
 	return true;
 }
@@ -149,6 +169,8 @@ bool world_route(struct world *w, struct world_packet *p, uint16_t lport)
 	p->to = -1;
 	p->src = world_address(w, p->from, v6);
 	p->src.port = lport;
+	if (is_beside(w, p->from, p->by))
+		memcpy(p->src.ip, p->by, 16);
 	if (!has_family(w, p->from, v6))
 		return false;
 	if (p->from < WORLD_NODES) {
@@ -157,7 +179,7 @@ bool world_route(struct world *w, struct world_packet *p, uint16_t lport)
 		if (deliver_inside(w, p))
 			return true;
 		if (net->nat != WORLD_OPEN) {
-			struct world_flow *f = flow_out(w, p->from, lport, &p->dst);
+			struct world_flow *f = flow_out(w, p->from, lport, p);
 
 			p->src = world_outside(w, p->from, v6);
 			p->src.port =

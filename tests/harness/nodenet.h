@@ -35,6 +35,7 @@ struct world_net {
 struct world_flow {
 	uint16_t lport, eport; /* network order */
 	struct ntm_addr remote;
+	uint8_t by[16]; /* own address, where there are several */
 	uint64_t used_ms;
 };
 
@@ -66,8 +67,8 @@ struct world_relay {
 /* Where a packet of `from` to p->dst comes out; sets p->to, p->src, p->dst. False: nowhere. */
 bool world_route(struct world *w, struct world_packet *p, uint16_t lport);
 struct ntm_addr world_address(const struct world *w, int who, bool v6); /* as it is configured */
-/* The first uplink of an agent, as another one that is there, too. */
-struct ntm_uplink_info world_beside(const struct world *w, int node);
+/* The first uplink of an agent, as another one that is there, too: packets go and come by the one that is said. */
+struct ntm_uplink_info world_beside(struct world *w, int node);
 struct ntm_addr world_outside(const struct world *w, int who, bool v6); /* as others see it, if that is one thing */
 
 void world_relay_info(const struct world *w, unsigned relay, struct ntm_relay_info *out);

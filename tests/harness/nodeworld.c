@@ -37,6 +37,8 @@ void world_put(struct world *w, int from, const struct ntm_addr *to, uint16_t lp
 	cr_assert_leq(len, sizeof(p->data));
 	p->from = from;
 	p->dst = *to;
+	if (w->by)
+		memcpy(p->by, w->by, 16);
 	arrives = world_route(w, p, lport);
 	p->at_ms = now_ms() + 1 + w->delay_ms;
 	p->len = len;
@@ -68,7 +70,6 @@ static int node_send(void *arg, const struct ntm_addr *to, const uint8_t src[16]
 	const struct ntm_hdr *h = data;
 	struct ntm_node *n = arg;
 
-	(void)src;
 	(void)mode;
 	if (ntm_hdr_type(h) == NTM_T_DATA && ntm_hdr_suite(h) == NTM_SUITE_KERNEL) {
 		struct ntm_dp_fake_path *p = ntm_dp_fake_path(n->dp, be64toh(h->id));
@@ -76,13 +77,17 @@ static int node_send(void *arg, const struct ntm_addr *to, const uint8_t src[16]
 		if (p)
 			p->stats.last_tx_ns = clock_now;
 	}
+	the_world->by = src;
 	put(the_world, index_of(n), to, data, len);
+	the_world->by = NULL;
 	return 0;
 }
 
-static int node_send_aside(void *arg, const struct ntm_addr *to, const void *data, size_t len)
+static int node_send_aside(void *arg, const struct ntm_addr *to, const uint8_t src[16], const void *data, size_t len)
 {
+	the_world->by = src;
 	world_put(the_world, index_of(arg), to, htons(40000), data, len);
+	the_world->by = NULL;
 	return 0;
 }
 
@@ -344,6 +349,8 @@ bool world_traffic(struct world *w, int node, size_t len)
 	if (!p || n->dp->ops->seal(n->dp, p->path.path_id, inner, len, out, sizeof(out), &out_len))
 		return false;
 	p->stats.last_tx_ns = clock_now;
+	w->by = ntm_node_source(n, &p->path.endpoint, vip);
 	put(w, node, &p->path.endpoint, out, out_len);
+	w->by = NULL;
 	return true;
 }

@@ -20,6 +20,7 @@ enum { WORLD_HEADS = 256 };
 struct world_packet {
 	int from, to; /* 0, 1: agents; WORLD_DC; WORLD_RS and above */
 	struct ntm_addr src, dst;
+	uint8_t by[16]; /* address that the agent said it sends from; zero: none */
 	uint64_t at_ms;
 	size_t len;
 	uint8_t data[4096];
@@ -73,6 +74,8 @@ struct world {
 	struct world_flows flows[WORLD_NODES];
 	struct world_relay rs[WORLD_RELAYS];
 	unsigned n_relays;
+	bool beside;       /* there are second uplinks (world_beside), with addresses of their own */
+	const uint8_t *by; /* of the packet that is sent now; NULL: no address in particular */
 	unsigned delay_ms; /* beyond 1 ms, of each packet; not to be lowered */
 	struct world_packet *queue, **tail;
 	/* true: the packet is lost. NULL: nothing is */

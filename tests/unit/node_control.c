@@ -145,6 +145,8 @@ Test(control, status_has_what_scripts_rely_on)
 	cr_assert_str_eq(text(u, "addr4"), "10.0.0.1");
 	cr_assert_str_eq(text(u, "addr6"), "fd00::1");
 	cr_assert_str_eq(text(u, "xdp"), "native");
+	cr_assert(json_object_is_type(get(u, "leads_nowhere"), json_type_boolean));
+	cr_assert_not(json_object_get_boolean(get(u, "leads_nowhere")));
 	cr_assert_eq(json_object_get_int(get(u, "mtu")), 1500);
 	cr_assert_eq(json_object_object_length(get(s, "counters")), NTM_R_COUNT);
 	cr_assert_eq(json_object_get_int(get(get(get(s, "counters"), "rx_replay"), "packets")), 0);

@@ -60,6 +60,11 @@ static unsigned drawn_back(unsigned ms)
 	return n;
 }
 
+static bool switched(struct world *world)
+{
+	return world->n[0]->uplinks[0].dp.ifindex != 2;
+}
+
 /* From one of two uplinks to the other, whose packets come from where the world sees alice. */
 static void change_uplinks(uint32_t duplicate_ms)
 {
@@ -76,6 +81,7 @@ static void change_uplinks(uint32_t duplicate_ms)
 	u[0] = world_beside(&w, 0);
 	u[1] = w.n[0]->uplinks[0];
 	ntm_node_set_uplinks(w.n[0], u, 2, false);
+	cr_assert(world_until(&w, 25, switched), "when it has answered");
 }
 
 Test(copies, do_not_draw_the_peer_back)

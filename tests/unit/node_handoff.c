@@ -58,8 +58,25 @@ static bool second_in_use(struct world *world)
 
 static bool binds_are_lost(struct world *world, const struct world_packet *p)
 {
+	const struct ntm_hdr *h = (const struct ntm_hdr *)p->data;
+
 	(void)world;
-	return p->from == 0 && (p->data[0] & 15) == NTM_T_TUNNEL_REQ && p->len == sizeof(struct ntm_relay_bind);
+	return p->from == 0 && ntm_hdr_type(h) == NTM_T_TUNNEL_REQ && ntm_hdr_suite(h) != NTM_SUITE_RS_PROBE &&
+	       p->len == sizeof(struct ntm_relay_bind);
+}
+
+/* The other uplink has answered, a round trip ago, and binds are under way. */
+static bool begun(struct world *world)
+{
+	(void)world;
+	return w.n[0]->handoff.wanted;
+}
+
+static void swap_and_begin(void)
+{
+	swap();
+	cr_assert_eq(in_use(), 0);
+	cr_assert(world_until(&w, 25, begun), "asked, and answered");
 }
 
 Test(handoff, the_rs_hears_first)
@@ -69,7 +86,7 @@ Test(handoff, the_rs_hears_first)
 	connected(hard, hard);
 	cr_assert_eq(world_tunnel(&w, 0)->route.kind, NTM_ROUTE_RELAY);
 	binds = w.rs[0].binds;
-	swap();
+	swap_and_begin();
 	world_run(&w, 15);
 	cr_expect_eq(in_use(), 0, "no answer yet");
 	cr_expect_eq(w.rs[0].binds, binds + 1);
@@ -86,7 +103,7 @@ Test(handoff, a_bind_that_is_lost_is_sent_again)
 {
 	connected(hard, hard);
 	w.drop = binds_are_lost;
-	swap();
+	swap_and_begin();
 	world_run(&w, 15);
 	w.drop = NULL;
 	cr_assert(world_until(&w, 250, second_in_use));
@@ -97,7 +114,7 @@ Test(handoff, an_rs_that_is_silent_is_not_waited_for)
 {
 	connected(hard, hard);
 	w.drop = binds_are_lost;
-	swap();
+	swap_and_begin();
 	world_run(&w, 40);
 	cr_expect_eq(in_use(), 0);
 	cr_assert(world_until(&w, 250, second_in_use));
@@ -107,7 +124,7 @@ Test(handoff, an_rs_that_is_silent_is_not_waited_for)
 Test(handoff, an_uplink_that_goes_is_not_waited_for)
 {
 	connected(hard, hard);
-	swap();
+	swap_and_begin();
 	world_run(&w, 5);
 	ntm_node_set_uplinks(w.n[0], &both[1], 1, false);
 	cr_expect_eq(in_use(), 1);
@@ -121,7 +138,7 @@ Test(handoff, whoever_changes_the_wish_is_bound_as_before)
 	unsigned binds;
 
 	connected(hard, hard);
-	swap();
+	swap_and_begin();
 	world_run(&w, 5);
 	binds = w.rs[0].binds;
 	ntm_node_set_uplinks(w.n[0], both, 2, false);
@@ -161,11 +178,12 @@ Test(handoff, asked_for_is_at_once)
 	cr_expect_eq(in_use(), 1);
 }
 
-Test(handoff, direct_paths_need_no_wait)
+Test(handoff, direct_paths_need_no_binds)
 {
 	connected(open_, open_);
 	cr_assert_neq(world_tunnel(&w, 0)->route.kind, NTM_ROUTE_RELAY);
 	swap();
+	world_run(&w, 25);
 	cr_expect_eq(in_use(), 1);
 	cr_expect_eq(w.n[0]->handoff.early, 0);
 }

@@ -155,7 +155,7 @@ Test(udp, a_port_aside_is_another_one_and_stays)
 	struct ntm_addr v4 = to(b, "127.0.0.1"), v6 = to(b, "::1");
 	uint16_t port;
 
-	cr_assert_eq(ntm_udp_send_aside(a, &v4, "x", 1), 0);
+	cr_assert_eq(ntm_udp_send_aside(a, &v4, NULL, "x", 1), 0);
 	run(1);
 	cr_assert_eq(got, 1);
 	port = last_from.port;
@@ -166,10 +166,10 @@ Test(udp, a_port_aside_is_another_one_and_stays)
 	cr_assert_eq(got, 2);
 	cr_assert_eq(last_len, 3);
 	cr_assert_eq(ntohs(last_from.port), ntm_udp_port(b));
-	cr_assert_eq(ntm_udp_send_aside(a, &v4, "x", 1), 0);
+	cr_assert_eq(ntm_udp_send_aside(a, &v4, NULL, "x", 1), 0);
 	run(3);
 	cr_assert_eq(last_from.port, port);
-	cr_assert_eq(ntm_udp_send_aside(a, &v6, "x", 1), 0);
+	cr_assert_eq(ntm_udp_send_aside(a, &v6, NULL, "x", 1), 0);
 	run(4);
 	cr_assert_eq(got, 4);
 }

@@ -123,6 +123,8 @@ static void print_uplinks(json_object *uplinks)
 			printf(", %s", ctl_text(u, "addr4"));
 		if (ctl_text(u, "addr6"))
 			printf(", %s", ctl_text(u, "addr6"));
+		if (json_object_get_boolean(ctl_member(u, "leads_nowhere")))
+			printf(", leads nowhere");
 		putchar('\n');
 	}
 	if (!n)

@@ -92,6 +92,8 @@ static json_object *uplinks_status(const struct ntm_node *n)
 		add_text(o, "addr4", memcmp(u->addr4, none, 4) ? ntm_ip_format(ip, text) : NULL);
 		add_text(o, "addr6", memcmp(u->addr6, none, 16) ? ntm_ip_format(u->addr6, text) : NULL);
 		add_text(o, "xdp", n->userpath ? NULL : ntm_rx_hook_name(u->hook));
+		json_object_object_add(o, "leads_nowhere",
+				       json_object_new_boolean(ntm_proof_nowhere(n, &n->uplinks[i])));
 		json_object_array_add(list, o);
 	}
 	return list;

@@ -41,8 +41,9 @@ static int seal(struct ntm_tunnel *t, const uint8_t *plain, size_t len, uint8_t 
 	return ntm_seal(rec->ctl_tx_key[slot], nonce, h, sizeof(*h), plain, len, out + sizeof(*h));
 }
 
-static int send_message(struct ntm_tunnel *t, const struct ntm_sig *m, const struct ntm_addr *to,
-			enum ntm_send_mode mode)
+/* from: NULL: where the path's packets are sent from. */
+static int send_from(struct ntm_tunnel *t, const struct ntm_sig *m, const struct ntm_addr *to, const uint8_t *from,
+		     enum ntm_send_mode mode)
 {
 	uint8_t plain[MESSAGE_MAX], out[NTM_CONTROL_MAX];
 	struct ntm_node *n = t->node;
@@ -63,11 +64,17 @@ static int send_message(struct ntm_tunnel *t, const struct ntm_sig *m, const str
 	}
 	if (!to->port)
 		return -EDESTADDRREQ;
-	err = n->net.send(n->net.arg, to, ntm_node_source(n, to, src), out, sizeof(struct ntm_hdr) + len + NTM_TAG_LEN,
-			  mode);
-	if (!err)
+	err = n->net.send(n->net.arg, to, from ? from : ntm_node_source(n, to, src), out,
+			  sizeof(struct ntm_hdr) + len + NTM_TAG_LEN, mode);
+	if (!err && !from)
 		t->ctl_tx_ns = ntm_timers_ns(&n->timers);
 	return err;
+}
+
+static int send_message(struct ntm_tunnel *t, const struct ntm_sig *m, const struct ntm_addr *to,
+			enum ntm_send_mode mode)
+{
+	return send_from(t, m, to, NULL, mode);
 }
 
 static void note_probe(struct ntm_tunnel *t, uint32_t txid, uint16_t inner, enum ntm_probe_kind kind)
@@ -126,6 +133,14 @@ int ntm_ctl_check(struct ntm_tunnel *t, const struct ntm_addr *to, uint8_t flags
 	if (err)
 		ntm_debug("path %016" PRIx64 ": check not sent: %s", t->id, strerror(-err));
 	return err;
+}
+
+int ntm_ctl_ask(struct ntm_tunnel *t, const uint8_t src[16], uint32_t txid)
+{
+	struct ntm_sig m;
+
+	ntm_sig_init(&m, NTM_M_CHECK, txid);
+	return send_from(t, &m, NULL, src, NTM_SEND_NORMAL);
 }
 
 int ntm_ctl_update(struct ntm_tunnel *t, const struct ntm_addr *to, bool moved)
@@ -312,19 +327,21 @@ static void follow(struct ntm_tunnel *t, const struct ntm_addr *from, uint8_t fl
 		(void)ntm_route_set(t, from, NTM_HOLD_ENDPOINT_MS, "the peer moved");
 }
 
-/* Heard of over the route in use? What comes another way says nothing about that one. */
-static void note_heard(struct ntm_tunnel *t, const struct ntm_addr *from)
+/* Heard of over the route in use, by the uplink in use? What comes another way says nothing about that one. */
+static void note_heard(struct ntm_tunnel *t, const struct ntm_addr *from, const uint8_t to[16])
 {
 	struct ntm_dp_stats s;
 
 	t->ctl_rx_ns = ntm_timers_ns(&t->node->timers);
-	if (t->node->dp->ops->stats(t->node->dp, t->id, &s) || !ntm_addr_equal(&s.endpoint, from))
+	if (t->node->dp->ops->stats(t->node->dp, t->id, &s) || !ntm_addr_equal(&s.endpoint, from) ||
+	    ntm_node_is_beside(t->node, to))
 		return;
 	t->route_rx_ns = t->ctl_rx_ns;
 	ntm_live_heard(t);
 }
 
-void ntm_ctl_input(struct ntm_node *n, const struct ntm_addr *from, const uint8_t *msg, size_t len)
+void ntm_ctl_input(struct ntm_node *n, const struct ntm_addr *from, const uint8_t to[16], const uint8_t *msg,
+		   size_t len)
 {
 	const struct ntm_hdr *h = (const struct ntm_hdr *)msg;
 	uint64_t counter = (uint64_t)be16toh(h->ctr_hi) << 32 | be32toh(h->ctr_lo);
@@ -360,7 +377,9 @@ void ntm_ctl_input(struct ntm_node *n, const struct ntm_addr *from, const uint8_
 	/* Checks go over routes that are not in use, and so does an Update of one that has moved. */
 	if (newest && m.msg != NTM_M_CHECK && m.msg != NTM_M_CHECK_RESPONSE && m.msg != NTM_M_UPDATE_RESPONSE)
 		roam(t, from);
-	note_heard(t, from);
+	note_heard(t, from, to);
+	if (!err && m.msg == NTM_M_CHECK_RESPONSE && ntm_proof_answered(n, m.txid))
+		return;
 	if (t->role == NTM_ROLE_INITIATOR)
 		ntm_hs_confirmed(t, ntm_hdr_epoch(h));
 

@@ -26,6 +26,7 @@ int ntm_node_core_init(struct ntm_node *n)
 	ntm_mapping_init(n);
 	ntm_mobility_init(n);
 	ntm_handoff_init(n);
+	ntm_proof_init(n);
 	ntm_rotation_init(n);
 	ntm_path_reports_init(n);
 	n->direction_seconds = n->handover_seconds = (struct ntm_histogram)NTM_LATENCY_HISTOGRAM;
@@ -40,6 +41,7 @@ void ntm_node_core_free(struct ntm_node *n)
 	ntm_hs_early_forget(n);
 	ntm_relays_stop(n);
 	ntm_mapping_stop(n);
+	ntm_proof_stop(n);
 	ntm_handoff_stop(n);
 	ntm_mobility_stop(n);
 	ntm_rotation_stop(n);
@@ -88,7 +90,7 @@ void ntm_node_input(struct ntm_node *n, const struct ntm_addr *from, const uint8
 		break;
 	case NTM_T_DATA:
 		if (ntm_hdr_suite(h) == NTM_SUITE_CONTROL)
-			ntm_ctl_input(n, from, data, len);
+			ntm_ctl_input(n, from, to, data, len);
 		else if (ntm_hdr_suite(h) == NTM_SUITE_KERNEL)
 			/* Reassembled or with IP options: the same keys and window, counted there. */
 			(void)n->dp->ops->open(n->dp, data, len, from);
@@ -218,6 +220,17 @@ const uint8_t *ntm_node_source(const struct ntm_node *n, const struct ntm_addr *
 	return out;
 }
 
+bool ntm_node_is_beside(const struct ntm_node *n, const uint8_t ip[16])
+{
+	const struct ntm_uplink_info *u = n->uplinks;
+	uint8_t src[16];
+
+	for (unsigned i = 0; i < n->n_uplinks; i++)
+		if (ntm_uplinks_source(&u[i], 1, !ntm_ip_is_v4(ip), src))
+			return !ntm_uplinks_have(&u[i], 1, ip) && ntm_uplinks_have(u, n->n_uplinks, ip);
+	return false;
+}
+
 uint16_t ntm_node_uplink_mtu(const struct ntm_node *n, bool v6)
 {
 	for (unsigned i = 0; i < n->n_uplinks; i++)
@@ -316,7 +329,7 @@ void ntm_node_use_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, u
 
 	memcpy(old, n->uplinks, sizeof(old));
 	if (!force && count && n_old && old[0].dp.ifindex != u[0].dp.ifindex)
-		reason = "uplink";
+		reason = ntm_proof_nowhere(n, &old[0]) ? "leads nowhere" : "uplink";
 	n->n_uplinks = 0;
 	for (unsigned i = 0; i < count; i++) {
 		unsigned kept = 0;
@@ -348,19 +361,27 @@ void ntm_node_use_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, u
 	if (!count)
 		ntm_warn("no uplink: no interface is up with an address");
 	uplinks_event(n);
+	if (count && n_old && old[0].dp.ifindex != u[0].dp.ifindex)
+		ntm_dc_uplink_changed(&n->dc);
 	if (n->ready || force || n->dc.started)
 		ntm_mobility_changed(n, old, n_old, force, reason);
 }
 
 void ntm_node_set_uplinks(struct ntm_node *n, const struct ntm_uplink_info *u, unsigned count, bool force)
 {
+	struct ntm_uplink_info order[NTM_UPLINKS_MAX];
+
 	n->mobility.noticed_ns = ntm_timers_ns(&n->timers);
 	if (count > NTM_UPLINKS_MAX)
 		count = NTM_UPLINKS_MAX;
+	if (count)
+		memcpy(order, u, count * sizeof(*u));
+	if (ntm_proof_order(n, order, count, force))
+		return;
 	if (force)
 		ntm_handoff_stop(n);
-	if (force || !ntm_handoff_begin(n, u, count))
-		ntm_node_use_uplinks(n, u, count, force);
+	if (force || !ntm_handoff_begin(n, order, count))
+		ntm_node_use_uplinks(n, order, count, force);
 }
 
 json_object *ntm_node_event(struct ntm_node *n, const char *name)

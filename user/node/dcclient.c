@@ -37,17 +37,73 @@ static uint64_t hs_patience_ms(const struct ntm_dcclient *dc)
 	return dc->failures < dc->node->conf.dc_endpoints.n ? ntm_dc_patience_ms(dc) : NTM_DC_GIVE_UP_MS;
 }
 
+static bool on_link(const struct ntm_uplink_info *u, const uint8_t ip[16])
+{
+	for (unsigned i = 0; i < u->n_addrs; i++) {
+		struct ntm_prefix p = {.len = u->prefix_len[i]};
+
+		memcpy(p.ip, u->addrs[i], 16);
+		if (p.len && ntm_ip_is_v4(ip) == ntm_ip_is_v4(p.ip) && ntm_prefix_contains(&p, ip))
+			return true;
+	}
+	return false;
+}
+
+/* NULL: with one uplink, or if another one leads there by itself, the kernel knows best. */
+static const uint8_t *usual_source(const struct ntm_dcclient *dc, const struct ntm_addr *to, uint8_t out[16])
+{
+	const struct ntm_node *n = dc->node;
+
+	for (unsigned i = 1; i < n->n_uplinks; i++)
+		if (on_link(&n->uplinks[i], to->ip) && !on_link(&n->uplinks[0], to->ip))
+			return NULL;
+	ntm_node_source(n, to, out);
+	return n->n_uplinks < 2 || ntm_ip_is_zero(out) ? NULL : out;
+}
+
+const uint8_t *ntm_dc_source(const struct ntm_dcclient *dc, const struct ntm_addr *to, uint8_t out[16])
+{
+	const uint8_t *usual = usual_source(dc, to, out);
+
+	if (!usual || !dc->astray || memcmp(usual, dc->from, 16))
+		return usual;
+	memcpy(out, dc->via, 16);
+	return ntm_node_has_addr(dc->node, dc->via) ? out : NULL;
+}
+
+void ntm_dc_uplink_changed(struct ntm_dcclient *dc)
+{
+	dc->astray = false;
+}
+
+/* Not answered from there: by the kernel's routes, and then from each of the others' addresses. */
+static const uint8_t *other_source(const struct ntm_dcclient *dc, const struct ntm_addr *to, unsigned nth,
+				   uint8_t out[16])
+{
+	const struct ntm_node *n = dc->node;
+	unsigned others = n->n_uplinks > 1 ? n->n_uplinks - 1 : 0;
+	const struct ntm_uplink_info *u;
+
+	nth %= others + 1;
+	if (!nth)
+		return NULL;
+	u = &n->uplinks[nth];
+	return ntm_uplinks_source(u, 1, !ntm_ip_is_v4(to->ip), out) ? out : NULL;
+}
+
 void ntm_dc_open_ways(struct ntm_dcclient *dc)
 {
 	const struct ntm_addr_list *l = &dc->node->conf.dc_endpoints;
 	struct ntm_hdr opener = {0};
+	uint8_t src[16];
 
 	opener.ver_type = NTM_WIRE_VERSION << 4 | NTM_T_SIGNAL;
 	for (size_t i = 0; i < l->n; i++) {
 		if (ntm_addr_equal(&l->addrs[i], &dc->slot[NTM_DC_CUR].addr) ||
 		    !ntm_node_has_family(dc->node, !ntm_ip_is_v4(l->addrs[i].ip)))
 			continue;
-		dc->node->net.send(dc->node->net.arg, &l->addrs[i], NULL, &opener, sizeof(opener), NTM_SEND_NORMAL);
+		dc->node->net.send(dc->node->net.arg, &l->addrs[i], ntm_dc_source(dc, &l->addrs[i], src), &opener,
+				   sizeof(opener), NTM_SEND_NORMAL);
 	}
 }
 
@@ -74,13 +130,22 @@ static void hs_stop(struct ntm_dcclient *dc)
 	dc->hs = NULL;
 }
 
-static void hs_transmit(struct ntm_dcclient *dc)
+static void hs_transmit_from(struct ntm_dcclient *dc, const uint8_t *from)
 {
 	struct ntm_node *n = dc->node;
-	int err = n->net.send(n->net.arg, &dc->hs_addr, NULL, &dc->hs->msg, sizeof(dc->hs->msg), NTM_SEND_NORMAL);
+	int err = n->net.send(n->net.arg, &dc->hs_addr, from, &dc->hs->msg, sizeof(dc->hs->msg), NTM_SEND_NORMAL);
 
 	if (err)
 		ntm_debug("dc: session init not sent: %s", strerror(-err));
+}
+
+static void hs_transmit(struct ntm_dcclient *dc)
+{
+	unsigned nth = dc->hs_sends++;
+	uint8_t src[16];
+
+	hs_transmit_from(dc, nth ? other_source(dc, &dc->hs_addr, nth - 1 + dc->failures, src)
+				 : usual_source(dc, &dc->hs_addr, src));
 }
 
 /* Only the DC can bring such a path back. */
@@ -179,6 +244,7 @@ static void hs_begin(struct ntm_dcclient *dc)
 	}
 	dc->hs_begin_ms = now;
 	dc->hs_wait_ms = HS_FIRST_MS;
+	dc->hs_sends = 0;
 	hs_transmit(dc);
 	ntm_timer_arm(&n->timers, &dc->hs_timer, dc->hs_wait_ms);
 }
@@ -242,6 +308,7 @@ void ntm_dc_session_dead(struct ntm_dcclient *dc)
 		dc->endpoint = (dc->endpoint + 1) % dc->node->conf.dc_endpoints.n;
 		drop_slot(dc, NTM_DC_CUR);
 	}
+	ntm_proof_doubt(dc->node);
 	if (!dc->hs)
 		hs_begin(dc);
 }
@@ -266,7 +333,17 @@ static void on_lifetime(void *arg)
 		hs_begin(dc);
 }
 
-static void on_response(struct ntm_dcclient *dc, const struct ntm_addr *from, const uint8_t *msg, size_t len)
+/* Where its answer came to, it hears this node. */
+static void note_way(struct ntm_dcclient *dc, const struct ntm_addr *from, const uint8_t to[16])
+{
+	const uint8_t *usual = usual_source(dc, from, dc->from);
+
+	dc->astray = usual && !ntm_ip_is_zero(to) && memcmp(to, usual, 16);
+	memcpy(dc->via, to, 16);
+}
+
+static void on_response(struct ntm_dcclient *dc, const struct ntm_addr *from, const uint8_t to[16], const uint8_t *msg,
+			size_t len)
 {
 	struct ntm_node *n = dc->node;
 	struct ntm_dc_session s = {.used = true, .addr = *from};
@@ -280,9 +357,13 @@ static void on_response(struct ntm_dcclient *dc, const struct ntm_addr *from, co
 	hs_stop(dc);
 	make_current(dc, &s);
 	ntm_wipe(&s, sizeof(s));
+	note_way(dc, from, to);
 	ntm_dc_rtt(dc, (double)(now - dc->hs_begin_ms));
 	ntm_debug("dc: session with %s", ntm_addr_format(from, text));
 	ntm_dc_register(dc, NTM_DC_CUR);
+	/* Not where paths leave: is that uplink any good? */
+	if (dc->astray)
+		ntm_proof_answered_aside(n);
 }
 
 /* A DC that was restarted knows its nodes' addresses, but has no session with them: it begins one. */
@@ -326,7 +407,7 @@ static void on_init(struct ntm_dcclient *dc, const struct ntm_addr *from, const 
 	ntm_dc_register(dc, NTM_DC_NEXT);
 }
 
-static void on_cookie(struct ntm_dcclient *dc, const uint8_t *msg, size_t len)
+static void on_cookie(struct ntm_dcclient *dc, const uint8_t to[16], const uint8_t *msg, size_t len)
 {
 	uint64_t now = ntm_timers_ms(&dc->node->timers);
 	struct ntm_cookie_reply r;
@@ -337,7 +418,8 @@ static void on_cookie(struct ntm_dcclient *dc, const uint8_t *msg, size_t len)
 	if (ntm_cookie_consume(&dc->cookie, &r, now) ||
 	    ntm_cookie_sign(&dc->cookie, &dc->hs->msg, sizeof(dc->hs->msg), now))
 		return;
-	hs_transmit(dc);
+	/* It is good for that address only. */
+	hs_transmit_from(dc, dc->node->n_uplinks > 1 ? to : NULL);
 }
 
 int ntm_dc_slot_of(const struct ntm_dcclient *dc, uint64_t id)
@@ -387,10 +469,10 @@ void ntm_dc_input(struct ntm_dcclient *dc, const struct ntm_addr *from, const ui
 		on_init(dc, from, to, msg, len);
 		break;
 	case NTM_T_SESSION_RESP:
-		on_response(dc, from, msg, len);
+		on_response(dc, from, to, msg, len);
 		break;
 	case NTM_T_COOKIE_REPLY:
-		on_cookie(dc, msg, len);
+		on_cookie(dc, to, msg, len);
 		break;
 	case NTM_T_SIGNAL:
 		on_signal(dc, from, msg, len);

@@ -65,6 +65,11 @@ struct ntm_dcclient {
 	struct ntm_cookie_client cookie;
 	uint64_t hs_begin_ms, retry_ms, last_kick_ms;
 	uint32_t hs_wait_ms;
+	unsigned hs_sends;
+	/* Instead of from `from`, which was not answered, messages are sent from `via`; zero: by the kernel's choice.
+	 */
+	bool astray;
+	uint8_t from[16], via[16];
 	unsigned failures; /* handshakes in a row */
 	struct ntm_timer hs_timer, keepalive_timer, lifetime_timer;
 
@@ -98,6 +103,8 @@ void ntm_dc_forget(struct ntm_dcclient *dc, void *arg); /* calls with this arg a
 int ntm_dc_send(struct ntm_dcclient *dc, const struct ntm_sig *m);
 /* Addresses have changed: registers anew. */
 void ntm_dc_reregister(struct ntm_dcclient *dc);
+/* Paths leave by another uplink, and so do messages to the DC, whatever was answered before. */
+void ntm_dc_uplink_changed(struct ntm_dcclient *dc);
 /* There is news for the DC: a Keep Alive, now. */
 void ntm_dc_keepalive_now(struct ntm_dcclient *dc);
 /*
@@ -105,6 +112,11 @@ void ntm_dc_keepalive_now(struct ntm_dcclient *dc);
  * answer is told to ntm_mapping_answered(). Sent once. 0 or -errno (-ENOTSUP: no such port).
  */
 int ntm_dc_keepalive_aside(struct ntm_dcclient *dc, uint16_t delay_s, uint32_t *txid);
+/*
+ * A Keep Alive from another address of this node, which moves nothing at the DC; sent once, answered to
+ * ntm_proof_answered(). 0 or -errno (-ENOTCONN: no session, or not with an address of that family).
+ */
+int ntm_dc_ask(struct ntm_dcclient *dc, const uint8_t src[16], uint32_t txid);
 bool ntm_dc_connected(const struct ntm_dcclient *dc);
 /* The DC's key of the session in use; NULL: there is none. */
 const uint8_t *ntm_dc_session_key(const struct ntm_dcclient *dc);

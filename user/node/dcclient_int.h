@@ -11,6 +11,11 @@ void ntm_dc_promote_next(struct ntm_dcclient *dc);
 void ntm_dc_session_dead(struct ntm_dcclient *dc);          /* went silent: a new one at once */
 void ntm_dc_kick(struct ntm_dcclient *dc);                  /* somebody waits for a session */
 uint64_t ntm_dc_patience_ms(const struct ntm_dcclient *dc); /* unanswered for so long: it is dead */
+/*
+ * Where a message for that endpoint is sent from: of several uplinks, that which paths use. But by the kernel's routes
+ * to who is on another one's link, and by whatever was answered when that uplink was not. NULL: the kernel's choice.
+ */
+const uint8_t *ntm_dc_source(const struct ntm_dcclient *dc, const struct ntm_addr *to, uint8_t out[16]);
 /* To all endpoints but that of the session: NATs and firewalls let in what the DC may send from there. */
 void ntm_dc_open_ways(struct ntm_dcclient *dc);
 

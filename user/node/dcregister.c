@@ -346,7 +346,7 @@ void ntm_dc_message(struct ntm_dcclient *dc, enum ntm_dc_slot slot, const uint8_
 	}
 	switch (m.msg) {
 	case NTM_M_KEEP_ALIVE_RESPONSE:
-		if (ntm_mapping_answered(dc->node, m.txid))
+		if (ntm_mapping_answered(dc->node, m.txid) || ntm_proof_answered(dc->node, m.txid))
 			break;
 		/* fall through */
 	case NTM_M_REGISTRATION_RESPONSE:
@@ -358,6 +358,7 @@ void ntm_dc_message(struct ntm_dcclient *dc, enum ntm_dc_slot slot, const uint8_
 	case NTM_M_ERROR: {
 		bool lost = m.error_code == NTM_E_NOT_REGISTERED && !dc->reg_txid;
 
+		(void)ntm_proof_answered(dc->node, m.txid);
 		/* of its own accord; the answer to a request that was sent twice comes twice */
 		if (!ntm_dc_answered(dc, &m) && !m.txid && m.error_code == NTM_E_DENIED && dc->registered) {
 			ntm_err("dc: %s", m.error_text[0] ? m.error_text : "this node was revoked");

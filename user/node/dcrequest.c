@@ -18,7 +18,7 @@ void ntm_dc_rtt(struct ntm_dcclient *dc, double sample_ms)
 static int transmit(struct ntm_dcclient *dc, enum ntm_dc_slot slot, const uint8_t *msg, size_t len)
 {
 	struct ntm_node *n = dc->node;
-	uint8_t out[NTM_SIGNAL_MAX];
+	uint8_t out[NTM_SIGNAL_MAX], src[16];
 	size_t out_len;
 	int err;
 
@@ -27,7 +27,8 @@ static int transmit(struct ntm_dcclient *dc, enum ntm_dc_slot slot, const uint8_
 	err = ntm_session_seal(&dc->slot[slot].s, msg, len, out, sizeof(out), &out_len);
 	if (err)
 		return err;
-	return n->net.send(n->net.arg, &dc->slot[slot].addr, NULL, out, out_len, NTM_SEND_NORMAL);
+	return n->net.send(n->net.arg, &dc->slot[slot].addr, ntm_dc_source(dc, &dc->slot[slot].addr, src), out, out_len,
+			   NTM_SEND_NORMAL);
 }
 
 static void release(struct ntm_dc_request *r)
@@ -193,12 +194,27 @@ int ntm_dc_send(struct ntm_dcclient *dc, const struct ntm_sig *m)
 	return ntm_dc_send_on(dc, NTM_DC_CUR, &copy);
 }
 
+enum { ASK_MAX = 64 };
+
+/* A Keep Alive that says nothing of where this node is. */
+static int seal_ask(struct ntm_dcclient *dc, uint16_t delay_s, uint32_t txid, uint8_t *out, size_t cap, size_t *len)
+{
+	uint8_t plain[ASK_MAX];
+	struct ntm_sig m;
+	int err;
+
+	ntm_sig_init(&m, NTM_M_KEEP_ALIVE, txid);
+	m.delay_s = delay_s;
+	m.have = 1u << NTM_F_DELAY;
+	err = ntm_sig_encode(&m, plain, sizeof(plain), len);
+	return err ? err : ntm_session_seal(&dc->slot[NTM_DC_CUR].s, plain, *len, out, cap, len);
+}
+
 int ntm_dc_keepalive_aside(struct ntm_dcclient *dc, uint16_t delay_s, uint32_t *txid)
 {
-	uint8_t plain[64], out[64 + sizeof(struct ntm_hdr) + NTM_TAG_LEN];
+	uint8_t out[ASK_MAX + sizeof(struct ntm_hdr) + NTM_TAG_LEN], src[16];
 	struct ntm_dc_session *s = &dc->slot[NTM_DC_CUR];
 	struct ntm_node *n = dc->node;
-	struct ntm_sig m;
 	size_t len;
 	int err;
 
@@ -206,16 +222,22 @@ int ntm_dc_keepalive_aside(struct ntm_dcclient *dc, uint16_t delay_s, uint32_t *
 		return -ENOTSUP;
 	if (!s->used)
 		return -ENOTCONN;
-	ntm_sig_init(&m, NTM_M_KEEP_ALIVE, dc->next_txid++);
-	m.delay_s = delay_s;
-	m.have = 1u << NTM_F_DELAY;
-	err = ntm_sig_encode(&m, plain, sizeof(plain), &len);
-	if (!err)
-		err = ntm_session_seal(&s->s, plain, len, out, sizeof(out), &len);
-	if (err)
-		return err;
-	*txid = m.txid;
-	return n->send_aside(n->net.arg, &s->addr, out, len);
+	*txid = dc->next_txid++;
+	err = seal_ask(dc, delay_s, *txid, out, sizeof(out), &len);
+	return err ? err : n->send_aside(n->net.arg, &s->addr, ntm_dc_source(dc, &s->addr, src), out, len);
+}
+
+int ntm_dc_ask(struct ntm_dcclient *dc, const uint8_t src[16], uint32_t txid)
+{
+	uint8_t out[ASK_MAX + sizeof(struct ntm_hdr) + NTM_TAG_LEN];
+	struct ntm_dc_session *s = &dc->slot[NTM_DC_CUR];
+	size_t len;
+	int err;
+
+	if (!s->used || ntm_ip_is_v4(s->addr.ip) != ntm_ip_is_v4(src))
+		return -ENOTCONN;
+	err = seal_ask(dc, 0, txid, out, sizeof(out), &len);
+	return err ? err : dc->node->net.send(dc->node->net.arg, &s->addr, src, out, len, NTM_SEND_NORMAL);
 }
 
 bool ntm_dc_answered(struct ntm_dcclient *dc, const struct ntm_sig *m)

@@ -40,12 +40,12 @@ static bool concerned(const struct ntm_tunnel *t, const struct ntm_uplink_info *
 	       ntm_uplinks_source(u, n, t->bind.v6, from) && memcmp(now, from, 16);
 }
 
-/* Other uplink, and the one in use is there as it was. */
+/* Other uplink, and the one in use is there as it was, and leads somewhere. */
 static bool can_wait(const struct ntm_node *n, const struct ntm_uplink_info *u, unsigned count)
 {
 	const struct ntm_uplink_info *old = n->n_uplinks ? entry(u, count, n->uplinks[0].dp.ifindex) : NULL;
 
-	return n->ready && old && old != u && same_addresses(old, &n->uplinks[0]);
+	return n->ready && old && old != u && same_addresses(old, &n->uplinks[0]) && !ntm_proof_nowhere(n, old);
 }
 
 static void end(struct ntm_node *n, bool back)
@@ -61,8 +61,11 @@ static void end(struct ntm_node *n, bool back)
 
 		t->bind.early = false;
 		t->bind.early_seq = 0;
-		if (was && back)
-			ntm_bind_moved(t);
+		if (!was || !back)
+			continue;
+		/* As what the RS saw this node by the other uplink is no news of this one. */
+		memset(t->bind.sent, 0, sizeof(t->bind.sent));
+		ntm_bind_moved(t);
 	}
 }
 
@@ -159,7 +162,7 @@ static bool same(const struct ntm_uplink_info *a, const struct ntm_uplink_info *
 }
 
 /* What has been in use all the time. */
-static bool as_now(const struct ntm_node *n, const struct ntm_uplink_info *u, unsigned count)
+bool ntm_uplinks_in_use(const struct ntm_node *n, const struct ntm_uplink_info *u, unsigned count)
 {
 	for (unsigned i = 0; i < count && count == n->n_uplinks; i++)
 		if (!same(&u[i], &n->uplinks[i]))
@@ -182,7 +185,7 @@ bool ntm_handoff_begin(struct ntm_node *n, const struct ntm_uplink_info *u, unsi
 		bool back = n->n_uplinks && count && same_uplink(&n->uplinks[0], &u[0]);
 
 		end(n, back);
-		if (back && as_now(n, u, count))
+		if (back && ntm_uplinks_in_use(n, u, count))
 			return true;
 	}
 	ms = waits ? wait_ms(n, u, count, &any) : 0;

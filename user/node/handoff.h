@@ -41,6 +41,8 @@ void ntm_handoff_stop(struct ntm_node *n);
  * what was under way is over.
  */
 bool ntm_handoff_begin(struct ntm_node *n, const struct ntm_uplink_info *u, unsigned count);
+/* Are these, in this order, what has been in use all the time? */
+bool ntm_uplinks_in_use(const struct ntm_node *n, const struct ntm_uplink_info *u, unsigned count);
 /* The RS of a path has answered the bind by the uplink to be. */
 void ntm_handoff_answered(struct ntm_node *n);
 

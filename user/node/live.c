@@ -5,7 +5,8 @@
  *
  * - nothing sent for as long as a NAT keeps a mapping: KEEP_ALIVE, whose answer is the proof of life;
  * - packets sent, but nothing authenticated came for 300 ms (more if the round trip is long): the same, at once, and
- *   with its first resend checks to the peer's other addresses and through the RS;
+ *   with its first resend checks to the peer's other addresses and through the RS, and questions whether it is the
+ *   uplink (uplink_proof.h);
  * - three of them unanswered, so within a second of the first packet: the best other route that answered is taken. If
  *   there is none, the path is silent. If there is traffic, a new direction is asked for (the silent path stays until
  *   the new one is up); it is probed again with back-off up to 30 s;
@@ -149,8 +150,10 @@ static void send_probe(struct ntm_tunnel *t)
 		ntm_bind_now(t);
 		ntm_live_probe_relay(t);
 	}
-	if (t->live_tries == 2)
+	if (t->live_tries == 2) {
 		ntm_check_start(t, true);
+		ntm_proof_doubt(t->node);
+	}
 	ntm_timer_arm(&t->node->timers, &t->live_timer, patience_ms(t, t->route.urgent ? 0 : PROBE_MS));
 }
 

@@ -415,7 +415,8 @@ static void note_move(struct ntm_node *n, const struct ntm_uplink_info *old, uns
 		memcpy(m->from4, ntm_ip_is_zero(from4) ? m->from4 : from4, 16);
 	if (!m->moved || ntm_ip_is_zero(m->from6))
 		memcpy(m->from6, ntm_ip_is_zero(from6) ? m->from6 : from6, 16);
-	m->soft = soft && n_old && is_there(n, from4) && is_there(n, from6) && (!m->moved || m->soft);
+	m->soft = soft && n_old && is_there(n, from4) && is_there(n, from6) && (!m->moved || m->soft) &&
+		  !ntm_proof_nowhere(n, &old[0]);
 	m->moved = true;
 	m->moved_ns = ntm_timers_ns(&n->timers);
 	snprintf(m->reason, sizeof(m->reason), "%s", reason);
@@ -478,6 +479,9 @@ json_object *ntm_mobility_status(const struct ntm_node *n)
 	json_object_object_add(o, "deferred", json_object_new_boolean(m->deferred));
 	json_object_object_add(o, "bound_first", json_object_new_int64((int64_t)n->handoff.early));
 	json_object_object_add(o, "bound_in_vain", json_object_new_int64((int64_t)n->handoff.unanswered));
+	json_object_object_add(o, "asked", json_object_new_int64((int64_t)n->proof.questions));
+	json_object_object_add(o, "passed_over", json_object_new_int64((int64_t)n->proof.passed_over));
+	json_object_object_add(o, "taken_back", json_object_new_int64((int64_t)n->proof.taken_back));
 	return o;
 }
 

@@ -30,8 +30,8 @@
 #include "rotation.h"
 #include "timer.h"
 #include "tunnel.h"
-
-enum { NTM_UPLINKS_MAX = 16, NTM_UPLINK_ADDRS = 8 };
+#include "uplink_info.h"
+#include "uplink_proof.h"
 
 enum ntm_send_mode {
 	NTM_SEND_NORMAL,
@@ -58,17 +58,6 @@ struct ntm_identity {
 	char peer_zones[NTM_PEER_POOLS][NTM_NAME_MAX + 1]; /* whose pools addrs.peers are */
 };
 
-/* An uplink as the watcher found it: the data plane's part, and all its addresses for candidates. */
-struct ntm_uplink_info {
-	struct ntm_dp_uplink dp;
-	uint8_t addrs[NTM_UPLINK_ADDRS][16];
-	uint8_t prefix_len[NTM_UPLINK_ADDRS]; /* of each; as in struct ntm_prefix, 0: not known */
-	unsigned n_addrs;
-	bool default4, default6; /* there is a way out by it */
-	/* So is one by an interface without a carrier, and the kernel goes on preferring that. */
-	bool rival4, rival6;
-};
-
 /* What an RS, which is a node of its DC with more to say, adds to the session with it. All may be NULL. */
 struct ntm_node_hooks {
 	void (*registered)(struct ntm_node *n, const struct ntm_sig *m); /* a Registration Response was taken */
@@ -91,7 +80,7 @@ struct ntm_node {
 	struct ntm_net net;
 	/* From a port of its own, opened with the first call: what comes there is input, too. arg: net's. May be NULL.
 	 */
-	int (*send_aside)(void *arg, const struct ntm_addr *to, const void *data, size_t len);
+	int (*send_aside)(void *arg, const struct ntm_addr *to, const uint8_t src[16], const void *data, size_t len);
 	struct ntm_cookie_jar jar; /* own static key: answers type 1 and type 9 */
 	struct ntm_identity id;
 	struct ntm_uplink_info uplinks[NTM_UPLINKS_MAX]; /* the preferred first */
@@ -108,6 +97,7 @@ struct ntm_node {
 	struct ntm_mobility mobility;
 	struct ntm_copies copies;
 	struct ntm_handoff handoff;
+	struct ntm_proof proof;
 	struct ntm_gwclient gateway;
 	struct ntm_rotation rotation;
 	struct ntm_histogram direction_seconds, handover_seconds;
@@ -166,6 +156,8 @@ bool ntm_uplinks_source(const struct ntm_uplink_info *u, unsigned n, bool v6, ui
  * would make the peer's endpoint go to and fro. Zero if there is none. Returns out.
  */
 const uint8_t *ntm_node_source(const struct ntm_node *n, const struct ntm_addr *to, uint8_t out[16]);
+/* Is it the address of another uplink than the one that packets of its family leave by? */
+bool ntm_node_is_beside(const struct ntm_node *n, const uint8_t ip[16]);
 uint16_t ntm_node_uplink_mtu(const struct ntm_node *n, bool v6);
 /* Fills candidates out of all uplinks, the preferred uplink's first. Returns their number. */
 unsigned ntm_node_candidates(const struct ntm_node *n, struct ntm_candidate out[NTM_CANDIDATES_MAX]);

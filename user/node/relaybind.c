@@ -197,6 +197,7 @@ static void lost(struct ntm_tunnel *t)
 	b->redirect_next_ms = now_ns(t) / 1000000u + LAZY_MS;
 	if (t->route.kind == NTM_ROUTE_RELAY && t->state != NTM_TUN_OLD && ntm_live_recent(t))
 		ntm_live_redirect(t);
+	ntm_proof_doubt(t->node);
 	seek(t);
 }
 

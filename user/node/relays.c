@@ -25,26 +25,35 @@ static const struct ntm_addr *endpoint_of(const struct ntm_relay_info *r, int v6
 	return v6 ? &r->ep6 : &r->ep4;
 }
 
+int ntm_relays_ask(struct ntm_node *n, const struct ntm_relay_known *k, bool v6, const uint8_t src[16], uint64_t seq)
+{
+	const struct ntm_addr *to = endpoint_of(&k->offer.relay, v6);
+	struct ntm_relay_bind msg = {0};
+	int err;
+
+	if (!to->port)
+		return -EDESTADDRREQ;
+	msg.hdr.ver_type = NTM_WIRE_VERSION << 4 | NTM_T_TUNNEL_REQ;
+	msg.hdr.suite_epoch = NTM_SUITE_RS_PROBE << 4;
+	msg.hdr.id = htobe64(k->offer.probe_id);
+	msg.seq = htobe64(seq);
+	err = ntm_bind_sign(k->offer.probe_key, &msg, sizeof(msg));
+	return err ? err : n->net.send(n->net.arg, to, src, &msg, sizeof(msg), NTM_SEND_NORMAL);
+}
+
 static void send_probe(struct ntm_node *n, struct ntm_relay_known *k, int v6)
 {
 	const struct ntm_addr *to = endpoint_of(&k->offer.relay, v6);
 	struct ntm_relay_seen *seen = &k->seen[v6];
 	unsigned slot = n->relays.sends % NTM_RELAY_PROBES;
-	struct ntm_relay_bind msg = {0};
 	uint8_t src[16];
 	int err;
 
 	if (!to->port || !ntm_node_has_family(n, v6))
 		return;
-	msg.hdr.ver_type = NTM_WIRE_VERSION << 4 | NTM_T_TUNNEL_REQ;
-	msg.hdr.suite_epoch = NTM_SUITE_RS_PROBE << 4;
-	msg.hdr.id = htobe64(k->offer.probe_id);
 	seen->seq[slot] = ++n->relays.next_seq;
 	seen->sent_ns[slot] = ntm_timers_ns(&n->timers);
-	msg.seq = htobe64(seen->seq[slot]);
-	err = ntm_bind_sign(k->offer.probe_key, &msg, sizeof(msg));
-	if (!err)
-		err = n->net.send(n->net.arg, to, ntm_node_source(n, to, src), &msg, sizeof(msg), NTM_SEND_NORMAL);
+	err = ntm_relays_ask(n, k, v6, ntm_node_source(n, to, src), seen->seq[slot]);
 	if (err)
 		ntm_debug("relay %s: probe not sent: %s", k->offer.relay.name, strerror(-err));
 }
@@ -199,6 +208,10 @@ void ntm_relays_answer(struct ntm_node *n, const struct ntm_addr *from, const ui
 		    !ntm_addr_equal(from, endpoint_of(&k->offer.relay, !ntm_ip_is_v4(from->ip))) ||
 		    !ntm_bind_verify(k->offer.probe_key, msg, len))
 			continue;
+		if (be64toh(m->seq) >> 32 == NTM_RELAY_ASKED) {
+			ntm_proof_answered(n, (uint32_t)be64toh(m->seq));
+			return;
+		}
 		for (unsigned j = 0; j < NTM_RELAY_PROBES; j++) {
 			uint64_t us = (now - seen->sent_ns[j]) / 1000u;
 

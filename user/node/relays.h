@@ -44,6 +44,12 @@ void ntm_relays_init(struct ntm_node *n);
 void ntm_relays_stop(struct ntm_node *n);
 /* Takes RELAY_OFFER fields; without any nothing changes unless `all`: a Registration Response says all there are. */
 void ntm_relays_offered(struct ntm_node *n, const struct ntm_sig *m, bool all);
+/*
+ * A probe from another address of this node, sent once; an answer to it goes to ntm_proof_answered() with the low half
+ * of seq, if the high one is NTM_RELAY_ASKED. 0 or -errno.
+ */
+#define NTM_RELAY_ASKED 0x80000000u
+int ntm_relays_ask(struct ntm_node *n, const struct ntm_relay_known *k, bool v6, const uint8_t src[16], uint64_t seq);
 void ntm_relays_measure(struct ntm_node *n);                         /* now: addresses have changed */
 void ntm_relays_report(const struct ntm_node *n, struct ntm_sig *m); /* adds RELAY_RTT */
 void ntm_relays_answer(struct ntm_node *n, const struct ntm_addr *from, const uint8_t *msg, size_t len);

@@ -183,12 +183,16 @@ void ntm_hs_confirmed(struct ntm_tunnel *t, uint8_t epoch); /* the peer uses thi
 void ntm_hs_init_timers(struct ntm_tunnel *t);
 
 /* control_lane.c */
-void ntm_ctl_input(struct ntm_node *n, const struct ntm_addr *from, const uint8_t *msg, size_t len);
+/* to: own address that it came to; zero: not known. */
+void ntm_ctl_input(struct ntm_node *n, const struct ntm_addr *from, const uint8_t to[16], const uint8_t *msg,
+		   size_t len);
 /* Requests on the control lane. inner: pad to the size of a capsulated inner packet of so many bytes; 0: don't. */
 int ntm_ctl_probe(struct ntm_tunnel *t, enum ntm_probe_kind kind, enum ntm_msg msg, uint16_t inner, uint32_t *txid);
 int ntm_ctl_release(struct ntm_tunnel *t);
 /* A connectivity check to one address. *txid 0: chosen here, else that of an earlier one that it repeats. */
 int ntm_ctl_check(struct ntm_tunnel *t, const struct ntm_addr *to, uint8_t flags, uint32_t *txid);
+/* One to the route in use from another address of this node; its answer goes to ntm_proof_answered(). */
+int ntm_ctl_ask(struct ntm_tunnel *t, const uint8_t src[16], uint32_t txid);
 /* Our candidates. to: NULL: over the route in use. moved: what holds this end's endpoint at the peer is void. */
 int ntm_ctl_update(struct ntm_tunnel *t, const struct ntm_addr *to, bool moved);
 

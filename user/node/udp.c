@@ -516,13 +516,15 @@ int ntm_udp_send(void *arg, const struct ntm_addr *to, const uint8_t src[16], co
 	return err;
 }
 
-int ntm_udp_send_aside(void *arg, const struct ntm_addr *to, const void *data, size_t len)
+int ntm_udp_send_aside(void *arg, const struct ntm_addr *to, const uint8_t src[16], const void *data, size_t len)
 {
 	struct ntm_udp *u = arg;
 	bool v6 = !ntm_ip_is_v4(to->ip);
 	struct sock *s = &u->s[2 + v6];
+	struct iovec iov = {(void *)data, len};
 	struct sockaddr_storage ss;
-	socklen_t ss_len;
+	union control ctl;
+	struct msghdr m;
 	int err = s->fd < 0 ? open_socket(u, true, v6, 0) : 0;
 
 	if (!err && !s->poll) {
@@ -534,6 +536,8 @@ int ntm_udp_send_aside(void *arg, const struct ntm_addr *to, const void *data, s
 	}
 	if (err)
 		return err;
-	ss_len = ntm_addr_to_sockaddr(to, v6 ? AF_INET6 : AF_INET, &ss);
-	return sendto(s->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&ss, ss_len) < 0 ? -errno : 0;
+	address(u, &m, &ss, &ctl, to, src);
+	m.msg_iov = &iov;
+	m.msg_iovlen = 1;
+	return send_one(s->fd, &m);
 }

@@ -44,6 +44,6 @@ int ntm_udp_send(void *arg, const struct ntm_addr *to, const uint8_t src[16], co
 /* As struct ntm_net's gather: short datagrams leave by as few calls as possible. Not within itself. */
 void ntm_udp_gather(void *arg, bool on);
 /* From another port, which is opened with the first call and kept; what comes there is input, too. 0 or -errno. */
-int ntm_udp_send_aside(void *arg, const struct ntm_addr *to, const void *data, size_t len);
+int ntm_udp_send_aside(void *arg, const struct ntm_addr *to, const uint8_t src[16], const void *data, size_t len);
 
 #endif
