@@ -150,6 +150,30 @@ Test(mobility, a_peer_behind_a_firewall_is_heard_through_the_relay_at_once)
 	cr_assert_leq(took, 90, "two round trips and 50 ms");
 }
 
+/* An answer by the relay takes 40 ms: data need not wait for it before it goes that way itself. */
+Test(mobility, data_goes_by_the_relay_once_a_direct_answer_is_overdue)
+{
+	unsigned was, i = 0;
+
+	connected(easy, easy);
+	was = world_tunnel(&w, 0)->route.kind;
+	cr_assert_eq(was, NTM_ROUTE_PUNCHED);
+	cr_assert_lt(world_tunnel(&w, 0)->rtt_ms, 21, "of the route in use");
+	world_set_net(&w, 0, &hard);
+	while (world_tunnel(&w, 0)->route.kind == was && i < 200) {
+		world_traffic(&w, 0, 100);
+		world_traffic(&w, 1, 100);
+		world_run(&w, 1);
+		i++;
+	}
+	printf("mobility: by the relay %u ms after the move\n", i);
+	cr_assert_eq(world_tunnel(&w, 0)->route.kind, NTM_ROUTE_RELAY);
+	cr_assert_lt(i, 35, "a round trip of 20 ms, a quarter more, and something");
+	world_run(&w, 5000);
+	cr_assert_eq(world_tunnel(&w, 0)->state, NTM_TUN_UP);
+	cr_assert_eq(world_tunnel(&w, 0)->route.kind, NTM_ROUTE_RELAY);
+}
+
 Test(mobility, both_ends_at_the_same_instant)
 {
 	unsigned took;

@@ -191,7 +191,7 @@ static void answered(struct ntm_tunnel *t, const struct ntm_sig *m, const struct
 	if (!p.sent_ns)
 		return;
 	ms = (double)(ntm_timers_ns(&t->node->timers) - p.sent_ns) / 1e6;
-	t->rtt_ms = t->rtt_ms > 0 ? t->rtt_ms * 0.875 + ms * 0.125 : ms;
+	ntm_route_rtt(t, p.sent_ns, ms);
 	if (p.kind == NTM_PROBE_PMTU)
 		ntm_pmtu_answered(t, p.inner);
 	else if (p.kind == NTM_PROBE_PING && t->node->pong)

@@ -25,6 +25,7 @@ enum {
 	WAY_OUT_MS = 30, /* an address without a route is half of one: the route comes, or the peers are on the link */
 	SOFT_MS =
 	    20, /* and 1.25 round trips: so long the new uplink has to show what it can, the old one being there */
+	OVERDUE_MS = 3,   /* and 1.25 round trips of the route in use: then its answer is late */
 	QUIET_MS = 30000, /* after a move: mappings at RSs are bound to be others, and binds are refreshed so often */
 };
 
@@ -188,6 +189,33 @@ static void on_move_timer(void *arg)
 		ntm_timer_arm(&t->node->timers, &m->timer, again_ms[m->sends] - again_ms[m->sends - 1]);
 }
 
+/*
+ * The peer's NAT or firewall lets nothing in from here, it seems. It has been told through the RS; data need not wait
+ * until its answer has come by that way, too. What does come directly after all moves the endpoint back.
+ */
+static void on_overdue_timer(void *arg)
+{
+	struct ntm_tunnel *t = arg;
+	struct ntm_addr to = ntm_bind_endpoint(t);
+
+	if (!t->move.at_ns || t->state != NTM_TUN_UP || t->route.kind == NTM_ROUTE_RELAY || !to.port || !t->bind.peer ||
+	    heard_since(t, t->move.at_ns))
+		return;
+	if (!ntm_route_set(t, &to, 0, "moved"))
+		ntm_path_send(t, NULL, 0, false);
+}
+
+void ntm_move_bound(struct ntm_tunnel *t, double ms, double before_ms)
+{
+	struct ntm_move *m = &t->move;
+	/* The peer was asked when the RS was. */
+	double left_ms = OVERDUE_MS + 1.25 * t->rtt_ms + (before_ms > 0 && ms > before_ms ? ms - before_ms : 0) - ms;
+
+	/* With the old uplink there, what is slow by the new one is no reason to leave it. */
+	if (m->at_ns && !m->soft && t->route.kind != NTM_ROUTE_RELAY)
+		ntm_timer_arm(&t->node->timers, &m->overdue_timer, left_ms > 0 ? (uint64_t)left_ms : 0);
+}
+
 static void move_path(struct ntm_tunnel *t)
 {
 	struct ntm_node *n = t->node;
@@ -205,6 +233,7 @@ static void move_path(struct ntm_tunnel *t)
 	t->move.sends = n->mobility.n_queue > MANY && t->route.kind != NTM_ROUTE_RELAY ? LATER : 0;
 	ntm_timer_arm(&n->timers, &t->move.timer, again_ms[t->move.sends]);
 	ntm_route_release(t);
+	ntm_route_rtt_anew(t);
 	if (!shown || t->route.kind != NTM_ROUTE_RELAY)
 		ntm_bind_moved(t);
 	if (!ntm_node_has_family(n, !ntm_ip_is_v4(s.endpoint.ip))) {
@@ -503,10 +532,12 @@ void ntm_mobility_stop(struct ntm_node *n)
 void ntm_move_init_timer(struct ntm_tunnel *t)
 {
 	ntm_timer_init(&t->move.timer, on_move_timer, t);
+	ntm_timer_init(&t->move.overdue_timer, on_overdue_timer, t);
 }
 
 void ntm_move_stop(struct ntm_tunnel *t)
 {
 	ntm_timer_stop(&t->node->timers, &t->move.timer);
+	ntm_timer_stop(&t->node->timers, &t->move.overdue_timer);
 	t->move.at_ns = 0;
 }

@@ -49,7 +49,7 @@ struct ntm_move {
 	uint32_t done;     /* handovers of this end */
 	uint32_t followed; /* of the peer, noted by the agent; the data plane counts those that it notes */
 	double last_ms;
-	struct ntm_timer timer;
+	struct ntm_timer timer, overdue_timer;
 };
 
 void ntm_mobility_init(struct ntm_node *n);
@@ -67,5 +67,7 @@ json_object *ntm_mobility_status(const struct ntm_node *n); /* new; NULL: no mem
 void ntm_move_init_timer(struct ntm_tunnel *t);
 void ntm_move_stop(struct ntm_tunnel *t);
 void ntm_move_heard(struct ntm_tunnel *t); /* something authentic came over the route in use */
+/* The path's RS has answered from where this host is now, after ms; it used to take before_ms, 0: not known. */
+void ntm_move_bound(struct ntm_tunnel *t, double ms, double before_ms);
 
 #endif

@@ -313,7 +313,7 @@ static void bound(struct ntm_tunnel *t, const struct ntm_bind_sent *sent, const 
 	bool new_peer = !b->peer && flags & NTM_BOUND_PEER;
 	bool new_drain = !b->draining && flags & NTM_BOUND_DRAINING;
 	bool early = b->early_seq && sent->seq >= b->early_seq;
-	double ms = (double)(now_ns(t) - sent->at_ns) / 1e6;
+	double ms = (double)(now_ns(t) - sent->at_ns) / 1e6, before_ms = b->rtt_ms;
 	struct ntm_addr observed;
 
 	b->answered_seq = sent->seq;
@@ -343,6 +343,7 @@ static void bound(struct ntm_tunnel *t, const struct ntm_bind_sent *sent, const 
 		follow_binding(t);
 	/* A check that was sent along with the bind may have overtaken it. */
 	ntm_live_probe_relay(t);
+	ntm_move_bound(t, ms, before_ms);
 	if (b->draining)
 		draining(t, new_drain);
 	if (early) {

@@ -114,6 +114,20 @@ static void changed_event(struct ntm_tunnel *t, enum ntm_route_kind from, const 
 	ntm_node_emit(t->node, ev);
 }
 
+void ntm_route_rtt_anew(struct ntm_tunnel *t)
+{
+	t->route.rtt_since_ns = ntm_timers_ns(&t->node->timers);
+	t->route.rtt_former = true;
+}
+
+void ntm_route_rtt(struct ntm_tunnel *t, uint64_t sent_ns, double ms)
+{
+	if (sent_ns < t->route.rtt_since_ns)
+		return;
+	t->rtt_ms = t->rtt_ms > 0 && !t->route.rtt_former ? t->rtt_ms * 0.875 + ms * 0.125 : ms;
+	t->route.rtt_former = false;
+}
+
 void ntm_route_moved(struct ntm_tunnel *t, const struct ntm_addr *a, const char *reason)
 {
 	enum ntm_route_kind from = t->route.kind;
@@ -124,6 +138,7 @@ void ntm_route_moved(struct ntm_tunnel *t, const struct ntm_addr *a, const char 
 	t->route_rx_ns = 0;
 	t->unanswered_ns = 0;
 	t->route.kind = ntm_route_of_endpoint(t, a);
+	ntm_route_rtt_anew(t);
 	if (t->state == NTM_TUN_UP || t->state == NTM_TUN_SILENT)
 		ntm_pmtu_recheck(t);
 	if (t->route.kind == from)

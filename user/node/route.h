@@ -92,6 +92,8 @@ struct ntm_route {
 	bool dead;               /* known not to work: the first other one that answers is taken */
 	bool urgent;             /* this host has moved: asks faster, and the other routes at once */
 	uint32_t changes;
+	uint64_t rtt_since_ns; /* what was sent before measures another route */
+	bool rtt_former;       /* the tunnel's rtt_ms does so, too */
 };
 
 /* relaybind.c */
@@ -137,6 +139,9 @@ int ntm_route_set(struct ntm_tunnel *t, const struct ntm_addr *a, uint32_t hold_
 void ntm_route_moved(struct ntm_tunnel *t, const struct ntm_addr *a, const char *reason); /* the data plane did it */
 /* Takes the best other route that has answered since then. False: there is none. */
 bool ntm_route_fall_back(struct ntm_tunnel *t, uint64_t since_ns);
+/* The next round trip that is measured replaces what rtt_ms is made of. */
+void ntm_route_rtt_anew(struct ntm_tunnel *t);
+void ntm_route_rtt(struct ntm_tunnel *t, uint64_t sent_ns, double ms); /* a probe was answered after ms */
 bool ntm_route_held(const struct ntm_tunnel *t);
 /* The pair that both ends have just agreed on is no more: the next packet may move the endpoint again. */
 void ntm_route_release(struct ntm_tunnel *t);
