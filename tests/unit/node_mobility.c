@@ -362,6 +362,23 @@ Test(mobility, what_comes_and_goes_beside_delays_no_move)
 	cr_assert_eq(w.n[0]->mobility.moves, moves + 1);
 }
 
+/* Whose steps are told as numbers of milliseconds all the same. */
+Test(mobility, a_change_beside_in_the_middle_of_a_move)
+{
+	struct ntm_uplink_info u[2];
+
+	connected(open_, open_);
+	world_set_net(&w, 0, &easy);
+	world_run(&w, 5);
+	u[0] = w.n[0]->uplinks[0];
+	u[1] = world_beside(&w, 0);
+	ntm_node_set_uplinks(w.n[0], u, 2, false);
+	cr_assert_eq(handovers, 0);
+	silence(100);
+	world_run(&w, 100);
+	cr_assert_eq(handovers, 1);
+}
+
 /* ---- bad luck, and bad will ---- */
 
 static struct world_packet kept[16];

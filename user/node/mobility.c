@@ -105,10 +105,9 @@ static bool send_by_relay(struct ntm_tunnel *t, bool update)
 }
 
 /* In the units of "ms": since the move was heard of. */
-static void add_step(json_object *steps, const struct ntm_mobility *m, const char *name, uint64_t ns)
+static void add_step(json_object *steps, const struct ntm_move *m, const char *name, uint64_t ns)
 {
-	json_object_object_add(steps, name,
-			       ns >= m->noticed_ns ? json_object_new_double((double)(ns - m->noticed_ns) / 1e6) : NULL);
+	json_object_object_add(steps, name, json_object_new_double((double)(int64_t)(ns - m->noticed_ns) / 1e6));
 }
 
 static bool heard_since(struct ntm_tunnel *t, uint64_t ns)
@@ -124,13 +123,13 @@ void ntm_move_heard(struct ntm_tunnel *t)
 	json_object *ev, *steps;
 	struct ntm_dp_stats s;
 	uint8_t src[16];
-	uint64_t now;
+	uint64_t now, at = t->move.at_ns;
 	bool relayed;
 
-	if (!t->move.at_ns || t->node->dp->ops->stats(t->node->dp, t->id, &s))
+	if (!at || t->node->dp->ops->stats(t->node->dp, t->id, &s))
 		return;
 	now = ntm_timers_ns(&t->node->timers);
-	t->move.last_ms = (double)(now - t->move.at_ns) / 1e6;
+	t->move.last_ms = (double)(now - at) / 1e6;
 	ntm_move_stop(t);
 	t->move.done++;
 	ntm_histogram_observe(&t->node->handover_seconds, t->move.last_ms / 1e3);
@@ -149,9 +148,9 @@ void ntm_move_heard(struct ntm_tunnel *t)
 	json_object_object_add(ev, "reason", json_object_new_string(t->node->mobility.reason));
 	steps = json_object_new_object();
 	if (steps) {
-		add_step(steps, &t->node->mobility, "switched", t->node->mobility.moved_ns);
-		add_step(steps, &t->node->mobility, "told", t->move.told_ns);
-		add_step(steps, &t->node->mobility, "answered", now);
+		add_step(steps, &t->move, "switched", at);
+		add_step(steps, &t->move, "told", t->move.told_ns);
+		add_step(steps, &t->move, "answered", now);
 	}
 	json_object_object_add(ev, "steps_ms", steps);
 	ntm_node_emit(t->node, ev);
@@ -228,6 +227,7 @@ static void move_path(struct ntm_tunnel *t)
 	if (!t->move.at_ns)
 		memcpy(t->move.from, ntm_ip_is_v4(s.endpoint.ip) ? n->mobility.from4 : n->mobility.from6, 16);
 	t->move.at_ns = n->mobility.moved_ns;
+	t->move.noticed_ns = n->mobility.move_noticed_ns;
 	if (!shown)
 		t->move.told_ns = ntm_timers_ns(&n->timers);
 	t->move.sends = n->mobility.n_queue > MANY && t->route.kind != NTM_ROUTE_RELAY ? LATER : 0;
@@ -448,6 +448,7 @@ static void note_move(struct ntm_node *n, const struct ntm_uplink_info *old, uns
 		  !ntm_proof_nowhere(n, &old[0]);
 	m->moved = true;
 	m->moved_ns = ntm_timers_ns(&n->timers);
+	m->move_noticed_ns = m->noticed_ns;
 	snprintf(m->reason, sizeof(m->reason), "%s", reason);
 }
 
@@ -490,7 +491,7 @@ void ntm_mobility_mapped_anew(struct ntm_node *n)
 	m->changes++;
 	m->moved = true;
 	m->soft = false;
-	m->noticed_ns = m->moved_ns = now;
+	m->move_noticed_ns = m->moved_ns = now;
 	snprintf(m->reason, sizeof(m->reason), "mapping");
 	tell_in_time(n);
 }

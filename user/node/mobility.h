@@ -26,11 +26,12 @@ struct ntm_mobility {
 	uint64_t changes, moves; /* changes of the uplinks; those that the DC and peers were told of */
 	/* How far the budgets are used up, of moves and of other news: times in the future of the last one. */
 	uint64_t moves_used_ms, news_used_ms;
-	uint64_t noticed_ns, moved_ns; /* the last change: heard of; sent by since */
-	uint64_t held_back;            /* moves that had to wait for the budget */
-	bool deferred, moved;          /* to be told when the budget allows it; and not only candidates have changed */
-	bool soft;                     /* what was sent from before is still there: two uplinks */
-	uint8_t from4[16], from6[16];  /* sent from before; zero: nothing */
+	uint64_t noticed_ns;                /* the last change was heard of, a move or not */
+	uint64_t moved_ns, move_noticed_ns; /* the last move: sent by since; heard of */
+	uint64_t held_back;                 /* moves that had to wait for the budget */
+	bool deferred, moved;         /* to be told when the budget allows it; and not only candidates have changed */
+	bool soft;                    /* what was sent from before is still there: two uplinks */
+	uint8_t from4[16], from6[16]; /* sent from before; zero: nothing */
 	char reason[NTM_MOVE_REASON];
 	uint64_t *queue; /* paths that are still to be told, by ID */
 	size_t n_queue, next;
@@ -40,7 +41,8 @@ struct ntm_mobility {
 
 /* A path's part. */
 struct ntm_move {
-	uint64_t at_ns;   /* 0: none under way */
+	uint64_t at_ns; /* 0: none under way */
+	uint64_t noticed_ns;
 	uint64_t told_ns; /* the peer, for the first time */
 	bool soft;
 	uint32_t shown_in; /* the round in which the peer was shown where this host is, before its turn */
