@@ -100,7 +100,7 @@ enum ntm_dc_key_state {
 enum ntm_check_flags {
 	NTM_CHECK_NOMINATE = 1, /* the initiator's choice: both ends use this pair from now on */
 	NTM_CHECK_MOVED = 2,    /* in an NTM Update: the sender has moved, so what holds its endpoint is void */
-	NTM_CHECK_COPIES = 4,   /* with it: its packets come from where it was, too, which is to be ignored */
+	NTM_CHECK_STAY = 4,     /* with it: packets that come from elsewhere meanwhile are no reason to send there */
 };
 
 enum ntm_load_flags {

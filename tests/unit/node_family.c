@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A move to the other address family: which way the peer hears of it. */
+/* A move to the other address family, or to the peer's own link: which way the peer hears of it. */
 #include <criterion/criterion.h>
 
 #include "../harness/nodeworld.h"
@@ -20,6 +20,9 @@ static const struct world_net only4 = {.nat = WORLD_OPEN, .far = true, .no6 = tr
 static const struct world_net only6 = {.nat = WORLD_OPEN, .far = true, .no4 = true};
 static const struct world_net both = {.nat = WORLD_OPEN, .far = true};
 
+static const struct world_net elsewhere = {.nat = WORLD_EASY, .far = true, .no6 = true};
+static const struct world_net home = {.nat = WORLD_EASY, .lan = 7, .no6 = true};
+
 static void traffic(unsigned for_ms)
 {
 	for (unsigned i = 0; i < for_ms / 10; i++) {
@@ -33,6 +36,20 @@ static void traffic(unsigned for_ms)
 static struct ntm_addr peers_endpoint(void)
 {
 	return ntm_dp_fake_path(w.n[1]->dp, world_tunnel(&w, 1)->id)->path.endpoint;
+}
+
+/* What this end sent by the relay before it heard of the peer is no reason to send there. */
+static void stays_for(unsigned ms)
+{
+	struct ntm_addr was = peers_endpoint(), is;
+
+	for (unsigned i = 0; i < ms; i++) {
+		world_traffic(&w, 0, 100);
+		world_traffic(&w, 1, 100);
+		world_run(&w, 1);
+		is = peers_endpoint();
+		cr_assert(ntm_addr_equal(&is, &was), "after %u ms", i);
+	}
 }
 
 Test(family, the_peer_hears_of_it_directly_and_first)
@@ -58,9 +75,36 @@ Test(family, the_peer_hears_of_it_directly_and_first)
 	cr_assert(!ntm_addr_equal(&after, &before));
 	cr_assert(!ntm_bind_is_relay(world_tunnel(&w, 1), &after), "the way by the relay is twice as long");
 	cr_assert(!ntm_ip_is_v4(after.ip));
+	stays_for(200);
 	traffic(2000);
 	for (unsigned i = 0; i < 2; i++)
 		cr_assert_neq(world_tunnel(&w, i)->route.kind, NTM_ROUTE_RELAY);
+	cr_assert_eq(w.dc.requests, 1);
+}
+
+/* The NAT's address leads nowhere from inside; what the peer's link is, this host knows when it is there. */
+Test(family, to_the_link_of_the_peer)
+{
+	struct world_net net[WORLD_NODES] = {elsewhere, home};
+	struct ntm_addr before, after;
+	unsigned ms = 0;
+
+	running = true;
+	world_connect(&w, net, 9);
+	traffic(2000);
+	cr_assert_eq(world_tunnel(&w, 0)->route.kind, NTM_ROUTE_PUNCHED);
+	before = peers_endpoint();
+	world_set_net(&w, 0, &home);
+	do {
+		world_run(&w, 1);
+		after = peers_endpoint();
+	} while (ntm_addr_equal(&after, &before) && ++ms < 100);
+	printf("family: the peer sends to its link after %u ms\n", ms);
+	cr_assert(!ntm_bind_is_relay(world_tunnel(&w, 1), &after));
+	cr_assert_eq(ntm_route_of_endpoint(world_tunnel(&w, 1), &after), NTM_ROUTE_LAN);
+	stays_for(200);
+	for (unsigned i = 0; i < 2; i++)
+		cr_assert_eq(world_tunnel(&w, i)->route.kind, NTM_ROUTE_LAN);
 	cr_assert_eq(w.dc.requests, 1);
 }
 

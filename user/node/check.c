@@ -22,7 +22,7 @@ enum {
 	BETTER_WAIT_MS = 50,  /* at most, for an answer from a better address */
 	NOMINATE_MS = 100,
 	NOMINATIONS = 4,
-	TELL_MAX = 4, /* each is a probe, and half of those that are remembered are for others */
+	TELL_MAX = 4,
 	AGAIN_MIN_MS = 1000,
 	AGAIN_MAX_MS = 30000,
 	BETTER_EVERY_MS = 60000,
@@ -179,12 +179,16 @@ static void join_round(struct ntm_tunnel *t, bool all)
 
 void ntm_check_tell(struct ntm_tunnel *t)
 {
+	enum ntm_route_kind least = t->move.family_lost ? NTM_ROUTE_NONE : NTM_ROUTE_LAN;
 	const struct ntm_checks *c = &t->checks;
 
+	/* Where the peer's packets take the way that they took before, another would only be better. */
+	if (!t->move.family_lost && (t->route.kind == NTM_ROUTE_LAN || t->route.kind == NTM_ROUTE_RELAY))
+		return;
 	for (unsigned i = 0, told = 0; i < c->n_pairs && told < TELL_MAX; i++) {
-		if (!c->pairs[i].cand || !reachable(t, &c->pairs[i]))
+		if (!c->pairs[i].cand || !reachable(t, &c->pairs[i]) || kind(t, &c->pairs[i]) < least)
 			continue;
-		ntm_ctl_update(t, &c->pairs[i].addr, true);
+		ntm_ctl_update(t, &c->pairs[i].addr, NTM_CHECK_MOVED | NTM_CHECK_STAY);
 		told++;
 	}
 }
@@ -232,7 +236,7 @@ void ntm_check_trickle(struct ntm_tunnel *t)
 {
 	if (!t->has_keys || (t->state != NTM_TUN_UP && t->state != NTM_TUN_SILENT))
 		return;
-	ntm_ctl_update(t, NULL, t->move.at_ns != 0);
+	ntm_ctl_update(t, NULL, t->move.at_ns ? NTM_CHECK_MOVED : 0);
 	ntm_check_start(t, false);
 }
 

@@ -143,9 +143,9 @@ int ntm_ctl_ask(struct ntm_tunnel *t, const uint8_t src[16], uint32_t txid)
 	return send_from(t, &m, NULL, src, NTM_SEND_NORMAL);
 }
 
-int ntm_ctl_update(struct ntm_tunnel *t, const struct ntm_addr *to, bool moved)
+int ntm_ctl_update(struct ntm_tunnel *t, const struct ntm_addr *to, uint8_t flags)
 {
-	bool copies = moved && ntm_copies_sent(t);
+	bool copies = flags & NTM_CHECK_MOVED && ntm_copies_sent(t);
 	struct ntm_sig m;
 	int err;
 
@@ -153,11 +153,13 @@ int ntm_ctl_update(struct ntm_tunnel *t, const struct ntm_addr *to, bool moved)
 	m.mtu = ntm_path_own_mtu(t);
 	m.n_candidates = ntm_node_candidates(t->node, m.candidates);
 	m.have = 1u << NTM_F_MTU | (m.n_candidates ? 1u << NTM_F_CANDIDATE : 0);
-	if (moved) {
-		m.check_flags = NTM_CHECK_MOVED | (copies ? NTM_CHECK_COPIES : 0);
+	if (flags) {
+		m.check_flags = flags | (copies ? NTM_CHECK_STAY : 0);
 		m.have |= 1u << NTM_F_CHECK_FLAGS;
 	}
-	note_probe(t, m.txid, 0, NTM_PROBE_LIVE);
+	/* The round trip of a way that is not in use is not the path's. */
+	if (!to)
+		note_probe(t, m.txid, 0, NTM_PROBE_LIVE);
 	err = send_message(t, &m, to, NTM_SEND_NORMAL);
 	if (err)
 		ntm_debug("path %016" PRIx64 ": update not sent: %s", t->id, strerror(-err));
@@ -316,12 +318,13 @@ static void roam(struct ntm_tunnel *t, const struct ntm_addr *from)
 }
 
 /*
- * The peer has moved. Where its copies come from moves nothing for a while, wherever its data came from last; that it
- * says so by the relay, too, where an answer is late, changes nothing about that.
+ * The peer has moved. Where its copies come from, or data that took the relay before it heard of us, moves nothing for
+ * a while, wherever its data came from last; that it says so by the relay, too, where an answer is late, changes
+ * nothing about that.
  */
 static void follow(struct ntm_tunnel *t, const struct ntm_addr *from, uint8_t flags)
 {
-	if (!(flags & NTM_CHECK_COPIES))
+	if (!(flags & NTM_CHECK_STAY))
 		ntm_route_release(t);
 	else if (!ntm_bind_is_relay(t, from))
 		(void)ntm_route_set(t, from, NTM_HOLD_ENDPOINT_MS, "the peer moved");

@@ -66,7 +66,7 @@ static void on_timer(void *arg)
 	}
 	t->copies.tries++;
 	/* Arms this again. */
-	ntm_ctl_update(t, NULL, true);
+	ntm_ctl_update(t, NULL, NTM_CHECK_MOVED);
 }
 
 void ntm_copies_init_timer(struct ntm_tunnel *t)

@@ -224,9 +224,9 @@ void ntm_live_unreachable(struct ntm_tunnel *t)
 	/* Where the RS can be reached there is nothing to lose: it has just been told of this end. */
 	if (relay.port && !ntm_route_set(t, &relay, 0, "no uplink of its family")) {
 		ntm_path_send(t, NULL, 0, false);
+		ntm_check_trickle(t);
 		/* Which of the peer's addresses answers is known a round trip later: it can send here before that. */
 		ntm_check_tell(t);
-		ntm_check_trickle(t);
 		ntm_live_moved(t);
 		return;
 	}

@@ -95,7 +95,7 @@ static bool send_by_relay(struct ntm_tunnel *t, bool update)
 	if (!to.port || t->route.kind == NTM_ROUTE_RELAY)
 		return false;
 	if (update)
-		ntm_ctl_update(t, &to, true);
+		ntm_ctl_update(t, &to, NTM_CHECK_MOVED);
 	err = n->dp->ops->seal(n->dp, t->id, NULL, 0, out, sizeof(out), &len);
 	if (!err)
 		err = n->net.send(n->net.arg, &to, ntm_node_source(n, &to, src), out, len, NTM_SEND_NORMAL);
@@ -181,11 +181,23 @@ static void on_move_timer(void *arg)
 		send_by_relay(t, update);
 	ntm_path_send(t, NULL, 0, false);
 	/* What holds the peer's endpoint is not undone by data; what undoes it may have been lost. */
-	if (update)
-		ntm_ctl_update(t, NULL, true);
+	if (update) {
+		ntm_ctl_update(t, NULL, NTM_CHECK_MOVED);
+		if (!m->soft)
+			ntm_check_tell(t);
+	}
 	m->sends++;
 	if (m->sends < SENDS)
 		ntm_timer_arm(&t->node->timers, &m->timer, again_ms[m->sends] - again_ms[m->sends - 1]);
+}
+
+/*
+ * For an answer by the direct route that was in use before. With the old uplink there, what is slow by the new one is
+ * no reason to leave it.
+ */
+static bool waits(const struct ntm_tunnel *t)
+{
+	return t->move.at_ns && !t->move.soft && t->route.kind != NTM_ROUTE_RELAY && t->route.moved_ns < t->move.at_ns;
 }
 
 /*
@@ -195,10 +207,13 @@ static void on_move_timer(void *arg)
 static void on_overdue_timer(void *arg)
 {
 	struct ntm_tunnel *t = arg;
-	struct ntm_addr to = ntm_bind_endpoint(t);
+	struct ntm_addr to = ntm_check_working(t, t->move.at_ns);
 
-	if (!t->move.at_ns || t->state != NTM_TUN_UP || t->route.kind == NTM_ROUTE_RELAY || !to.port || !t->bind.peer ||
-	    heard_since(t, t->move.at_ns))
+	if (!waits(t) || t->state != NTM_TUN_UP || heard_since(t, t->move.at_ns))
+		return;
+	if (!to.port && t->bind.peer)
+		to = ntm_bind_endpoint(t);
+	if (!to.port)
 		return;
 	if (!ntm_route_set(t, &to, 0, "moved"))
 		ntm_path_send(t, NULL, 0, false);
@@ -210,8 +225,7 @@ void ntm_move_bound(struct ntm_tunnel *t, double ms, double before_ms)
 	/* The peer was asked when the RS was. */
 	double left_ms = OVERDUE_MS + 1.25 * t->rtt_ms + (before_ms > 0 && ms > before_ms ? ms - before_ms : 0) - ms;
 
-	/* With the old uplink there, what is slow by the new one is no reason to leave it. */
-	if (m->at_ns && !m->soft && t->route.kind != NTM_ROUTE_RELAY)
+	if (waits(t))
 		ntm_timer_arm(&t->node->timers, &m->overdue_timer, left_ms > 0 ? (uint64_t)left_ms : 0);
 }
 
@@ -236,7 +250,8 @@ static void move_path(struct ntm_tunnel *t)
 	ntm_route_rtt_anew(t);
 	if (!shown || t->route.kind != NTM_ROUTE_RELAY)
 		ntm_bind_moved(t);
-	if (!ntm_node_has_family(n, !ntm_ip_is_v4(s.endpoint.ip))) {
+	t->move.family_lost = !ntm_node_has_family(n, !ntm_ip_is_v4(s.endpoint.ip));
+	if (t->move.family_lost) {
 		ntm_live_unreachable(t);
 		return;
 	}
@@ -246,6 +261,8 @@ static void move_path(struct ntm_tunnel *t)
 	if (again)
 		ntm_path_send(t, NULL, 0, false);
 	ntm_check_trickle(t);
+	if (!t->move.soft)
+		ntm_check_tell(t);
 	ntm_live_moved(t);
 	ntm_pmtu_recheck(t);
 }

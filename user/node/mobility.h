@@ -45,6 +45,7 @@ struct ntm_move {
 	uint64_t noticed_ns;
 	uint64_t told_ns; /* the peer, for the first time */
 	bool soft;
+	bool family_lost;  /* this host has no address of the endpoint's family left */
 	uint32_t shown_in; /* the round in which the peer was shown where this host is, before its turn */
 	uint8_t from[16];
 	uint8_t sends;

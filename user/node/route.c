@@ -138,6 +138,7 @@ void ntm_route_moved(struct ntm_tunnel *t, const struct ntm_addr *a, const char 
 	t->route_rx_ns = 0;
 	t->unanswered_ns = 0;
 	t->route.kind = ntm_route_of_endpoint(t, a);
+	t->route.moved_ns = ntm_timers_ns(&t->node->timers);
 	ntm_route_rtt_anew(t);
 	if (t->state == NTM_TUN_UP || t->state == NTM_TUN_SILENT)
 		ntm_pmtu_recheck(t);
@@ -193,7 +194,7 @@ bool ntm_route_fall_back(struct ntm_tunnel *t, uint64_t since_ns)
 	if (!to.port || ntm_route_set(t, &to, 0, "silent"))
 		return false;
 	/* The peer's endpoint follows the first authentic packet that comes this way, unless something holds it. */
-	ntm_ctl_update(t, NULL, true);
+	ntm_ctl_update(t, NULL, NTM_CHECK_MOVED);
 	ntm_path_send(t, NULL, 0, false);
 	ntm_ctl_probe(t, NTM_PROBE_LIVE, NTM_M_KEEP_ALIVE, 0, NULL);
 	return true;

@@ -92,6 +92,7 @@ struct ntm_route {
 	bool dead;               /* known not to work: the first other one that answers is taken */
 	bool urgent;             /* this host has moved: asks faster, and the other routes at once */
 	uint32_t changes;
+	uint64_t moved_ns;     /* the endpoint became another one */
 	uint64_t rtt_since_ns; /* what was sent before measures another route */
 	bool rtt_former;       /* the tunnel's rtt_ms does so, too */
 };
@@ -119,7 +120,11 @@ void ntm_check_init_timers(struct ntm_tunnel *t);
 void ntm_check_candidates(struct ntm_tunnel *t, const struct ntm_sig *m); /* replaces what was known */
 /* Asks all addresses that could be better than the route in use; all: the others, too. */
 void ntm_check_start(struct ntm_tunnel *t, bool all);
-/* Tells the peer, at the first of its candidates that this host can reach, that it has moved: before any answers. */
+/*
+ * Tells the peer, at the first few of its candidates, that this end has moved, and to send here from now on: before any
+ * answers. At those to which a link of this host leads now, if that is no news, or, if this host has no address of the
+ * endpoint's family any more, at all that it can reach. After what the RS is sent, so that that is older.
+ */
 void ntm_check_tell(struct ntm_tunnel *t);
 void ntm_check_trickle(struct ntm_tunnel *t); /* tells the peer our candidates, and begins a round here and there */
 void ntm_check_later(struct ntm_tunnel *t);   /* the route has changed: when to look again */

@@ -193,8 +193,12 @@ int ntm_ctl_release(struct ntm_tunnel *t);
 int ntm_ctl_check(struct ntm_tunnel *t, const struct ntm_addr *to, uint8_t flags, uint32_t *txid);
 /* One to the route in use from another address of this node; its answer goes to ntm_proof_answered(). */
 int ntm_ctl_ask(struct ntm_tunnel *t, const uint8_t src[16], uint32_t txid);
-/* Our candidates. to: NULL: over the route in use. moved: what holds this end's endpoint at the peer is void. */
-int ntm_ctl_update(struct ntm_tunnel *t, const struct ntm_addr *to, bool moved);
+/*
+ * Our candidates. to: NULL: over the route in use. flags: 0 or of enum ntm_check_flags: MOVED: what holds this end's
+ * endpoint at the peer is void; with STAY: it becomes where this comes from, and is held. STAY is added while there are
+ * copies.
+ */
+int ntm_ctl_update(struct ntm_tunnel *t, const struct ntm_addr *to, uint8_t flags);
 
 /* live.c */
 void ntm_live_init_timers(struct ntm_tunnel *t);
