@@ -165,3 +165,28 @@ Test(family, ends_that_agree_are_quiet)
 		cr_expect_eq(world_tunnel(&w, i)->route.kind, NTM_ROUTE_IPV4, "end %u: %s", i,
 			     ntm_route_kind_name(world_tunnel(&w, i)->route.kind));
 }
+
+/* The data plane has followed the peer to the RS, and its Update is read before the word of that. */
+Test(family, candidates_do_not_hide_that_the_endpoint_moved)
+{
+	struct world_net net[WORLD_NODES] = {both, both};
+	struct ntm_tunnel *t, *peer;
+	struct ntm_sig m = {0};
+
+	running = true;
+	world_connect(&w, net, 9);
+	traffic(2000);
+	t = world_tunnel(&w, 0);
+	peer = world_tunnel(&w, 1);
+	cr_assert_eq(t->role, NTM_ROLE_INITIATOR);
+	cr_assert_eq(t->route.kind, NTM_ROUTE_IPV6);
+	ntm_dp_fake_path(w.n[1]->dp, t->id)->path.endpoint = ntm_bind_endpoint(peer);
+	ntm_path_moved(peer);
+	ntm_dp_fake_path(w.n[0]->dp, t->id)->path.endpoint = ntm_bind_endpoint(t);
+	m.n_candidates = ntm_node_candidates(w.n[1], m.candidates);
+	ntm_check_candidates(t, &m);
+	ntm_path_moved(t);
+	cr_assert_eq(t->route.kind, NTM_ROUTE_RELAY);
+	traffic(5000);
+	cr_assert_eq(t->route.kind, NTM_ROUTE_IPV6, "looked for again within seconds, not after a minute");
+}

@@ -115,8 +115,12 @@ void ntm_check_candidates(struct ntm_tunnel *t, const struct ntm_sig *m)
 	for (unsigned i = 0; i < m->n_candidates && i < NTM_CANDIDATES_MAX; i++)
 		if (m->candidates[i].kind != NTM_CAND_RELAY)
 			add(t, &m->candidates[i].addr, m->candidates[i].kind);
-	/* It may be told only now what kind of address its packets came from. */
-	t->route.kind = ntm_route_of_endpoint(t, &s.endpoint);
+	/*
+	 * It may be told only now what kind of address its packets came from. Where the endpoint has moved and the
+	 * agent has not been told of that, ntm_route_moved() will say so.
+	 */
+	if (ntm_addr_equal(&t->route.endpoint, &s.endpoint))
+		ntm_route_note(t, &s.endpoint);
 }
 
 /* Could this one be nominated over what is in use? */

@@ -236,7 +236,7 @@ static void up(struct ntm_tunnel *t)
 	}
 	t->state = NTM_TUN_UP;
 	n->dp->ops->stats(n->dp, t->id, &s);
-	t->route.kind = ntm_route_of_endpoint(t, &s.endpoint);
+	ntm_route_note(t, &s.endpoint);
 	t->route.since_ms = ntm_timers_ms(&n->timers);
 	ntm_info("path to %s up: %s, %s, %" PRIu64 " ms", ntm_tunnel_label(t, text), ntm_route_kind_name(t->route.kind),
 		 ntm_addr_format(&s.endpoint, ep), ms);
@@ -433,7 +433,7 @@ static bool adopt(struct ntm_node *n, const struct ntm_dp_path *p)
 		ntm_tunnel_set_name(t, ntm_state_peer_name(n->state, t->id));
 	t->gateway = p->gateway || p->client;
 	ntm_bind_set(t, NULL);
-	t->route.kind = ntm_route_of_endpoint(t, &s.endpoint);
+	ntm_route_note(t, &s.endpoint);
 	t->route.since_ms = ntm_timers_ms(&n->timers);
 	ntm_live_start(t);
 	ntm_check_later(t);

@@ -114,6 +114,12 @@ static void changed_event(struct ntm_tunnel *t, enum ntm_route_kind from, const 
 	ntm_node_emit(t->node, ev);
 }
 
+void ntm_route_note(struct ntm_tunnel *t, const struct ntm_addr *a)
+{
+	t->route.endpoint = *a;
+	t->route.kind = ntm_route_of_endpoint(t, a);
+}
+
 void ntm_route_rtt_anew(struct ntm_tunnel *t)
 {
 	t->route.rtt_since_ns = ntm_timers_ns(&t->node->timers);
@@ -137,7 +143,7 @@ void ntm_route_moved(struct ntm_tunnel *t, const struct ntm_addr *a, const char 
 	t->route.dead = t->route.urgent = false;
 	t->route_rx_ns = 0;
 	t->unanswered_ns = 0;
-	t->route.kind = ntm_route_of_endpoint(t, a);
+	ntm_route_note(t, a);
 	t->route.moved_ns = ntm_timers_ns(&t->node->timers);
 	ntm_route_rtt_anew(t);
 	if (t->state == NTM_TUN_UP || t->state == NTM_TUN_SILENT)

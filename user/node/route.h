@@ -86,7 +86,8 @@ struct ntm_checks {
 };
 
 struct ntm_route {
-	enum ntm_route_kind kind;
+	struct ntm_addr endpoint; /* that the agent knows of: the data plane may have moved it */
+	enum ntm_route_kind kind; /* of that */
 	uint64_t since_ms, hold_until_ms;
 	uint64_t relay_heard_ns; /* a check was answered through the RS */
 	bool dead;               /* known not to work: the first other one that answers is taken */
@@ -141,6 +142,7 @@ enum ntm_route_kind ntm_route_kind_of(const struct ntm_tunnel *t, const struct n
 enum ntm_route_kind ntm_route_of_endpoint(struct ntm_tunnel *t, const struct ntm_addr *a);
 /* Sends there from now on; hold_ms as the data plane's. 0 or -errno. */
 int ntm_route_set(struct ntm_tunnel *t, const struct ntm_addr *a, uint32_t hold_ms, const char *reason);
+void ntm_route_note(struct ntm_tunnel *t, const struct ntm_addr *a); /* the endpoint, for the first time or anew */
 void ntm_route_moved(struct ntm_tunnel *t, const struct ntm_addr *a, const char *reason); /* the data plane did it */
 /* Takes the best other route that has answered since then. False: there is none. */
 bool ntm_route_fall_back(struct ntm_tunnel *t, uint64_t since_ns);
