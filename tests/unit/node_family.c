@@ -38,6 +38,21 @@ static struct ntm_addr peers_endpoint(void)
 	return ntm_dp_fake_path(w.n[1]->dp, world_tunnel(&w, 1)->id)->path.endpoint;
 }
 
+/* Where the other end sends once it has followed, which is said; at most 100 ms. */
+static struct ntm_addr next_endpoint(void)
+{
+	struct ntm_addr was = peers_endpoint(), is;
+	unsigned ms = 0;
+
+	do {
+		world_run(&w, 1);
+		is = peers_endpoint();
+	} while (ntm_addr_equal(&is, &was) && ++ms < 100);
+	cr_assert(!ntm_addr_equal(&is, &was));
+	printf("family: followed after %u ms\n", ms);
+	return is;
+}
+
 /* What this end sent by the relay before it heard of the peer is no reason to send there. */
 static void stays_for(unsigned ms)
 {
@@ -66,13 +81,7 @@ Test(family, the_peer_hears_of_it_directly_and_first)
 	cr_assert_neq(world_tunnel(&w, 1)->route.kind, NTM_ROUTE_RELAY);
 	cr_assert_neq(ntm_bind_endpoint(world_tunnel(&w, 0)).port, 0, "there is a way by the relay, too");
 	world_set_net(&w, 0, &only6);
-	for (unsigned ms = 0; ms < 100; ms++) {
-		world_run(&w, 1);
-		after = peers_endpoint();
-		if (!ntm_addr_equal(&after, &before))
-			break;
-	}
-	cr_assert(!ntm_addr_equal(&after, &before));
+	after = next_endpoint();
 	cr_assert(!ntm_bind_is_relay(world_tunnel(&w, 1), &after), "the way by the relay is twice as long");
 	cr_assert(!ntm_ip_is_v4(after.ip));
 	stays_for(200);
@@ -86,20 +95,14 @@ Test(family, the_peer_hears_of_it_directly_and_first)
 Test(family, to_the_link_of_the_peer)
 {
 	struct world_net net[WORLD_NODES] = {elsewhere, home};
-	struct ntm_addr before, after;
-	unsigned ms = 0;
+	struct ntm_addr after;
 
 	running = true;
 	world_connect(&w, net, 9);
 	traffic(2000);
 	cr_assert_eq(world_tunnel(&w, 0)->route.kind, NTM_ROUTE_PUNCHED);
-	before = peers_endpoint();
 	world_set_net(&w, 0, &home);
-	do {
-		world_run(&w, 1);
-		after = peers_endpoint();
-	} while (ntm_addr_equal(&after, &before) && ++ms < 100);
-	printf("family: the peer sends to its link after %u ms\n", ms);
+	after = next_endpoint();
 	cr_assert(!ntm_bind_is_relay(world_tunnel(&w, 1), &after));
 	cr_assert_eq(ntm_route_of_endpoint(world_tunnel(&w, 1), &after), NTM_ROUTE_LAN);
 	stays_for(200);
