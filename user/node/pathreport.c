@@ -43,26 +43,28 @@ static void report(struct ntm_node *n)
 {
 	struct ntm_tunnel *newest[NTM_PATH_TICKETS_MAX];
 	struct ntm_sig m;
+	unsigned count;
 	int err;
 
 	if (n->reports.busy || !ntm_dc_connected(&n->dc))
 		return;
 	ntm_sig_init(&m, NTM_M_PATH_REPORT, 0);
-	m.n_tickets = choose(n, newest);
-	if (!m.n_tickets)
+	count = choose(n, newest);
+	if (!count)
 		return;
+	m.n_tickets = count;
 	m.have = NTM_SIG_BIT(NTM_F_PATH_TICKET);
-	for (unsigned i = 0; i < m.n_tickets; i++)
+	for (unsigned i = 0; i < count; i++)
 		m.tickets[i] = newest[i]->claim.ticket;
 	err = ntm_dc_call(&n->dc, &m, NTM_REPORT_MS, on_answer, n);
 	if (err) {
-		ntm_debug("dc: report of %u paths not sent: %s", m.n_tickets, strerror(-err));
+		ntm_debug("dc: report of %u paths not sent: %s", count, strerror(-err));
 		retry(n);
 		return;
 	}
 	ntm_timer_stop(&n->timers, &n->reports.timer);
 	n->reports.busy = true;
-	for (unsigned i = 0; i < m.n_tickets; i++)
+	for (unsigned i = 0; i < count; i++)
 		newest[i]->claim.asked = true;
 }
 
