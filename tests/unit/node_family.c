@@ -111,6 +111,36 @@ Test(family, to_the_link_of_the_peer)
 	cr_assert_eq(w.dc.requests, 1);
 }
 
+static bool one_way(struct world *world, const struct world_packet *p)
+{
+	(void)world;
+	return p->from == 1 && p->to == 0;
+}
+
+/* Told to stay where its packets are lost, it is told otherwise once an answer is overdue. */
+Test(family, a_direct_way_that_leads_one_way_only)
+{
+	struct world_net net[WORLD_NODES] = {only4, both};
+	const uint64_t *came;
+	uint64_t before;
+	unsigned ms = 0;
+
+	running = true;
+	world_connect(&w, net, 9);
+	traffic(2000);
+	w.drop = one_way;
+	world_set_net(&w, 0, &only6);
+	came = &ntm_dp_fake_path(w.n[0]->dp, world_tunnel(&w, 0)->id)->stats.rx_packets;
+	before = *came;
+	while (*came == before && ++ms < 2000) {
+		world_traffic(&w, 0, 100);
+		world_traffic(&w, 1, 100);
+		world_run(&w, 1);
+	}
+	printf("family: heard by the relay after %u ms\n", ms);
+	cr_assert_lt(ms, 200, "the peer is held for a second");
+}
+
 /* IPv4 is there first, and the peer follows to it; whenever IPv6 comes, that is what is wanted. */
 Test(family, to_both_ends_on_ipv6)
 {

@@ -185,16 +185,19 @@ void ntm_check_tell(struct ntm_tunnel *t)
 {
 	enum ntm_route_kind least = t->move.family_lost ? NTM_ROUTE_NONE : NTM_ROUTE_LAN;
 	const struct ntm_checks *c = &t->checks;
+	unsigned n_told = 0;
 
 	/* Where the peer's packets take the way that they took before, another would only be better. */
 	if (!t->move.family_lost && (t->route.kind == NTM_ROUTE_LAN || t->route.kind == NTM_ROUTE_RELAY))
 		return;
-	for (unsigned i = 0, told = 0; i < c->n_pairs && told < TELL_MAX; i++) {
+	for (unsigned i = 0; i < c->n_pairs && n_told < TELL_MAX; i++) {
 		if (!c->pairs[i].cand || !reachable(t, &c->pairs[i]) || kind(t, &c->pairs[i]) < least)
 			continue;
 		ntm_ctl_update(t, &c->pairs[i].addr, NTM_CHECK_MOVED | NTM_CHECK_STAY);
-		told++;
+		n_told++;
 	}
+	if (n_told)
+		ntm_move_told(t);
 }
 
 void ntm_check_start(struct ntm_tunnel *t, bool all)

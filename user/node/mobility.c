@@ -183,7 +183,9 @@ static void on_move_timer(void *arg)
 	/* What holds the peer's endpoint is not undone by data; what undoes it may have been lost. */
 	if (update) {
 		ntm_ctl_update(t, NULL, NTM_CHECK_MOVED);
-		if (!m->soft)
+		/* Where nothing has come back in time, the peer is no longer to stay: what it was told before is void.
+		 */
+		if (!m->soft && !patient(t))
 			ntm_check_tell(t);
 	}
 	m->sends++;
@@ -547,10 +549,25 @@ void ntm_mobility_stop(struct ntm_node *n)
 	n->mobility.n_queue = n->mobility.next = 0;
 }
 
+/* What answers by the RS says nothing about where the peer's data goes, which may be held where it is lost. */
+static void on_stay_timer(void *arg)
+{
+	struct ntm_tunnel *t = arg;
+
+	if (t->state == NTM_TUN_UP && t->route.kind == NTM_ROUTE_RELAY)
+		ntm_ctl_update(t, NULL, NTM_CHECK_MOVED);
+}
+
+void ntm_move_told(struct ntm_tunnel *t)
+{
+	ntm_timer_arm(&t->node->timers, &t->move.stay_timer, SOFT_MS + (uint64_t)(1.25 * t->rtt_ms));
+}
+
 void ntm_move_init_timer(struct ntm_tunnel *t)
 {
 	ntm_timer_init(&t->move.timer, on_move_timer, t);
 	ntm_timer_init(&t->move.overdue_timer, on_overdue_timer, t);
+	ntm_timer_init(&t->move.stay_timer, on_stay_timer, t);
 }
 
 void ntm_move_stop(struct ntm_tunnel *t)
@@ -558,4 +575,10 @@ void ntm_move_stop(struct ntm_tunnel *t)
 	ntm_timer_stop(&t->node->timers, &t->move.timer);
 	ntm_timer_stop(&t->node->timers, &t->move.overdue_timer);
 	t->move.at_ns = 0;
+}
+
+void ntm_move_free(struct ntm_tunnel *t)
+{
+	ntm_move_stop(t);
+	ntm_timer_stop(&t->node->timers, &t->move.stay_timer);
 }

@@ -53,6 +53,7 @@ struct ntm_move {
 	uint32_t followed; /* of the peer, noted by the agent; the data plane counts those that it notes */
 	double last_ms;
 	struct ntm_timer timer, overdue_timer;
+	struct ntm_timer stay_timer; /* the peer was told to stay: does anything come from there? */
 };
 
 void ntm_mobility_init(struct ntm_node *n);
@@ -68,7 +69,9 @@ void ntm_mobility_mapped_anew(struct ntm_node *n);
 json_object *ntm_mobility_status(const struct ntm_node *n); /* new; NULL: no memory */
 
 void ntm_move_init_timer(struct ntm_tunnel *t);
-void ntm_move_stop(struct ntm_tunnel *t);
+void ntm_move_stop(struct ntm_tunnel *t);  /* the move is over */
+void ntm_move_free(struct ntm_tunnel *t);  /* and so is the path */
+void ntm_move_told(struct ntm_tunnel *t);  /* the peer has been told to stay */
 void ntm_move_heard(struct ntm_tunnel *t); /* something authentic came over the route in use */
 /* The path's RS has answered from where this host is now, after ms; it used to take before_ms, 0: not known. */
 void ntm_move_bound(struct ntm_tunnel *t, double ms, double before_ms);

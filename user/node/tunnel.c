@@ -122,7 +122,7 @@ void ntm_tunnel_forget(struct ntm_tunnel *t)
 	ntm_timer_stop(&t->node->timers, &t->live_timer);
 	ntm_pmtu_stop(t);
 	ntm_bind_stop(t);
-	ntm_move_stop(t);
+	ntm_move_free(t);
 	ntm_copies_stop(t);
 	ntm_check_stop(t);
 
